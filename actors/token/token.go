@@ -1,0 +1,83 @@
+// Package token writes and reads the opaque tokens that clients carry: where a sync stands, and where in a room's
+// timeline a page ends. Tokens hold durable positions, so they outlive an activation, a crash and a move.
+package token
+
+import (
+	"strconv"
+	"strings"
+
+	"github.com/matrixon/matrixon/matrix/mxerr"
+)
+
+// Sync says what a device has received.
+type Sync struct {
+	// Pos: everything committed at or below it was delivered.
+	Pos uint64
+	// ToDevice: every to-device message at or below it was delivered; presenting the token acknowledges them.
+	ToDevice uint64
+	// Epoch and Ephemeral place the token in the ephemeral stream (typing) of one activation of the user's actor.
+	Epoch, Ephemeral uint64
+}
+
+const syncPrefix = "m1_"
+
+func (t Sync) String() string {
+	b := make([]byte, 0, 48)
+	b = append(b, syncPrefix...)
+	for i, n := range [...]uint64{t.Pos, t.ToDevice, t.Epoch, t.Ephemeral} {
+		if i > 0 {
+			b = append(b, '_')
+		}
+		b = strconv.AppendUint(b, n, 10)
+	}
+	return string(b)
+}
+
+// ParseSync reads a token that String wrote; the error is 400 M_INVALID_PARAM.
+func ParseSync(s string) (Sync, error) {
+	rest, ok := strings.CutPrefix(s, syncPrefix)
+	parts := strings.Split(rest, "_")
+	if !ok || len(parts) != 4 {
+		return Sync{}, invalid(s)
+	}
+	var n [4]uint64
+	for i, p := range parts {
+		v, err := strconv.ParseUint(p, 10, 64)
+		if err != nil {
+			return Sync{}, invalid(s)
+		}
+		n[i] = v
+	}
+	return Sync{Pos: n[0], ToDevice: n[1], Epoch: n[2], Ephemeral: n[3]}, nil
+}
+
+// Timeline is a gap between two events of a room: after the event numbered Seq, before the next. Paging back
+// from it starts with Seq, paging forward with Seq+1.
+type Timeline struct{ Seq uint64 }
+
+const timelinePrefix = "t1_"
+
+func (t Timeline) String() string { return timelinePrefix + strconv.FormatUint(t.Seq, 10) }
+
+// IsSync reports whether the token looks like a sync token, which paging endpoints accept too.
+func IsSync(s string) bool { return strings.HasPrefix(s, syncPrefix) }
+
+// ParseTimeline reads a token that String wrote; the error is 400 M_INVALID_PARAM.
+func ParseTimeline(s string) (Timeline, error) {
+	rest, ok := strings.CutPrefix(s, timelinePrefix)
+	if !ok {
+		return Timeline{}, invalid(s)
+	}
+	seq, err := strconv.ParseUint(rest, 10, 64)
+	if err != nil {
+		return Timeline{}, invalid(s)
+	}
+	return Timeline{Seq: seq}, nil
+}
+
+func invalid(s string) error {
+	if len(s) > 64 {
+		s = s[:64] + "…"
+	}
+	return mxerr.New(400, "M_INVALID_PARAM", "the token %q was not given out by this server", s)
+}

@@ -1,0 +1,171 @@
+package user
+
+import (
+	"slices"
+	"time"
+
+	"github.com/matrixon/matrixon/actors/token"
+	"github.com/matrixon/matrixon/cluster"
+	"github.com/matrixon/matrixon/matrix/mxerr"
+	"github.com/matrixon/matrixon/messages"
+)
+
+// maxWait bounds how long a sync may wait, whatever the client asks for.
+const maxWait = 5 * time.Minute
+
+// waiter is a sync that waits for news.
+type waiter struct {
+	message cluster.Message
+	ask     *messages.SyncAsk
+	since   token.Sync
+	cancel  func()
+}
+
+// waiterTimeout comes back to the mailbox when a waiter's time is out.
+type waiterTimeout struct{ w *waiter }
+
+// sync answers at once when there is news, when the client does not want to wait, or when it begins; else it waits.
+func (a *actor) sync(m cluster.Message, ask *messages.SyncAsk) {
+	var since token.Sync
+	if ask.Since != "" {
+		var err error
+		if since, err = token.ParseSync(ask.Since); err != nil {
+			m.Fail(err)
+			return
+		}
+		if since.Pos > a.stamps.pos {
+			m.Fail(mxerr.InvalidParam("the sync token is from a future that this server does not know; start again without it"))
+			return
+		}
+		a.acknowledge(ask.By.GetDeviceId(), since)
+	}
+	a.synced(ask.SetPresence)
+	if ask.Since == "" || ask.FullState || ask.TimeoutMs <= 0 || a.news(ask, since) {
+		m.Reply(a.plan(ask, since, false))
+		return
+	}
+	if len(a.waiters) >= waiterBound {
+		m.Fail(mxerr.LimitExceeded(1000))
+		return
+	}
+	w := &waiter{message: m, ask: ask, since: since}
+	wait := min(time.Duration(ask.TimeoutMs)*time.Millisecond, maxWait)
+	w.cancel = a.self.After(wait, waiterTimeout{w})
+	a.waiters = append(a.waiters, w)
+}
+
+// wake answers the waiters for whom there is news now.
+func (a *actor) wake() {
+	a.waiters = slices.DeleteFunc(a.waiters, func(w *waiter) bool {
+		if !a.news(w.ask, w.since) {
+			return false
+		}
+		w.cancel()
+		w.message.Reply(a.plan(w.ask, w.since, false))
+		return true
+	})
+}
+
+func (a *actor) timeOut(w *waiter) {
+	if i := slices.Index(a.waiters, w); i >= 0 {
+		a.waiters = slices.Delete(a.waiters, i, i+1)
+		w.message.Reply(a.plan(w.ask, w.since, true))
+	}
+}
+
+// dropLoggedOut answers the waiters of devices that have no session any more; their next request is refused.
+func (a *actor) dropLoggedOut(devices []string) {
+	if len(devices) == 0 {
+		return
+	}
+	a.waiters = slices.DeleteFunc(a.waiters, func(w *waiter) bool {
+		if !slices.Contains(devices, w.ask.By.GetDeviceId()) {
+			return false
+		}
+		w.cancel()
+		w.message.Fail(mxerr.New(401, "M_UNKNOWN_TOKEN", "the session has been logged out"))
+		return true
+	})
+}
+
+// news reports whether anything that wakes a sync is newer than the token.
+func (a *actor) news(ask *messages.SyncAsk, since token.Sync) bool {
+	s := &a.stamps
+	if s.accountData > since.Pos || s.deviceLists > since.Pos || a.toDeviceNews(ask.By.GetDeviceId(), since) {
+		return true
+	}
+	for _, r := range s.rooms {
+		if a.roomNews(r, since) {
+			return true
+		}
+	}
+	return a.deps.Presence && a.presenceNews(since)
+}
+
+func (a *actor) toDeviceNews(device string, since token.Sync) bool {
+	return a.stamps.toDevice[device] > since.ToDevice || since.ToDevice < a.stamps.begun
+}
+
+func (a *actor) roomNews(r *roomStamps, since token.Sync) bool {
+	if r.member > since.Pos {
+		return true
+	}
+	return r.membership == "join" &&
+		(r.events > since.Pos || r.receipts > since.Pos || r.accountData > since.Pos || a.typingNews(r, since))
+}
+
+func (a *actor) typingNews(r *roomStamps, since token.Sync) bool {
+	if since.Epoch != uint64(a.epoch) {
+		return len(r.typing) > 0
+	}
+	return r.typingAt > since.Ephemeral
+}
+
+func (a *actor) presenceNews(since token.Sync) bool {
+	if since.Pos < a.stamps.begun {
+		return true
+	}
+	for _, pos := range a.stamps.presences {
+		if pos > since.Pos {
+			return true
+		}
+	}
+	return false
+}
+
+// plan lists what is newer than the token; everything that there is for an initial sync.
+func (a *actor) plan(ask *messages.SyncAsk, since token.Sync, timedOut bool) *messages.SyncPlan {
+	s := &a.stamps
+	next := token.Sync{Pos: s.pos, ToDevice: since.ToDevice, Epoch: uint64(a.epoch), Ephemeral: s.ephemeral}
+	p := &messages.SyncPlan{
+		Next: next.String(), SincePos: since.Pos, Pos: next.Pos, ToDeviceSince: since.ToDevice,
+		Epoch: next.Epoch, Ephemeral: next.Ephemeral, TimedOut: timedOut,
+		AccountData: s.accountData > since.Pos, DeviceLists: s.deviceLists > since.Pos,
+	}
+	initial := ask.Since == ""
+	for id, r := range s.rooms {
+		wanted := initial || a.roomNews(r, since) || ask.FullState && r.membership == "join"
+		if !wanted {
+			continue
+		}
+		plan := &messages.RoomPlan{RoomId: id, Membership: r.membership,
+			Timeline:    r.events > since.Pos || r.member > since.Pos,
+			Receipts:    r.receipts > since.Pos,
+			AccountData: r.accountData > since.Pos,
+		}
+		if a.typingNews(r, since) {
+			plan.TypingChanged, plan.Typing = true, r.typing
+		}
+		p.Rooms = append(p.Rooms, plan)
+	}
+	if a.deps.Presence {
+		if p.PresenceAll = since.Pos < s.begun; !p.PresenceAll {
+			for user, pos := range s.presences {
+				if pos > since.Pos {
+					p.Presence = append(p.Presence, user)
+				}
+			}
+		}
+	}
+	return p
+}
