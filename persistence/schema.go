@@ -45,6 +45,7 @@ type Column struct {
 	Type     ColumnType
 	Key      bool
 	Position bool // a Uint64 that every Put sets to the position of its commit
+	Once     bool // a Position that a Put leaves as it is unless it is zero, so that a row can be rewritten
 	JSON     bool // Bytes that are JSON text
 }
 
@@ -189,6 +190,8 @@ func parseColumn(f reflect.StructField) (Column, error) {
 			c.Key = true
 		case "position":
 			c.Position = true
+		case "once":
+			c.Once = true
 		case "json":
 			c.JSON = true
 		default:
@@ -198,6 +201,8 @@ func parseColumn(f reflect.StructField) (Column, error) {
 	switch {
 	case c.Position && c.Type != Uint64:
 		return c, fmt.Errorf("a position must be a uint64")
+	case c.Once && !c.Position:
+		return c, fmt.Errorf("only a position can be set once")
 	case c.JSON && (c.Type != Bytes || c.Key):
 		return c, fmt.Errorf("json must be a []byte outside the key")
 	case c.Key && c.Type == NullableString:

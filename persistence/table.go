@@ -14,7 +14,7 @@ import (
 //
 // Key columns come first; rows are ordered by them, strings and byte slices byte-wise, integers by value.
 // Column types: string, int64, uint64, bool, []byte, *string (nil is SQL's NULL; not in keys). A uint64 column may
-// be marked "position": the store sets it to the commit's position, in keys too. A []byte column may be marked "json",
+// be marked "position": the store sets it to the commit's position, in keys too; marked "position,once", only when it is zero. A []byte column may be marked "json",
 // which a backend with such a type may use to show it legibly; its bytes come back as they went in.
 type Table[R any] struct{ schema *Schema }
 

@@ -22,14 +22,14 @@ type Event struct {
 	Sender         string  `col:"sender"`
 	Status         uint64  `col:"status"`
 	Depth          int64   `col:"depth"`
-	OriginServerTS int64   `col:"origin_server_ts"` // ms, the sender's clock
-	ReceivedTS     int64   `col:"received_ts"`      // ms, ours; never decreases within a room
-	Pos            uint64  `col:"pos,position"`
-	StateBefore    []byte  `col:"state_before"` // statetree root before the event
-	StateAfter     []byte  `col:"state_after"`  // statetree root after it; equal to StateBefore for message events
-	ReplacesSeq    uint64  `col:"replaces_seq"` // of the state event with the same type and key before it, 0 if none
-	RedactedBy     string  `col:"redacted_by"`  // id of the redaction that was applied; JSON is then the pruned event
-	DeviceID       string  `col:"device_id"`    // the local device that sent it, with its transaction id
+	OriginServerTS int64   `col:"origin_server_ts"`  // ms, the sender's clock
+	ReceivedTS     int64   `col:"received_ts"`       // ms, ours; never decreases within a room
+	Pos            uint64  `col:"pos,position,once"` // of the commit that brought the event
+	StateBefore    []byte  `col:"state_before"`      // statetree root before the event
+	StateAfter     []byte  `col:"state_after"`       // statetree root after it; equal to StateBefore for message events
+	ReplacesSeq    uint64  `col:"replaces_seq"`      // of the state event with the same type and key before it, 0 if none
+	RedactedBy     string  `col:"redacted_by"`       // id of the redaction that was applied; JSON is then the pruned event
+	DeviceID       string  `col:"device_id"`         // the local device that sent it, with its transaction id
 	TxnID          string  `col:"txn_id"`
 	JSON           []byte  `col:"json,json"` // the PDU, canonical, with hashes and signatures, without unsigned
 }
@@ -58,7 +58,7 @@ type Membership struct {
 	Membership    string `col:"membership"` // join, invite, knock, leave, ban
 	EventID       string `col:"event_id"`
 	Seq           uint64 `col:"seq"`
-	Pos           uint64 `col:"pos"` // of the commit that brought the membership event (not of later changes of this row)
+	Pos           uint64 `col:"pos,position,once"` // of the commit that brought the membership event (not of later changes of this row)
 	Sender        string `col:"sender"`
 	JoinedSeq     uint64 `col:"joined_seq"` // of the event with which the present or last stay began, 0 if never joined
 	Forgotten     bool   `col:"forgotten"`
