@@ -1,0 +1,127 @@
+// Package reader is the read side of rooms: events, state at any point, history in pages, relations, and the one place
+// where a stored event becomes the JSON that clients get. It reads committed rows from the store, so it needs no actor,
+// waits in no mailbox and runs in the caller's goroutine.
+//
+// Who may see what is decided by Access, and only there.
+package reader
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"github.com/maypok86/otter/v2"
+
+	"github.com/matrixon/matrixon/matrix/mxerr"
+	"github.com/matrixon/matrixon/persistence"
+	"github.com/matrixon/matrixon/persistence/schema"
+)
+
+// The sizes of the caches, in entries. All they hold is immutable.
+const (
+	nodeCacheSize       = 20_000
+	visibilityCacheSize = 20_000
+)
+
+// Reader answers questions about rooms from the store. It is safe for concurrent use.
+type Reader struct {
+	store      persistence.Reader
+	now        func() time.Time
+	nodes      *otter.Cache[nodeKey, []byte]
+	visibility *otter.Cache[nodeKey, string]
+}
+
+// nodeKey names a node of a room's state trees by the bytes of its hash.
+type nodeKey struct{ roomID, hash string }
+
+// New makes a reader of the store.
+func New(store persistence.Reader, now func() time.Time) (*Reader, error) {
+	nodes, err := otter.New(&otter.Options[nodeKey, []byte]{MaximumSize: nodeCacheSize})
+	if err != nil {
+		return nil, err
+	}
+	visibility, err := otter.New(&otter.Options[nodeKey, string]{MaximumSize: visibilityCacheSize})
+	if err != nil {
+		return nil, err
+	}
+	return &Reader{store: store, now: now, nodes: nodes, visibility: visibility}, nil
+}
+
+// Store is what the reader reads.
+func (r *Reader) Store() persistence.Reader { return r.store }
+
+// Event finds an event of the room by its id. Rejected events, soft-failed ones and outliers are not found: clients
+// never see them.
+func (r *Reader) Event(ctx context.Context, roomID, eventID string) (schema.Event, bool, error) {
+	ref, ok, err := schema.EventsByID.Get(ctx, r.store, schema.EventByID{RoomID: roomID, EventID: eventID})
+	if err != nil || !ok {
+		return schema.Event{}, false, err
+	}
+	row, err := r.EventAt(ctx, roomID, ref.Seq)
+	return row, err == nil && row.Status == schema.Accepted, err
+}
+
+// EventAt reads the event with this number, which must exist.
+func (r *Reader) EventAt(ctx context.Context, roomID string, seq uint64) (schema.Event, error) {
+	row, ok, err := schema.Events.Get(ctx, r.store, schema.Event{RoomID: roomID, Seq: seq})
+	if err == nil && !ok {
+		err = fmt.Errorf("%w: room %s has no event %d, to which other rows point", persistence.ErrCorrupt, roomID, seq)
+	}
+	return row, err
+}
+
+// Room reads the room's summary; 404 M_NOT_FOUND when the server does not know the room.
+func (r *Reader) Room(ctx context.Context, roomID string) (schema.Room, error) {
+	room, ok, err := schema.Rooms.Get(ctx, r.store, schema.Room{RoomID: roomID})
+	if err == nil && !ok {
+		err = mxerr.NotFound("this server does not know the room %s", roomID)
+	}
+	return room, err
+}
+
+// Last reads the newest event of the room at or below the position; ok is false when there is none.
+// Positions grow with the numbers of a room's events, so a search from the end finds it in a few reads.
+func (r *Reader) Last(ctx context.Context, roomID string, pos uint64) (row schema.Event, ok bool, err error) {
+	newest, err := schema.Events.All(ctx, r.store, persistence.Range[schema.Event]{
+		Prefix: schema.Event{RoomID: roomID}, Keys: 1, Reverse: true, Limit: 1})
+	if err != nil || len(newest) == 0 {
+		return row, false, err
+	}
+	if row = newest[0]; row.Pos <= pos {
+		return row, true, nil
+	}
+	// Gallop down until an event is old enough, then halve what lies between.
+	high := row.Seq // too new
+	low, step := uint64(0), uint64(1)
+	var found schema.Event
+	for {
+		probe := uint64(1)
+		if high > step {
+			probe = high - step
+		}
+		if found, err = r.EventAt(ctx, roomID, probe); err != nil {
+			return row, false, err
+		}
+		if found.Pos <= pos {
+			low = probe
+			break
+		}
+		if high = probe; probe == 1 {
+			return schema.Event{}, false, nil
+		}
+		step *= 2
+	}
+	for high-low > 1 {
+		mid := low + (high-low)/2
+		e, err := r.EventAt(ctx, roomID, mid)
+		if err != nil {
+			return row, false, err
+		}
+		if e.Pos <= pos {
+			low, found = mid, e
+		} else {
+			high = mid
+		}
+	}
+	return found, true, nil
+}

@@ -1,0 +1,80 @@
+package keys
+
+import (
+	"context"
+
+	"github.com/go-json-experiment/json"
+	"github.com/go-json-experiment/json/jsontext"
+
+	"github.com/matrixon/matrixon/actors/user"
+	"github.com/matrixon/matrixon/matrix/id"
+	"github.com/matrixon/matrixon/matrix/mxerr"
+	"github.com/matrixon/matrixon/messages"
+	"github.com/matrixon/matrixon/persistence"
+	"github.com/matrixon/matrixon/persistence/schema"
+)
+
+// inboxTargets is how many devices one request may send to.
+const inboxTargets = 10_000
+
+// sendToDevice puts messages into the inboxes of local devices, in one commit with the transaction id, so that a
+// retry delivers nothing twice. Devices that do not exist are passed over, as the specification has it.
+func sendToDevice(ctx context.Context, o *user.Op, req *messages.SendToDevice) (*messages.Done, error) {
+	txn := schema.Transaction{UserID: o.UserID, DeviceID: req.By.DeviceId, Scope: "to_device/" + req.Type, TxnID: req.TxnId}
+	if _, seen, err := schema.Transactions.Get(ctx, o.Store, txn); err != nil || seen {
+		return &messages.Done{}, err
+	}
+	var inbox map[string]map[string]jsontext.Value
+	if err := json.Unmarshal(req.Messages, &inbox); err != nil {
+		return nil, mxerr.BadJSON("messages must map user ids to device ids to contents: %v", err)
+	}
+	txn.TS = o.Now.UnixMilli()
+	writes := []persistence.Mutation{schema.Transactions.Put(txn)}
+	var notices user.Notices
+	for userID, byDevice := range inbox {
+		for device, content := range byDevice {
+			if content.Kind() != '{' {
+				return nil, mxerr.BadJSON("the message for %s %s must be an object", userID, device)
+			}
+		}
+		if id.ServerOf(userID) != id.ServerOf(o.UserID) {
+			continue
+		}
+		devices, err := addressed(ctx, o, userID, byDevice)
+		if err != nil {
+			return nil, err
+		}
+		notice := &messages.UserNotice{UserId: userID}
+		for device, content := range devices {
+			writes = append(writes, schema.ToDevices.Put(schema.ToDevice{
+				UserID: userID, DeviceID: device, Sender: o.UserID, Type: req.Type, Content: content}))
+			notice.ToDevice = append(notice.ToDevice, device)
+		}
+		if len(notice.ToDevice) > 0 {
+			notices.Others = append(notices.Others, notice)
+		}
+		if len(writes) > inboxTargets {
+			return nil, mxerr.TooLarge("messages may go to at most %d devices at once", inboxTargets)
+		}
+	}
+	_, err := o.Commit(ctx, writes, nil, notices)
+	return &messages.Done{}, err
+}
+
+// addressed gives the content for each existing device of the user that is meant; "*" means all of them.
+func addressed(ctx context.Context, o *user.Op, userID string, byDevice map[string]jsontext.Value) (map[string]jsontext.Value, error) {
+	contents := map[string]jsontext.Value{}
+	for d, err := range schema.Devices.Scan(ctx, o.Store, persistence.Range[schema.Device]{Prefix: schema.Device{UserID: userID}, Keys: 1}) {
+		if err != nil {
+			return nil, err
+		}
+		content, ok := byDevice[d.DeviceID]
+		if !ok {
+			content, ok = byDevice["*"]
+		}
+		if ok {
+			contents[d.DeviceID] = content
+		}
+	}
+	return contents, nil
+}
