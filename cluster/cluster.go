@@ -28,7 +28,11 @@ type Kind struct {
 	// Bound is how many messages may wait in one actor, those handled beside it included while unanswered;
 	// beyond it the sender gets 429 M_LIMIT_EXCEEDED.
 	Bound int
-	// IdleAfter is how long an actor that says Idle stays in memory after its last message.
+	// Notices is how many messages of TellActive may wait in one actor, apart from Bound; 0 means 16 times Bound.
+	// Beyond it the activation ends: it would go on with a hole in what it was told, while the next one reads the store.
+	Notices int
+	// IdleAfter is how long an actor that says Idle stays in memory after it was last asked or told something
+	// (its own messages and those of TellActive do not count); 0 keeps it for ever.
 	IdleAfter time.Duration
 }
 
@@ -36,16 +40,26 @@ type Kind struct {
 // not for the network, not for another actor. Slow work runs in a goroutine and comes back through Self.Send.
 type Behavior interface {
 	// Load prepares a new activation: claims its stream, reads its snapshot. It runs beside the mailbox and may block;
-	// messages wait (bounded) until it is done. When it fails, they get the error and the activation is discarded.
+	// messages wait (bounded) until it is done. When it fails, they get the error and the activation is discarded
+	// without a call of Stopping: Load undoes what it did. Its context ends when the activation is to stop meanwhile.
 	Load(ctx context.Context, self Self) error
 	// Receive handles one message: from outside (m.Body is a proto.Message) or from the actor itself (any type).
+	// A message is shared with its sender and must not be changed. A panic ends the activation: who waits gets a 500.
 	Receive(m Message)
 	// Idle reports whether the actor may be put to rest: nothing pending, nobody waiting.
 	Idle() bool
-	// Stopping says that this is the last call; what still waits for an answer must be answered (with a retryable failure).
+	// Stopping says that this is the last call; what still waits for an answer must be answered: with Retry when it may
+	// be asked again of the next activation. What is left unanswered gets Retry after a planned stop, else the error.
 	Stopping()
 	// Inspect adds what matters for the kind to the summary; the identity, counts and times are filled in already.
 	Inspect(*messages.Summary)
+}
+
+// Drainer is a Behavior that has something to finish before a planned stop, such as a commit in flight.
+type Drainer interface {
+	// Drain is called once, on the mailbox: nothing more comes from outside; finish what has begun and answer those who
+	// merely wait. Stopping follows when Idle says so, or when the node's grace is over.
+	Drain()
 }
 
 // Self is how a behaviour reaches its own activation. Its methods may be called from any goroutine.
@@ -53,7 +67,8 @@ type Self interface {
 	Identity() Identity
 	// Send puts a message into the actor's own mailbox, outside the bound. It is dropped after the activation has ended.
 	Send(body any)
-	// After sends the message to the actor itself after d, unless cancelled.
+	// After sends the message to the actor itself after d, unless cancelled or the activation has ended. When cancel is
+	// called on the mailbox, the message does not come any more, even if d has passed.
 	After(d time.Duration, body any) (cancel func())
 	// Stop ends the activation as soon as the current message is handled; err is kept as its last error (nil when it is planned).
 	// The next message activates the actor anew.
@@ -88,7 +103,8 @@ type Caller interface {
 	Ask(ctx context.Context, to Identity, request proto.Message) (proto.Message, error)
 	// Tell sends without waiting, activating the actor if need be. Delivery is at most once.
 	Tell(to Identity, message proto.Message)
-	// TellActive is Tell to an actor that is active on this node; it reports whether there is one.
+	// TellActive is Tell to an actor that is active on this node (or loading); it reports whether there is one. It never
+	// blocks, and what one goroutine tells an actor arrives in that order.
 	TellActive(to Identity, message proto.Message) bool
 }
 

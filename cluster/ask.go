@@ -1,0 +1,160 @@
+package cluster
+
+import (
+	"context"
+	"errors"
+	"math/rand/v2"
+	"net/http"
+	"time"
+
+	"google.golang.org/protobuf/proto"
+
+	"github.com/matrixon/matrixon/matrix/mxerr"
+	"github.com/matrixon/matrixon/messages"
+)
+
+// retryAfter is what an overloaded actor's callers are told to wait, in milliseconds.
+const retryAfter = 1000
+
+// The pauses between attempts of one Ask: doubled from the first to the last, each cut by a random part.
+const (
+	firstPause = 5 * time.Millisecond
+	lastPause  = 500 * time.Millisecond
+)
+
+func errClosing() *mxerr.Error {
+	return mxerr.New(http.StatusServiceUnavailable, "M_UNKNOWN", "the server is shutting down")
+}
+
+func errDeadline() *mxerr.Error {
+	return mxerr.New(http.StatusGatewayTimeout, "M_UNKNOWN", "no answer in time")
+}
+
+// Ask sends the request until an activation answers something other than Retry, at the latest until the deadline.
+//
+// On this node an attempt is not lost, so it lasts until the deadline; what an activation did not begin before it
+// stopped goes to the next one without the caller's doing.
+func (n *Node) Ask(ctx context.Context, to Identity, request proto.Message) (proto.Message, error) {
+	if _, ok := ctx.Deadline(); !ok {
+		var cancel context.CancelFunc
+		ctx, cancel = context.WithTimeout(ctx, n.opts.AskTimeout)
+		defer cancel()
+	}
+	k := n.kind(to.Kind)
+	if k == nil {
+		return nil, unknownKind(to)
+	}
+	ctx, end := k.trace(ctx, request)
+	start := n.now()
+	answer, err := n.askUntil(ctx, k, to, request)
+	k.metrics.asking.Observe((n.now() - start).Seconds())
+	end(err)
+	return answer, err
+}
+
+func (n *Node) askUntil(ctx context.Context, k *kind, to Identity, request proto.Message) (proto.Message, error) {
+	pause := firstPause
+	for {
+		answer, err := n.attempt(ctx, k, to, request)
+		if !retryable(err) {
+			return answer, err
+		}
+		k.metrics.retries.Inc()
+		timer := time.NewTimer(rand.N(pause) + 1)
+		select {
+		case <-timer.C:
+		case <-ctx.Done():
+			timer.Stop()
+			return nil, errDeadline()
+		}
+		pause = min(2*pause, lastPause)
+	}
+}
+
+func retryable(err error) bool {
+	var e *mxerr.Error
+	return errors.As(err, &e) && e.Code == CodeRetry
+}
+
+func (n *Node) attempt(ctx context.Context, k *kind, to Identity, request proto.Message) (proto.Message, error) {
+	c := newCall()
+	if err := n.deliver(k, to, &envelope{body: request, call: c}); err != nil {
+		return nil, err
+	}
+	return c.wait(ctx)
+}
+
+// wait gives the answer, or the error that it is.
+func (c *call) wait(ctx context.Context) (proto.Message, error) {
+	var answer proto.Message
+	select {
+	case answer = <-c.answer:
+	case <-ctx.Done():
+		if c.abandon() {
+			return nil, errDeadline()
+		}
+		answer = <-c.answer
+	}
+	if f, ok := answer.(*messages.Failure); ok {
+		return nil, ErrorOf(f)
+	}
+	return answer, nil
+}
+
+// Tell sends without waiting. What is over the bound, or cannot be placed, is dropped and counted.
+func (n *Node) Tell(to Identity, message proto.Message) {
+	k := n.kind(to.Kind)
+	if k == nil {
+		n.report(to, unknownKind(to), "a message was dropped")
+		return
+	}
+	if err := n.deliver(k, to, &envelope{body: message}); err != nil {
+		k.metrics.dropped.Inc()
+	}
+}
+
+// TellActive hands a notice to the identity's activation on this node. One that falls too far behind is stopped
+// (Kind.Notices); one that stops does not get it, since the next activation reads the store.
+func (n *Node) TellActive(to Identity, message proto.Message) bool {
+	a := n.active(to)
+	return a != nil && a.accept(&envelope{body: message, source: fromNode}) == accepted
+}
+
+// deliver puts an envelope from outside into the actor's mailbox, activating it if need be.
+func (n *Node) deliver(k *kind, to Identity, e *envelope) error {
+	if n.opts.Placement.Owner(to) != n.opts.Name {
+		return Retry()
+	}
+	s := n.shard(to)
+	for {
+		a, err := n.activation(s, k, to)
+		if err != nil {
+			return err
+		}
+		switch a.accept(e) {
+		case accepted:
+			return nil
+		case refused:
+			k.metrics.refused.Inc()
+			return mxerr.LimitExceeded(retryAfter)
+		}
+	}
+}
+
+// activation is the identity's activation, made if there is none.
+func (n *Node) activation(s *shard, k *kind, id Identity) (*activation, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	// Under the lock: Stop sets closing before it looks at the shards, so it sees every activation made before.
+	if n.closing.Load() {
+		return nil, errClosing()
+	}
+	if a := s.actors[id]; a != nil {
+		return a, nil
+	}
+	return n.activate(s, k, id), nil
+}
+
+func unknownKind(to Identity) *mxerr.Error {
+	return mxerr.Unknown("there are no actors of kind %q", to.Kind)
+}
