@@ -125,11 +125,11 @@ func (a *activation) tryLoad(ctx context.Context) (err error) {
 	return a.behavior.Load(ctx, a)
 }
 
-// post sends a control message unless the activation is over.
+// post sends a control message unless the activation has ended: protoactor would make it a dead letter.
 func (a *activation) post(c control) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	if !a.gone {
+	if a.phase != ended {
 		a.send(c)
 	}
 }
