@@ -1,6 +1,7 @@
 package pebble
 
 import (
+	"encoding/binary"
 	"errors"
 	"fmt"
 	"runtime/debug"
@@ -88,8 +89,8 @@ func (s *Store) commit(requests []*request) error {
 			return r.err
 		}
 	}
-	if used := uint64(b.next - s.newest); used > 0 {
-		if err := b.batch.Set(positionKey, span{b.next, used}.append(nil), nil); err != nil {
+	if b.next > s.newest {
+		if err := b.batch.Set(positionKey, binary.BigEndian.AppendUint64(nil, uint64(b.next)), nil); err != nil {
 			return err
 		}
 		if err := b.batch.Commit(pebble.Sync); err != nil {

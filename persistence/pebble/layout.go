@@ -1,9 +1,12 @@
 package pebble
 
 import (
+	"crypto/sha256"
 	"encoding/binary"
+	"errors"
 	"fmt"
 	"slices"
+	"strings"
 
 	"github.com/cockroachdb/pebble/v2"
 
@@ -12,11 +15,11 @@ import (
 
 // All data stands in one key space. The first byte of a key says what it is:
 //
-//	01 "position"         the newest position, and how many the batch that wrote it used
-//	01 "table" name       a table's id and columns
+//	01 "position"         the newest position
+//	01 "table" name       a table's columns
 //	02 kind 00 id         the head of a stream: epoch and sequence number
 //	03 kind 00 id         the snapshot of a stream, after the sequence number at which it was taken
-//	10 table-id key       a row
+//	10 table key          a row; see tablePrefix
 const (
 	metaSpace     = 0x01
 	headSpace     = 0x02
@@ -62,57 +65,49 @@ func decodeHead(b []byte) (head, error) {
 	return head{persistence.Epoch(binary.BigEndian.Uint64(b)), binary.BigEndian.Uint64(b[8:])}, nil
 }
 
-// span is what the position record of a batch holds: its newest position and how many it used.
-type span struct {
-	last  persistence.Position
-	count uint64
-}
-
-func (s span) append(dst []byte) []byte {
-	dst = binary.BigEndian.AppendUint64(dst, uint64(s.last))
-	return binary.BigEndian.AppendUint64(dst, s.count)
-}
-
-func decodeSpan(b []byte) (span, error) {
-	if len(b) != 16 {
-		return span{}, fmt.Errorf("%w: the position has %d bytes", persistence.ErrCorrupt, len(b))
+func decodePosition(b []byte) (persistence.Position, error) {
+	if len(b) != 8 {
+		return 0, fmt.Errorf("%w: the position has %d bytes", persistence.ErrCorrupt, len(b))
 	}
-	return span{persistence.Position(binary.BigEndian.Uint64(b)), binary.BigEndian.Uint64(b[8:])}, nil
+	return persistence.Position(binary.BigEndian.Uint64(b)), nil
 }
 
-// tableIDs gives every declared table its prefix. An id belongs to a table's name for ever. Tables that are new, or have
-// new columns at the end, are recorded; a table whose stored columns are others than the declared is an error, because
-// its rows would be misread.
-func tableIDs(db *pebble.DB) (map[*persistence.Schema][]byte, error) {
-	stored, next, err := storedTables(db)
+// tablePrefix is what the keys of a table begin with. It follows from the name alone, so that rows never change their
+// table, even if the records of the tables are lost.
+func tablePrefix(name string) []byte {
+	sum := sha256.Sum256([]byte(name))
+	return append([]byte{rowSpace}, sum[:4]...)
+}
+
+// declareTables gives every declared table its prefix. Tables that are new, or have new columns at the end, are
+// recorded; a table whose recorded columns are others than the declared is an error, because its rows would be misread.
+func declareTables(db *pebble.DB) (map[*persistence.Schema][]byte, error) {
+	stored, err := storedTables(db)
 	if err != nil {
 		return nil, err
 	}
 	batch := db.NewBatch()
 	defer batch.Close()
 	prefixes := make(map[*persistence.Schema][]byte)
+	owners := make(map[string]string)
 	for _, s := range persistence.All() {
+		prefix := tablePrefix(s.Name())
+		if other, taken := owners[string(prefix)]; taken {
+			return nil, fmt.Errorf("persistence: the tables %s and %s have the same prefix: one needs another name", other, s.Name())
+		}
+		owners[string(prefix)] = s.Name()
+		prefixes[s] = prefix
 		columns := describe(s)
 		old, known := stored[s.Name()]
-		if !known {
-			old.id = next
-			next++
+		if known && !extends(columns, old, s.Keys()) {
+			return nil, fmt.Errorf("persistence: table %s was written with the columns %q, but this version has %q; was the data written by a newer version?",
+				s.Name(), old, columns)
 		}
-		if len(old.columns) > len(columns) || !slices.Equal(old.columns, columns[:len(old.columns)]) ||
-			known && len(old.columns) < s.Keys() {
-			return nil, fmt.Errorf("persistence: table %s was written with columns %v, but this version has %v; was the data written by a newer version?",
-				s.Name(), old.columns, columns)
-		}
-		if len(old.columns) < len(columns) {
-			record := tableRecord{id: old.id, columns: columns}
-			if err := batch.Set(tableKey(s.Name()), record.append(nil), nil); err != nil {
+		if len(old) < len(columns) {
+			if err := batch.Set(tableKey(s.Name()), encodeColumns(columns), nil); err != nil {
 				return nil, err
 			}
 		}
-		prefixes[s] = binary.BigEndian.AppendUint16([]byte{rowSpace}, old.id)
-	}
-	if next > maxTables {
-		return nil, fmt.Errorf("persistence: more than %d tables", maxTables)
 	}
 	if batch.Empty() {
 		return prefixes, nil
@@ -120,20 +115,17 @@ func tableIDs(db *pebble.DB) (map[*persistence.Schema][]byte, error) {
 	return prefixes, batch.Commit(pebble.Sync)
 }
 
-// maxTables keeps the successor of a table's prefix in the row space.
-const maxTables = 1<<16 - 2
-
-type tableRecord struct {
-	id      uint16
-	columns []string
+// extends says whether the columns are the old ones and perhaps more at the end, outside the key.
+func extends(columns, old []string, keys int) bool {
+	return len(old) >= keys && len(old) <= len(columns) && slices.Equal(old, columns[:len(old)])
 }
 
 // describe gives what must not change about each column.
 func describe(s *persistence.Schema) []string {
 	var all []string
-	for i, c := range s.Columns() {
+	for _, c := range s.Columns() {
 		d := c.Name + " " + c.Type.String()
-		if i < s.Keys() {
+		if c.Key {
 			d += " key"
 		}
 		if c.Position {
@@ -144,47 +136,22 @@ func describe(s *persistence.Schema) []string {
 	return all
 }
 
-func (t tableRecord) append(dst []byte) []byte {
-	dst = binary.BigEndian.AppendUint16(dst, t.id)
-	for _, c := range t.columns {
-		dst = append(dst, c...)
-		dst = append(dst, 0)
-	}
-	return dst
-}
+func encodeColumns(columns []string) []byte { return []byte(strings.Join(columns, "\x00")) }
 
-func decodeTableRecord(b []byte) (tableRecord, error) {
-	if len(b) < 3 || b[len(b)-1] != 0 {
-		return tableRecord{}, fmt.Errorf("%w: the record of a table is cut short", persistence.ErrCorrupt)
-	}
-	t := tableRecord{id: binary.BigEndian.Uint16(b)}
-	from := 2
-	for i := 2; i < len(b); i++ {
-		if b[i] == 0 {
-			t.columns = append(t.columns, string(b[from:i]))
-			from = i + 1
-		}
-	}
-	return t, nil
-}
-
-// storedTables reads the records of all tables that were ever declared, and the id for the next one.
-func storedTables(r pebble.Reader) (map[string]tableRecord, uint16, error) {
+// storedTables reads the columns of all tables that were ever declared.
+func storedTables(r pebble.Reader) (map[string][]string, error) {
 	lower := tableKey("")
 	it, err := r.NewIter(&pebble.IterOptions{LowerBound: lower, UpperBound: []byte("\x01tablf")})
 	if err != nil {
-		return nil, 0, corruption(err)
+		return nil, corruption(err)
 	}
-	defer it.Close()
-	stored := make(map[string]tableRecord)
-	var next uint16
+	stored := make(map[string][]string)
 	for ok := it.First(); ok; ok = it.Next() {
-		record, err := decodeTableRecord(it.Value())
+		value, err := it.ValueAndErr()
 		if err != nil {
-			return nil, 0, err
+			return nil, errors.Join(corruption(err), it.Close())
 		}
-		stored[string(it.Key()[len(lower):])] = record
-		next = max(next, record.id+1)
+		stored[string(it.Key()[len(lower):])] = strings.Split(string(value), "\x00")
 	}
-	return stored, next, corruption(it.Error())
+	return stored, corruption(it.Close())
 }

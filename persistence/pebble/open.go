@@ -114,7 +114,7 @@ func open(o Options, lock *pebble.Lock) (*Store, error) {
 	}
 	s.work = sync.NewCond(&s.mu)
 	s.position.Store(uint64(newest))
-	if s.tables, err = tableIDs(db); err != nil {
+	if s.tables, err = declareTables(db); err != nil {
 		return nil, errors.Join(err, db.Close())
 	}
 	if s.acknowledged, err = openAcknowledged(o.FS, o.Dir); err != nil {
@@ -130,9 +130,8 @@ func open(o Options, lock *pebble.Lock) (*Store, error) {
 // readPosition gives the newest position that the database has.
 func readPosition(r pebble.Reader) (persistence.Position, error) {
 	var newest persistence.Position
-	err := get(r, positionKey, func(value []byte) error {
-		sp, err := decodeSpan(value)
-		newest = sp.last
+	err := get(r, positionKey, func(value []byte) (err error) {
+		newest, err = decodePosition(value)
 		return err
 	})
 	return newest, err

@@ -230,11 +230,12 @@ func testPutDelete(t *testing.T, b Backend) {
 func testPositionColumns(t *testing.T, b Backend) {
 	s := open(t, b, Options{})
 	first := commit(t, s, put(entries.Put(entry{Group: "g", Pos: 99, N: 0}), entries.Put(entry{Group: "g", N: 1})))
-	second := commit(t, s, put(entries.Put(entry{Group: "g", N: 0}), entries.Put(entry{Group: "h", N: 7})))
+	second := commit(t, s, put(entries.Put(entry{Group: "g", N: 0}), entries.Put(entry{Group: "g", N: 1, Born: 5})))
 	want := []entry{
-		{Group: "g", Pos: uint64(first), N: 0},
-		{Group: "g", Pos: uint64(first), N: 1},
-		{Group: "g", Pos: uint64(second), N: 0},
+		{Group: "g", Pos: uint64(first), N: 0, Born: uint64(first)},
+		{Group: "g", Pos: uint64(first), N: 1, Born: uint64(first)},
+		{Group: "g", Pos: uint64(second), N: 0, Born: uint64(second)},
+		{Group: "g", Pos: uint64(second), N: 1, Born: 5},
 	}
 	q := persistence.Range[entry]{Prefix: entry{Group: "g"}, Keys: 1}
 	wantEqual(t, "stamped", all(t, s, entries, q), want)

@@ -32,7 +32,7 @@ type entry struct {
 	Group string `col:"grp,key"`
 	Pos   uint64 `col:"pos,key,position"`
 	N     uint64 `col:"n,key"`
-	Text  string `col:"text"`
+	Born  uint64 `col:"born,position,once"`
 }
 
 var (
