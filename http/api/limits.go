@@ -1,0 +1,123 @@
+package api
+
+import (
+	"time"
+
+	"github.com/maypok86/otter/v2"
+	"golang.org/x/time/rate"
+
+	"github.com/matrixon/matrixon/matrix/mxerr"
+)
+
+// Limit is a kind of action whose rate is limited, as the configuration names it.
+type Limit string
+
+// The kinds of actions.
+const (
+	LimitLogin       Limit = "login"        // attempts by address
+	LimitLoginFailed Limit = "login_failed" // failures by account
+	LimitRegister    Limit = "register"
+	LimitMessage     Limit = "message" // events that a user sends
+	LimitJoin        Limit = "join"
+	LimitInvite      Limit = "invite"
+	LimitCreateRoom  Limit = "create_room"
+	LimitSearch      Limit = "search"
+	LimitMedia       Limit = "media"
+	LimitKeys        Limit = "keys"
+	LimitAccount     Limit = "account" // changes of the account: profile, account data, push rules, devices
+	LimitRead        Limit = "read"    // costly reading
+	LimitReport      Limit = "report"
+	LimitFederation  Limit = "federation" // requests by remote server
+)
+
+// Rate is how often something may happen: Burst times at once, and PerSecond in the long run.
+type Rate struct {
+	PerSecond float64
+	Burst     int
+}
+
+// DefaultRates are made for people and their bots: they stop loops and guessing, not conversations.
+func DefaultRates() map[Limit]Rate {
+	return map[Limit]Rate{
+		LimitLogin:       {1, 20},
+		LimitLoginFailed: {0.1, 10},
+		LimitRegister:    {0.2, 10},
+		LimitMessage:     {20, 200},
+		LimitJoin:        {1, 30},
+		LimitInvite:      {1, 50},
+		LimitCreateRoom:  {0.5, 20},
+		LimitSearch:      {2, 20},
+		LimitMedia:       {20, 200},
+		LimitKeys:        {50, 500},
+		LimitAccount:     {10, 200},
+		LimitRead:        {50, 500},
+		LimitReport:      {0.2, 10},
+		LimitFederation:  {100, 1000},
+	}
+}
+
+const (
+	// limitKeys bounds how many callers are counted at once; those least in use are forgotten first.
+	limitKeys = 100_000
+	// limitMemory is how long a caller is remembered who does nothing; by then every bucket is full again, or nearly.
+	limitMemory = 10 * time.Minute
+)
+
+// Limits counts actions. A nil *Limits allows everything.
+type Limits struct {
+	rates   map[Limit]Rate
+	now     func() time.Time
+	buckets *otter.Cache[limitKey, *rate.Limiter]
+}
+
+type limitKey struct {
+	kind Limit
+	key  string
+}
+
+// NewLimits makes limits of these rates; a kind that has none, or a rate of zero, is not limited.
+func NewLimits(rates map[Limit]Rate, now func() time.Time) *Limits {
+	return &Limits{rates: rates, now: now, buckets: otter.Must(&otter.Options[limitKey, *rate.Limiter]{
+		MaximumSize:      limitKeys,
+		ExpiryCalculator: otter.ExpiryAccessing[limitKey, *rate.Limiter](limitMemory),
+	})}
+}
+
+// Take counts an action of key, or refuses it with 429 M_LIMIT_EXCEEDED.
+func (l *Limits) Take(kind Limit, key string) error {
+	return l.take(kind, key, 1)
+}
+
+// Exhausted refuses like Take, but counts nothing: for actions of which only the failures are counted.
+func (l *Limits) Exhausted(kind Limit, key string) error {
+	return l.take(kind, key, 0)
+}
+
+func (l *Limits) take(kind Limit, key string, n int) error {
+	if l == nil {
+		return nil
+	}
+	r := l.rates[kind]
+	if r.PerSecond <= 0 {
+		return nil
+	}
+	bucket, _ := l.buckets.ComputeIfAbsent(limitKey{kind, key}, func() (*rate.Limiter, bool) {
+		return rate.NewLimiter(rate.Limit(r.PerSecond), max(r.Burst, 1)), false
+	})
+	now := l.now()
+	if n == 0 {
+		if tokens := bucket.TokensAt(now); tokens < 1 {
+			return mxerr.LimitExceeded(waitFor(1-tokens, r))
+		}
+		return nil
+	}
+	if bucket.AllowN(now, n) {
+		return nil
+	}
+	return mxerr.LimitExceeded(waitFor(float64(n)-bucket.TokensAt(now), r))
+}
+
+// waitFor is how many milliseconds it takes until that many tokens have come.
+func waitFor(tokens float64, r Rate) int64 {
+	return max(1, int64(tokens/r.PerSecond*1000)+1)
+}

@@ -1,0 +1,117 @@
+package api
+
+import (
+	"context"
+	"crypto/sha256"
+	"net/http"
+	"sync"
+	"time"
+
+	"github.com/maypok86/otter/v2"
+
+	"github.com/matrixon/matrixon/http/api/secret"
+	"github.com/matrixon/matrixon/persistence"
+	"github.com/matrixon/matrixon/persistence/schema"
+)
+
+// cachedSessions bounds how many sessions are remembered.
+const cachedSessions = 100_000
+
+// Tokens authenticates by the access tokens in the store and remembers what it found.
+type Tokens struct {
+	options TokensOptions
+	cache   *otter.Cache[[32]byte, *Session]
+
+	// mu orders forgetting and remembering: a session that was read before it was revoked must not be remembered after.
+	mu      sync.Mutex
+	revoked uint64
+}
+
+// TokensOptions are what Tokens needs.
+type TokensOptions struct {
+	Store persistence.Reader
+	Now   func() time.Time
+	// Remember is how long a session is believed without looking again. It bounds how long a token still works on this
+	// node that was revoked on another: a second in a cluster, longer on a single node, where Forget tells at once.
+	Remember time.Duration
+	// FirstUse is told of a token with an expiry when it is looked up, so that the refresh token that bought it
+	// can be retired (client-server API, "Refreshing access tokens"). It must not block for long.
+	FirstUse func(ctx context.Context, s *Session)
+}
+
+// NewTokens makes an authenticator.
+func NewTokens(o TokensOptions) *Tokens {
+	return &Tokens{options: o, cache: otter.Must(&otter.Options[[32]byte, *Session]{
+		MaximumSize:      cachedSessions,
+		ExpiryCalculator: otter.ExpiryWriting[[32]byte, *Session](o.Remember),
+	})}
+}
+
+// Authenticate finds the session of the token.
+func (t *Tokens) Authenticate(ctx context.Context, token string, _ *http.Request) (*Session, error) {
+	if !secret.Is(secret.Access, token) {
+		return nil, UnknownToken(false)
+	}
+	hash := sha256.Sum256([]byte(token))
+	s, ok := t.cache.GetIfPresent(hash)
+	if !ok {
+		var err error
+		if s, err = t.look(ctx, hash); err != nil {
+			return nil, err
+		}
+	}
+	if !s.Expires.IsZero() && !t.options.Now().Before(s.Expires) {
+		return nil, UnknownToken(true)
+	}
+	return s, nil
+}
+
+// look reads the session from the store.
+func (t *Tokens) look(ctx context.Context, hash [32]byte) (*Session, error) {
+	t.mu.Lock()
+	before := t.revoked
+	t.mu.Unlock()
+	row, ok, err := schema.AccessTokens.Get(ctx, t.options.Store, schema.AccessToken{Hash: hash[:]})
+	if err != nil {
+		return nil, err
+	}
+	if !ok {
+		return nil, UnknownToken(false)
+	}
+	account, ok, err := schema.Accounts.Get(ctx, t.options.Store, schema.Account{UserID: row.UserID})
+	if err != nil {
+		return nil, err
+	}
+	if !ok || account.Deactivated {
+		return nil, UnknownToken(false)
+	}
+	s := &Session{
+		UserID: row.UserID, DeviceID: row.DeviceID, TokenHash: hash,
+		Admin: account.Admin, Locked: account.Locked, Suspended: account.Suspended,
+	}
+	if row.ExpiresTS > 0 {
+		s.Expires = time.UnixMilli(row.ExpiresTS)
+		if t.options.FirstUse != nil && t.options.Now().Before(s.Expires) {
+			t.options.FirstUse(ctx, s)
+		}
+	}
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if t.revoked == before {
+		t.cache.Set(hash, s)
+	}
+	return s, nil
+}
+
+// Forget makes this node look again at every session of the user, after a logout, a lock or another change of the
+// account. An empty deviceID means all devices. It is effective when it returns.
+func (t *Tokens) Forget(userID, deviceID string) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.revoked++
+	for hash, s := range t.cache.All() {
+		if s.UserID == userID && (deviceID == "" || s.DeviceID == deviceID) {
+			t.cache.Invalidate(hash)
+		}
+	}
+}
