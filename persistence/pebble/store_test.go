@@ -1,6 +1,8 @@
 package pebble
 
 import (
+	"fmt"
+	"math/rand/v2"
 	"testing"
 
 	"github.com/cockroachdb/pebble/v2"
@@ -45,21 +47,32 @@ func TestFiles(t *testing.T) {
 	})
 }
 
-// TestFaults runs the contract on a file system in memory that forgets what was not synced and fails when told to.
+// TestFaults runs the contract on a file system in memory that fails when told to, and at a crash forgets all, none or
+// a random half of what was not synced.
 func TestFaults(t *testing.T) {
 	t.Parallel()
-	storetest.Run(t, func(t *testing.T) storetest.Backend {
-		disk := vfs.NewCrashableMem()
-		faulty := &errorfs.Toggle{Injector: errorfs.ErrInjected.If(errorfs.Writes)}
-		return storetest.Backend{
-			Open: func(t testing.TB, o storetest.Options) persistence.Store {
-				faulty.Off()
-				return openAt(t, Options{Dir: "data", FS: errorfs.Wrap(disk, faulty), MaxWaiting: o.MaxWaiting, Log: quiet})
-			},
-			Persistent: true,
-			Crash:      func(testing.TB) { disk = disk.CrashClone(vfs.CrashCloneCfg{}) },
-			Break:      func(testing.TB) { faulty.On() },
-			Spoil:      spoil,
-		}
-	})
+	for _, kept := range []int{0, 50, 100} {
+		t.Run(fmt.Sprintf("%d%% of unsynced data kept", kept), func(t *testing.T) {
+			t.Parallel()
+			storetest.Run(t, func(*testing.T) storetest.Backend { return faulty(kept) })
+		})
+	}
+}
+
+func faulty(kept int) storetest.Backend {
+	disk := vfs.NewCrashableMem()
+	fail := &errorfs.Toggle{Injector: errorfs.ErrInjected.If(errorfs.Writes)}
+	random := rand.New(rand.NewPCG(1, uint64(kept)))
+	return storetest.Backend{
+		Open: func(t testing.TB, o storetest.Options) persistence.Store {
+			fail.Off()
+			return openAt(t, Options{Dir: "data", FS: errorfs.Wrap(disk, fail), MaxWaiting: o.MaxWaiting, Log: quiet})
+		},
+		Persistent: true,
+		Crash: func(testing.TB) {
+			disk = disk.CrashClone(vfs.CrashCloneCfg{UnsyncedDataPercent: kept, RNG: random})
+		},
+		Break: func(testing.TB) { fail.On() },
+		Spoil: spoil,
+	}
 }
