@@ -59,10 +59,12 @@ type activation struct {
 	restAt int          // place in shard.resting, guarded by shard.mu
 
 	// Only the mailbox uses these; phase is read by others under mu.
-	phase   phase
-	stash   []*envelope // what came while activating
-	endNext bool        // the mark came while activating
-	loadErr error       // set before the control message hasLoaded is posted
+	phase    phase
+	hasTried bool        // Load is over, well or not
+	stash    []*envelope // what came before that
+	endNext  bool        // the mark came before that
+	hasDrain bool        // the behaviour was told to drain
+	loadErr  error       // set before the control message hasLoaded is posted
 
 	mu       sync.Mutex
 	closed   bool // nothing new is begun; what comes waits for the next activation
@@ -185,7 +187,7 @@ func (a *activation) accept(e *envelope) verdict {
 func (a *activation) Receive(c actor.Context) {
 	switch m := c.Message().(type) {
 	case *envelope:
-		if a.phase == activating && m.source != fromOperator {
+		if !a.hasTried && m.source != fromOperator {
 			a.stash = append(a.stash, m)
 			return
 		}
@@ -206,18 +208,18 @@ func (a *activation) obey(c control) {
 	case mustDrain:
 		a.drain()
 	case stopMark:
-		if a.phase == activating {
+		if a.hasTried {
+			a.end()
+		} else {
 			a.endNext = true
-			return
 		}
-		a.end()
 	}
 }
 
 // loaded opens the actor for what has waited, or refuses it when Load failed.
 func (a *activation) loaded() {
 	stash := a.stash
-	a.stash = nil
+	a.stash, a.hasTried = nil, true
 	if a.loadErr != nil {
 		a.notLoaded(stash)
 		return
@@ -238,7 +240,7 @@ func (a *activation) loaded() {
 }
 
 // notLoaded ends an activation whose Load failed. What waited gets the error, unless a stop was the reason: then the
-// next activation may do better.
+// next activation may do better, as it may for what still lies in the mailbox before the mark.
 func (a *activation) notLoaded(stash []*envelope) {
 	a.mu.Lock()
 	stopping := a.closed || a.draining
@@ -258,7 +260,9 @@ func (a *activation) notLoaded(stash []*envelope) {
 			m.refuse(a.loadErr)
 		}
 	}
-	a.end()
+	if a.endNext {
+		a.end()
+	}
 }
 
 // handle begins one message, unless a stop came first or nobody waits for it any more.
@@ -424,9 +428,10 @@ func (a *activation) rest() {
 
 // drain lets the behaviour finish what it has begun before a planned stop.
 func (a *activation) drain() {
-	if a.phase != active {
+	if a.phase != active || a.hasDrain {
 		return // loaded comes back to it
 	}
+	a.hasDrain = true
 	d, ok := a.behavior.(Drainer)
 	if !ok {
 		a.stop(nil, endPlanned)

@@ -116,8 +116,16 @@ func (n *Node) Tell(to Identity, message proto.Message) {
 // TellActive hands a notice to the identity's activation on this node. One that falls too far behind is stopped
 // (Kind.Notices); one that stops does not get it, since the next activation reads the store.
 func (n *Node) TellActive(to Identity, message proto.Message) bool {
-	a := n.active(to)
-	return a != nil && a.accept(&envelope{body: message, source: fromNode}) == accepted
+	e := &envelope{body: message, source: fromNode}
+	for {
+		a := n.active(to)
+		if a == nil {
+			return false
+		}
+		if v := a.accept(e); v != tryAgain {
+			return v == accepted
+		}
+	}
 }
 
 // deliver puts an envelope from outside into the actor's mailbox, activating it if need be.

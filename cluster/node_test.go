@@ -153,6 +153,53 @@ func TestLoadFailureIsTheAnswerAndTheNextMessageTriesAgain(t *testing.T) {
 	}
 }
 
+// TestUnluckyActorsAnswerEverybody has many callers of an actor whose every other Load fails, and which panics and stops
+// now and then: everybody gets an answer before the deadline.
+func TestUnluckyActorsAnswerEverybody(t *testing.T) {
+	t.Parallel()
+	var activations atomic.Int32
+	n := startNode(t, Options{}, Kind{New: func(Identity) Behavior {
+		lucky := activations.Add(1)%2 == 0
+		handled := 0
+		return &script{
+			load: func(context.Context, Self) error {
+				if !lucky {
+					return errors.New("bad luck")
+				}
+				return nil
+			},
+			receive: func(self Self, m Message) {
+				switch handled++; {
+				case handled > 40:
+					panic("enough")
+				case handled == 20 && activations.Load()%4 == 0:
+					self.Stop(nil)
+				default:
+					m.Reply(&messages.Done{})
+				}
+			},
+		}
+	}})
+	var wg sync.WaitGroup
+	var done, failed atomic.Int32
+	for range 8 {
+		wg.Go(func() {
+			for range 500 {
+				if _, err := n.Ask(deadline(t), room("!a"), &messages.Done{}); err == nil {
+					done.Add(1)
+				} else {
+					wantError(t, err, 500, "M_UNKNOWN")
+					failed.Add(1)
+				}
+			}
+		})
+	}
+	wg.Wait()
+	if done.Load() == 0 || failed.Load() == 0 {
+		t.Fatalf("%d answers, %d failures: nothing was tested", done.Load(), failed.Load())
+	}
+}
+
 func TestPanicEndsTheActivationAndLosesNoAnswer(t *testing.T) {
 	t.Parallel()
 	log := &logBuffer{}
