@@ -82,7 +82,7 @@ func (x ChangeMembership_Action) Number() protoreflect.EnumNumber {
 
 // Deprecated: Use ChangeMembership_Action.Descriptor instead.
 func (ChangeMembership_Action) EnumDescriptor() ([]byte, []int) {
-	return file_room_proto_rawDescGZIP(), []int{4, 0}
+	return file_room_proto_rawDescGZIP(), []int{5, 0}
 }
 
 // CreateRoom makes the room of the actor it is sent to. All events are appended at once or none is.
@@ -316,6 +316,60 @@ func (x *SendEvent) GetOriginServerTs() int64 {
 	return 0
 }
 
+// CheckEvent asks whether SendEvent would be allowed now. Answer: Done or Failure.
+type CheckEvent struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	By            *Requester             `protobuf:"bytes,1,opt,name=by,proto3" json:"by,omitempty"`
+	Event         *Proposal              `protobuf:"bytes,2,opt,name=event,proto3" json:"event,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *CheckEvent) Reset() {
+	*x = CheckEvent{}
+	mi := &file_room_proto_msgTypes[3]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *CheckEvent) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*CheckEvent) ProtoMessage() {}
+
+func (x *CheckEvent) ProtoReflect() protoreflect.Message {
+	mi := &file_room_proto_msgTypes[3]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use CheckEvent.ProtoReflect.Descriptor instead.
+func (*CheckEvent) Descriptor() ([]byte, []int) {
+	return file_room_proto_rawDescGZIP(), []int{3}
+}
+
+func (x *CheckEvent) GetBy() *Requester {
+	if x != nil {
+		return x.By
+	}
+	return nil
+}
+
+func (x *CheckEvent) GetEvent() *Proposal {
+	if x != nil {
+		return x.Event
+	}
+	return nil
+}
+
+// EventSent names an event of the room: the one that was made, or the one that says the same already.
 type EventSent struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	EventId       string                 `protobuf:"bytes,1,opt,name=event_id,json=eventId,proto3" json:"event_id,omitempty"`
@@ -327,7 +381,7 @@ type EventSent struct {
 
 func (x *EventSent) Reset() {
 	*x = EventSent{}
-	mi := &file_room_proto_msgTypes[3]
+	mi := &file_room_proto_msgTypes[4]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -339,7 +393,7 @@ func (x *EventSent) String() string {
 func (*EventSent) ProtoMessage() {}
 
 func (x *EventSent) ProtoReflect() protoreflect.Message {
-	mi := &file_room_proto_msgTypes[3]
+	mi := &file_room_proto_msgTypes[4]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -352,7 +406,7 @@ func (x *EventSent) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use EventSent.ProtoReflect.Descriptor instead.
 func (*EventSent) Descriptor() ([]byte, []int) {
-	return file_room_proto_rawDescGZIP(), []int{3}
+	return file_room_proto_rawDescGZIP(), []int{4}
 }
 
 func (x *EventSent) GetEventId() string {
@@ -391,7 +445,7 @@ type ChangeMembership struct {
 
 func (x *ChangeMembership) Reset() {
 	*x = ChangeMembership{}
-	mi := &file_room_proto_msgTypes[4]
+	mi := &file_room_proto_msgTypes[5]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -403,7 +457,7 @@ func (x *ChangeMembership) String() string {
 func (*ChangeMembership) ProtoMessage() {}
 
 func (x *ChangeMembership) ProtoReflect() protoreflect.Message {
-	mi := &file_room_proto_msgTypes[4]
+	mi := &file_room_proto_msgTypes[5]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -416,7 +470,7 @@ func (x *ChangeMembership) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ChangeMembership.ProtoReflect.Descriptor instead.
 func (*ChangeMembership) Descriptor() ([]byte, []int) {
-	return file_room_proto_rawDescGZIP(), []int{4}
+	return file_room_proto_rawDescGZIP(), []int{5}
 }
 
 func (x *ChangeMembership) GetBy() *Requester {
@@ -471,7 +525,7 @@ type Forget struct {
 
 func (x *Forget) Reset() {
 	*x = Forget{}
-	mi := &file_room_proto_msgTypes[5]
+	mi := &file_room_proto_msgTypes[6]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -483,7 +537,7 @@ func (x *Forget) String() string {
 func (*Forget) ProtoMessage() {}
 
 func (x *Forget) ProtoReflect() protoreflect.Message {
-	mi := &file_room_proto_msgTypes[5]
+	mi := &file_room_proto_msgTypes[6]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -496,7 +550,7 @@ func (x *Forget) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Forget.ProtoReflect.Descriptor instead.
 func (*Forget) Descriptor() ([]byte, []int) {
-	return file_room_proto_rawDescGZIP(), []int{5}
+	return file_room_proto_rawDescGZIP(), []int{6}
 }
 
 func (x *Forget) GetBy() *Requester {
@@ -518,7 +572,7 @@ type SetTyping struct {
 
 func (x *SetTyping) Reset() {
 	*x = SetTyping{}
-	mi := &file_room_proto_msgTypes[6]
+	mi := &file_room_proto_msgTypes[7]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -530,7 +584,7 @@ func (x *SetTyping) String() string {
 func (*SetTyping) ProtoMessage() {}
 
 func (x *SetTyping) ProtoReflect() protoreflect.Message {
-	mi := &file_room_proto_msgTypes[6]
+	mi := &file_room_proto_msgTypes[7]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -543,7 +597,7 @@ func (x *SetTyping) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SetTyping.ProtoReflect.Descriptor instead.
 func (*SetTyping) Descriptor() ([]byte, []int) {
-	return file_room_proto_rawDescGZIP(), []int{6}
+	return file_room_proto_rawDescGZIP(), []int{7}
 }
 
 func (x *SetTyping) GetBy() *Requester {
@@ -580,7 +634,7 @@ type SendReceipt struct {
 
 func (x *SendReceipt) Reset() {
 	*x = SendReceipt{}
-	mi := &file_room_proto_msgTypes[7]
+	mi := &file_room_proto_msgTypes[8]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -592,7 +646,7 @@ func (x *SendReceipt) String() string {
 func (*SendReceipt) ProtoMessage() {}
 
 func (x *SendReceipt) ProtoReflect() protoreflect.Message {
-	mi := &file_room_proto_msgTypes[7]
+	mi := &file_room_proto_msgTypes[8]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -605,7 +659,7 @@ func (x *SendReceipt) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SendReceipt.ProtoReflect.Descriptor instead.
 func (*SendReceipt) Descriptor() ([]byte, []int) {
-	return file_room_proto_rawDescGZIP(), []int{7}
+	return file_room_proto_rawDescGZIP(), []int{8}
 }
 
 func (x *SendReceipt) GetBy() *Requester {
@@ -647,7 +701,7 @@ type CreateAlias struct {
 
 func (x *CreateAlias) Reset() {
 	*x = CreateAlias{}
-	mi := &file_room_proto_msgTypes[8]
+	mi := &file_room_proto_msgTypes[9]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -659,7 +713,7 @@ func (x *CreateAlias) String() string {
 func (*CreateAlias) ProtoMessage() {}
 
 func (x *CreateAlias) ProtoReflect() protoreflect.Message {
-	mi := &file_room_proto_msgTypes[8]
+	mi := &file_room_proto_msgTypes[9]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -672,7 +726,7 @@ func (x *CreateAlias) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CreateAlias.ProtoReflect.Descriptor instead.
 func (*CreateAlias) Descriptor() ([]byte, []int) {
-	return file_room_proto_rawDescGZIP(), []int{8}
+	return file_room_proto_rawDescGZIP(), []int{9}
 }
 
 func (x *CreateAlias) GetBy() *Requester {
@@ -700,7 +754,7 @@ type DeleteAlias struct {
 
 func (x *DeleteAlias) Reset() {
 	*x = DeleteAlias{}
-	mi := &file_room_proto_msgTypes[9]
+	mi := &file_room_proto_msgTypes[10]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -712,7 +766,7 @@ func (x *DeleteAlias) String() string {
 func (*DeleteAlias) ProtoMessage() {}
 
 func (x *DeleteAlias) ProtoReflect() protoreflect.Message {
-	mi := &file_room_proto_msgTypes[9]
+	mi := &file_room_proto_msgTypes[10]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -725,7 +779,7 @@ func (x *DeleteAlias) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DeleteAlias.ProtoReflect.Descriptor instead.
 func (*DeleteAlias) Descriptor() ([]byte, []int) {
-	return file_room_proto_rawDescGZIP(), []int{9}
+	return file_room_proto_rawDescGZIP(), []int{10}
 }
 
 func (x *DeleteAlias) GetBy() *Requester {
@@ -749,6 +803,67 @@ func (x *DeleteAlias) GetAdmin() bool {
 	return false
 }
 
+// MoveAliases gives all local aliases of the room to another room of this server, at once. Answer: Done or Failure.
+type MoveAliases struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	By            *Requester             `protobuf:"bytes,1,opt,name=by,proto3" json:"by,omitempty"`
+	ToRoom        string                 `protobuf:"bytes,2,opt,name=to_room,json=toRoom,proto3" json:"to_room,omitempty"`
+	Admin         bool                   `protobuf:"varint,3,opt,name=admin,proto3" json:"admin,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *MoveAliases) Reset() {
+	*x = MoveAliases{}
+	mi := &file_room_proto_msgTypes[11]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *MoveAliases) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*MoveAliases) ProtoMessage() {}
+
+func (x *MoveAliases) ProtoReflect() protoreflect.Message {
+	mi := &file_room_proto_msgTypes[11]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use MoveAliases.ProtoReflect.Descriptor instead.
+func (*MoveAliases) Descriptor() ([]byte, []int) {
+	return file_room_proto_rawDescGZIP(), []int{11}
+}
+
+func (x *MoveAliases) GetBy() *Requester {
+	if x != nil {
+		return x.By
+	}
+	return nil
+}
+
+func (x *MoveAliases) GetToRoom() string {
+	if x != nil {
+		return x.ToRoom
+	}
+	return ""
+}
+
+func (x *MoveAliases) GetAdmin() bool {
+	if x != nil {
+		return x.Admin
+	}
+	return false
+}
+
 // SetPublished shows or hides the room in the public directory. Answer: Done or Failure.
 type SetPublished struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
@@ -761,7 +876,7 @@ type SetPublished struct {
 
 func (x *SetPublished) Reset() {
 	*x = SetPublished{}
-	mi := &file_room_proto_msgTypes[10]
+	mi := &file_room_proto_msgTypes[12]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -773,7 +888,7 @@ func (x *SetPublished) String() string {
 func (*SetPublished) ProtoMessage() {}
 
 func (x *SetPublished) ProtoReflect() protoreflect.Message {
-	mi := &file_room_proto_msgTypes[10]
+	mi := &file_room_proto_msgTypes[12]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -786,7 +901,7 @@ func (x *SetPublished) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SetPublished.ProtoReflect.Descriptor instead.
 func (*SetPublished) Descriptor() ([]byte, []int) {
-	return file_room_proto_rawDescGZIP(), []int{10}
+	return file_room_proto_rawDescGZIP(), []int{12}
 }
 
 func (x *SetPublished) GetBy() *Requester {
@@ -828,7 +943,7 @@ type RoomEvent struct {
 
 func (x *RoomEvent) Reset() {
 	*x = RoomEvent{}
-	mi := &file_room_proto_msgTypes[11]
+	mi := &file_room_proto_msgTypes[13]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -840,7 +955,7 @@ func (x *RoomEvent) String() string {
 func (*RoomEvent) ProtoMessage() {}
 
 func (x *RoomEvent) ProtoReflect() protoreflect.Message {
-	mi := &file_room_proto_msgTypes[11]
+	mi := &file_room_proto_msgTypes[13]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -853,7 +968,7 @@ func (x *RoomEvent) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RoomEvent.ProtoReflect.Descriptor instead.
 func (*RoomEvent) Descriptor() ([]byte, []int) {
-	return file_room_proto_rawDescGZIP(), []int{11}
+	return file_room_proto_rawDescGZIP(), []int{13}
 }
 
 func (x *RoomEvent) GetSeq() uint64 {
@@ -932,7 +1047,7 @@ type ReceiptUpdate struct {
 
 func (x *ReceiptUpdate) Reset() {
 	*x = ReceiptUpdate{}
-	mi := &file_room_proto_msgTypes[12]
+	mi := &file_room_proto_msgTypes[14]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -944,7 +1059,7 @@ func (x *ReceiptUpdate) String() string {
 func (*ReceiptUpdate) ProtoMessage() {}
 
 func (x *ReceiptUpdate) ProtoReflect() protoreflect.Message {
-	mi := &file_room_proto_msgTypes[12]
+	mi := &file_room_proto_msgTypes[14]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -957,7 +1072,7 @@ func (x *ReceiptUpdate) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ReceiptUpdate.ProtoReflect.Descriptor instead.
 func (*ReceiptUpdate) Descriptor() ([]byte, []int) {
-	return file_room_proto_rawDescGZIP(), []int{12}
+	return file_room_proto_rawDescGZIP(), []int{14}
 }
 
 func (x *ReceiptUpdate) GetUserId() string {
@@ -1012,7 +1127,7 @@ type RoomNotice struct {
 
 func (x *RoomNotice) Reset() {
 	*x = RoomNotice{}
-	mi := &file_room_proto_msgTypes[13]
+	mi := &file_room_proto_msgTypes[15]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1024,7 +1139,7 @@ func (x *RoomNotice) String() string {
 func (*RoomNotice) ProtoMessage() {}
 
 func (x *RoomNotice) ProtoReflect() protoreflect.Message {
-	mi := &file_room_proto_msgTypes[13]
+	mi := &file_room_proto_msgTypes[15]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1037,7 +1152,7 @@ func (x *RoomNotice) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RoomNotice.ProtoReflect.Descriptor instead.
 func (*RoomNotice) Descriptor() ([]byte, []int) {
-	return file_room_proto_rawDescGZIP(), []int{13}
+	return file_room_proto_rawDescGZIP(), []int{15}
 }
 
 func (x *RoomNotice) GetRoomId() string {
@@ -1122,7 +1237,11 @@ const file_room_proto_rawDesc = "" +
 	"\x02by\x18\x01 \x01(\v2\x13.matrixon.RequesterR\x02by\x12(\n" +
 	"\x05event\x18\x02 \x01(\v2\x12.matrixon.ProposalR\x05event\x12\x15\n" +
 	"\x06txn_id\x18\x03 \x01(\tR\x05txnId\x12(\n" +
-	"\x10origin_server_ts\x18\x04 \x01(\x03R\x0eoriginServerTs\"J\n" +
+	"\x10origin_server_ts\x18\x04 \x01(\x03R\x0eoriginServerTs\"[\n" +
+	"\n" +
+	"CheckEvent\x12#\n" +
+	"\x02by\x18\x01 \x01(\v2\x13.matrixon.RequesterR\x02by\x12(\n" +
+	"\x05event\x18\x02 \x01(\v2\x12.matrixon.ProposalR\x05event\"J\n" +
 	"\tEventSent\x12\x19\n" +
 	"\bevent_id\x18\x01 \x01(\tR\aeventId\x12\x10\n" +
 	"\x03seq\x18\x02 \x01(\x04R\x03seq\x12\x10\n" +
@@ -1162,6 +1281,10 @@ const file_room_proto_rawDesc = "" +
 	"\vDeleteAlias\x12#\n" +
 	"\x02by\x18\x01 \x01(\v2\x13.matrixon.RequesterR\x02by\x12\x14\n" +
 	"\x05alias\x18\x02 \x01(\tR\x05alias\x12\x14\n" +
+	"\x05admin\x18\x03 \x01(\bR\x05admin\"a\n" +
+	"\vMoveAliases\x12#\n" +
+	"\x02by\x18\x01 \x01(\v2\x13.matrixon.RequesterR\x02by\x12\x17\n" +
+	"\ato_room\x18\x02 \x01(\tR\x06toRoom\x12\x14\n" +
 	"\x05admin\x18\x03 \x01(\bR\x05admin\"g\n" +
 	"\fSetPublished\x12#\n" +
 	"\x02by\x18\x01 \x01(\v2\x13.matrixon.RequesterR\x02by\x12\x1c\n" +
@@ -1211,45 +1334,50 @@ func file_room_proto_rawDescGZIP() []byte {
 }
 
 var file_room_proto_enumTypes = make([]protoimpl.EnumInfo, 1)
-var file_room_proto_msgTypes = make([]protoimpl.MessageInfo, 14)
+var file_room_proto_msgTypes = make([]protoimpl.MessageInfo, 16)
 var file_room_proto_goTypes = []any{
 	(ChangeMembership_Action)(0), // 0: matrixon.ChangeMembership.Action
 	(*CreateRoom)(nil),           // 1: matrixon.CreateRoom
 	(*Proposal)(nil),             // 2: matrixon.Proposal
 	(*SendEvent)(nil),            // 3: matrixon.SendEvent
-	(*EventSent)(nil),            // 4: matrixon.EventSent
-	(*ChangeMembership)(nil),     // 5: matrixon.ChangeMembership
-	(*Forget)(nil),               // 6: matrixon.Forget
-	(*SetTyping)(nil),            // 7: matrixon.SetTyping
-	(*SendReceipt)(nil),          // 8: matrixon.SendReceipt
-	(*CreateAlias)(nil),          // 9: matrixon.CreateAlias
-	(*DeleteAlias)(nil),          // 10: matrixon.DeleteAlias
-	(*SetPublished)(nil),         // 11: matrixon.SetPublished
-	(*RoomEvent)(nil),            // 12: matrixon.RoomEvent
-	(*ReceiptUpdate)(nil),        // 13: matrixon.ReceiptUpdate
-	(*RoomNotice)(nil),           // 14: matrixon.RoomNotice
-	(*Requester)(nil),            // 15: matrixon.Requester
+	(*CheckEvent)(nil),           // 4: matrixon.CheckEvent
+	(*EventSent)(nil),            // 5: matrixon.EventSent
+	(*ChangeMembership)(nil),     // 6: matrixon.ChangeMembership
+	(*Forget)(nil),               // 7: matrixon.Forget
+	(*SetTyping)(nil),            // 8: matrixon.SetTyping
+	(*SendReceipt)(nil),          // 9: matrixon.SendReceipt
+	(*CreateAlias)(nil),          // 10: matrixon.CreateAlias
+	(*DeleteAlias)(nil),          // 11: matrixon.DeleteAlias
+	(*MoveAliases)(nil),          // 12: matrixon.MoveAliases
+	(*SetPublished)(nil),         // 13: matrixon.SetPublished
+	(*RoomEvent)(nil),            // 14: matrixon.RoomEvent
+	(*ReceiptUpdate)(nil),        // 15: matrixon.ReceiptUpdate
+	(*RoomNotice)(nil),           // 16: matrixon.RoomNotice
+	(*Requester)(nil),            // 17: matrixon.Requester
 }
 var file_room_proto_depIdxs = []int32{
-	15, // 0: matrixon.CreateRoom.by:type_name -> matrixon.Requester
+	17, // 0: matrixon.CreateRoom.by:type_name -> matrixon.Requester
 	2,  // 1: matrixon.CreateRoom.events:type_name -> matrixon.Proposal
-	15, // 2: matrixon.SendEvent.by:type_name -> matrixon.Requester
+	17, // 2: matrixon.SendEvent.by:type_name -> matrixon.Requester
 	2,  // 3: matrixon.SendEvent.event:type_name -> matrixon.Proposal
-	15, // 4: matrixon.ChangeMembership.by:type_name -> matrixon.Requester
-	0,  // 5: matrixon.ChangeMembership.action:type_name -> matrixon.ChangeMembership.Action
-	15, // 6: matrixon.Forget.by:type_name -> matrixon.Requester
-	15, // 7: matrixon.SetTyping.by:type_name -> matrixon.Requester
-	15, // 8: matrixon.SendReceipt.by:type_name -> matrixon.Requester
-	15, // 9: matrixon.CreateAlias.by:type_name -> matrixon.Requester
-	15, // 10: matrixon.DeleteAlias.by:type_name -> matrixon.Requester
-	15, // 11: matrixon.SetPublished.by:type_name -> matrixon.Requester
-	12, // 12: matrixon.RoomNotice.events:type_name -> matrixon.RoomEvent
-	13, // 13: matrixon.RoomNotice.receipts:type_name -> matrixon.ReceiptUpdate
-	14, // [14:14] is the sub-list for method output_type
-	14, // [14:14] is the sub-list for method input_type
-	14, // [14:14] is the sub-list for extension type_name
-	14, // [14:14] is the sub-list for extension extendee
-	0,  // [0:14] is the sub-list for field type_name
+	17, // 4: matrixon.CheckEvent.by:type_name -> matrixon.Requester
+	2,  // 5: matrixon.CheckEvent.event:type_name -> matrixon.Proposal
+	17, // 6: matrixon.ChangeMembership.by:type_name -> matrixon.Requester
+	0,  // 7: matrixon.ChangeMembership.action:type_name -> matrixon.ChangeMembership.Action
+	17, // 8: matrixon.Forget.by:type_name -> matrixon.Requester
+	17, // 9: matrixon.SetTyping.by:type_name -> matrixon.Requester
+	17, // 10: matrixon.SendReceipt.by:type_name -> matrixon.Requester
+	17, // 11: matrixon.CreateAlias.by:type_name -> matrixon.Requester
+	17, // 12: matrixon.DeleteAlias.by:type_name -> matrixon.Requester
+	17, // 13: matrixon.MoveAliases.by:type_name -> matrixon.Requester
+	17, // 14: matrixon.SetPublished.by:type_name -> matrixon.Requester
+	14, // 15: matrixon.RoomNotice.events:type_name -> matrixon.RoomEvent
+	15, // 16: matrixon.RoomNotice.receipts:type_name -> matrixon.ReceiptUpdate
+	17, // [17:17] is the sub-list for method output_type
+	17, // [17:17] is the sub-list for method input_type
+	17, // [17:17] is the sub-list for extension type_name
+	17, // [17:17] is the sub-list for extension extendee
+	0,  // [0:17] is the sub-list for field type_name
 }
 
 func init() { file_room_proto_init() }
@@ -1259,14 +1387,14 @@ func file_room_proto_init() {
 	}
 	file_common_proto_init()
 	file_room_proto_msgTypes[1].OneofWrappers = []any{}
-	file_room_proto_msgTypes[11].OneofWrappers = []any{}
+	file_room_proto_msgTypes[13].OneofWrappers = []any{}
 	type x struct{}
 	out := protoimpl.TypeBuilder{
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_room_proto_rawDesc), len(file_room_proto_rawDesc)),
 			NumEnums:      1,
-			NumMessages:   14,
+			NumMessages:   16,
 			NumExtensions: 0,
 			NumServices:   0,
 		},
