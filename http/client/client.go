@@ -1,0 +1,33 @@
+// Package client serves the client-server API. Each area of the specification has a function that gives its
+// endpoints; handlers check what the request says, ask the actor that decides, or read the store.
+package client
+
+import (
+	"context"
+	"log/slog"
+	"time"
+
+	"google.golang.org/protobuf/proto"
+
+	"github.com/matrixon/matrixon/cluster"
+	"github.com/matrixon/matrixon/persistence"
+)
+
+// Deps are what all areas need.
+type Deps struct {
+	ServerName string
+	Store      persistence.Reader
+	Caller     cluster.Caller
+	Now        func() time.Time
+	Log        *slog.Logger
+}
+
+// AskUser asks the actor of a local user.
+func AskUser[A proto.Message](ctx context.Context, d Deps, userID string, request proto.Message) (A, error) {
+	return cluster.Ask[A](ctx, d.Caller, cluster.Identity{Kind: cluster.KindUser, ID: userID}, request)
+}
+
+// AskRoom asks the actor of a room.
+func AskRoom[A proto.Message](ctx context.Context, d Deps, roomID string, request proto.Message) (A, error) {
+	return cluster.Ask[A](ctx, d.Caller, cluster.Identity{Kind: cluster.KindRoom, ID: roomID}, request)
+}
