@@ -110,6 +110,22 @@ func BenchmarkIdle(b *testing.B) {
 	}
 }
 
+// BenchmarkStop is a node with 200,000 idle actors that stops.
+func BenchmarkStop(b *testing.B) {
+	const actors = 200_000
+	for b.Loop() {
+		b.StopTimer()
+		n := startNode(b, Options{}, Kind{New: func(Identity) Behavior { return nothing }})
+		for i := range actors {
+			n.Tell(room(fmt.Sprint("!", i)), &messages.Done{})
+		}
+		b.StartTimer()
+		if err := n.Stop(deadline(b)); err != nil {
+			b.Fatal(err)
+		}
+	}
+}
+
 func heapBytes() int64 {
 	runtime.GC()
 	runtime.GC()
