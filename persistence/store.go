@@ -7,9 +7,10 @@
 //     all when it is called with ErrFenced, ErrConflict, ErrExists or ErrOverloaded. Any other error leaves its
 //     fate open: the writer must stop, and whoever claims the stream next sees the truth.
 //   - A stream has one writer: the holder of its newest epoch. A commit under an older epoch is refused with
-//     ErrFenced, one that expects another sequence number with ErrConflict; neither disturbs other streams.
+//     ErrFenced, one that expects another sequence number with ErrConflict; neither disturbs other streams. The epoch
+//     is checked first, then the sequence number, then Commit.Absent.
 //   - Every commit gets a Position, larger than that of every commit before it, which columns marked "position"
-//     receive. The done functions of one node are called in the order of positions, on one goroutine.
+//     receive. The done functions of one node are called in the order of positions, one at a time.
 //   - What a reader sees after done was called includes that commit.
 package persistence
 
@@ -69,8 +70,8 @@ type Commit struct {
 	Snapshot []byte
 }
 
-// Done tells the fate of a commit. It runs on the committer's goroutine, in the order of positions among the
-// successful, and must not block.
+// Done tells the fate of a commit. The done functions of a store are called one at a time, in the order of positions
+// among the successful, and must not block.
 type Done func(Position, error)
 
 // Store is what a backend gives.
@@ -78,7 +79,8 @@ type Store interface {
 	Reader
 	// Claim makes the caller the only writer of the stream, durably, before it returns.
 	Claim(ctx context.Context, s Stream) (Activation, error)
-	// Submit queues a commit and returns at once. done is always called, exactly once.
+	// Submit queues a commit and returns at once. done is always called, exactly once, never on the caller's stack.
+	// The commit, its rows and its snapshot must not be changed before that.
 	Submit(c *Commit, done Done)
 	// Position is the newest position that done has been told of, or that was there when the store was opened.
 	Position() Position

@@ -198,10 +198,13 @@ func TestChangedColumns(t *testing.T) {
 // TestKilled kills a writing process (this test's own program) at some moment, several times in one folder.
 func TestKilled(t *testing.T) {
 	t.Parallel()
+	if dir := os.Getenv(inChild); dir != "" {
+		writeUntilKilled(t, dir)
+	}
 	dir := t.TempDir()
 	told := 0 // rows 0 to told-1 were acknowledged
 	for round := range 4 {
-		cmd := child("TestKilledWriter", dir)
+		cmd := child("TestKilled", dir)
 		out, err := cmd.StdoutPipe()
 		if err != nil {
 			t.Fatal(err)
@@ -235,15 +238,32 @@ func TestKilled(t *testing.T) {
 	}
 }
 
-// TestKilledWriter is the process that TestKilled kills.
-func TestKilledWriter(t *testing.T) {
-	dir := os.Getenv(inChild)
-	if dir == "" {
-		t.Skip("only as a process of TestKilled")
-	}
+// writeUntilKilled is what the process does that TestKilled kills.
+func writeUntilKilled(t *testing.T, dir string) {
 	s := openAt(t, Options{Dir: dir, Log: quiet}).(*Store)
 	for n := len(keptNumbers(t, s)); ; n++ {
 		fill(t, s, n, n+1)
 		fmt.Printf("row %d\n", n)
 	}
+}
+
+// TestFailureWhileOpening lets Pebble meet a fatal error before there is a store: it must be an error of Open.
+func TestFailureWhileOpening(t *testing.T) {
+	t.Parallel()
+	for _, op := range []errorfs.OpKind{errorfs.OpFileSync, errorfs.OpCreate, errorfs.OpRename} {
+		disk, fail := failing(op, "*")
+		fail.On()
+		if _, err := Open(Options{Dir: "data", FS: disk, Log: quiet}); !errors.Is(err, errorfs.ErrInjected) {
+			t.Errorf("operation %v: %v", op, err)
+		}
+	}
+	disk, fail := failing(errorfs.OpFileSync, "MANIFEST-*")
+	fail.On()
+	if _, err := Open(Options{Dir: "data", FS: disk, Log: quiet}); err == nil || !strings.Contains(err.Error(), "MANIFEST sync failed") {
+		t.Errorf("manifest: %v", err)
+	}
+	fail.Off()
+	s := openAt(t, Options{Dir: "data", FS: disk, Log: quiet}).(*Store)
+	defer s.Close()
+	fill(t, s, 0, 1)
 }

@@ -1,10 +1,11 @@
 package pebble
 
 import (
+	"errors"
 	"fmt"
 	"log/slog"
 	"runtime"
-	"sync/atomic"
+	"sync"
 
 	"github.com/cockroachdb/pebble/v2"
 )
@@ -12,8 +13,22 @@ import (
 // logger takes what Pebble has to say. Pebble expects that Fatalf does not return; ending the process there would leave
 // writers without an answer, so it ends the goroutine and the store instead.
 type logger struct {
-	log  *slog.Logger
-	fail atomic.Pointer[func(error)] // nil while the store is being opened
+	log *slog.Logger
+
+	mu    sync.Mutex
+	fail  func(error) // nil while the store is being opened
+	early error       // what was fatal meanwhile
+}
+
+// attach says whom to tell of fatal errors, also of one that came before.
+func (l *logger) attach(fail func(error)) {
+	l.mu.Lock()
+	l.fail = fail
+	early := l.early
+	l.mu.Unlock()
+	if early != nil {
+		fail(early)
+	}
 }
 
 func (l *logger) Infof(format string, args ...any) {
@@ -26,11 +41,15 @@ func (l *logger) Errorf(format string, args ...any) {
 
 func (l *logger) Fatalf(format string, args ...any) {
 	err := fmt.Errorf(format, args...)
-	fail := l.fail.Load()
+	l.mu.Lock()
+	fail := l.fail
 	if fail == nil {
-		panic(err)
+		l.early = errors.Join(l.early, err)
 	}
-	(*fail)(err)
+	l.mu.Unlock()
+	if fail != nil {
+		fail(err)
+	}
 	runtime.Goexit()
 }
 
@@ -40,9 +59,6 @@ func (l *logger) events() *pebble.EventListener {
 		BackgroundError: func(err error) { l.log.Error("pebble: work in the background failed; it is tried again", "error", err) },
 		DataCorruption: func(info pebble.DataCorruptionInfo) {
 			l.log.Error("pebble: a file is damaged", "file", info.Path, "error", info.Details)
-		},
-		DiskSlow: func(info pebble.DiskSlowInfo) {
-			l.log.Warn("pebble: the disk is slow", "file", info.Path, "operation", info.OpType.String(), "duration", info.Duration)
 		},
 		WriteStallBegin: func(info pebble.WriteStallBeginInfo) {
 			l.log.Warn("pebble: writes wait until the disk catches up", "reason", info.Reason)

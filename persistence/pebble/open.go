@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"runtime/debug"
 	"sync"
 
 	"github.com/cockroachdb/pebble/v2"
@@ -84,22 +85,45 @@ func (o Options) pebbleOptions(l *logger) *pebble.Options {
 // Open opens the store, or makes it. Damage to acknowledged data is ErrCorrupt, unless Options.AcceptLoss is set.
 func Open(o Options) (*Store, error) {
 	o = o.withDefaults()
-	if err := o.FS.MkdirAll(o.Dir, 0o700); err != nil {
+	if err := errors.Join(o.FS.MkdirAll(o.Dir, 0o700), syncDir(o.FS, o.FS.PathDir(o.Dir))); err != nil {
 		return nil, fmt.Errorf("persistence: %w", err)
 	}
 	lock, err := pebble.LockDirectory(o.Dir, o.FS)
 	if err != nil {
 		return nil, fmt.Errorf("persistence: the data in %s is in use, probably by another running server: %w", o.Dir, err)
 	}
-	s, err := open(o, lock)
+	s, err := openApart(o, lock)
 	if err != nil {
 		return nil, errors.Join(err, lock.Close())
 	}
 	return s, nil
 }
 
-func open(o Options, lock *pebble.Lock) (*Store, error) {
+// openApart opens on a goroutine of its own, because a fatal error of Pebble ends the goroutine.
+func openApart(o Options, lock *pebble.Lock) (*Store, error) {
+	var s *Store
 	l := &logger{log: o.Log}
+	err := errors.New("persistence: opening ended in Pebble")
+	ended := make(chan struct{})
+	go func() {
+		defer close(ended)
+		defer func() {
+			if p := recover(); p != nil {
+				err = fmt.Errorf("persistence: panic in Pebble: %v\n%s", p, debug.Stack())
+			}
+		}()
+		s, err = open(o, lock, l)
+	}()
+	<-ended
+	if s != nil {
+		return s, nil
+	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return nil, errors.Join(err, l.early)
+}
+
+func open(o Options, lock *pebble.Lock, l *logger) (*Store, error) {
 	opts := o.pebbleOptions(l)
 	defer opts.Cache.Unref()
 	opts.Lock = lock
@@ -120,9 +144,8 @@ func open(o Options, lock *pebble.Lock) (*Store, error) {
 	if s.acknowledged, err = openAcknowledged(o.FS, o.Dir); err != nil {
 		return nil, errors.Join(err, db.Close())
 	}
-	fail := s.fail
-	l.fail.Store(&fail)
 	s.view = newView(db)
+	l.attach(s.fail)
 	go s.commitLoop()
 	return s, nil
 }

@@ -156,9 +156,6 @@ func testWithoutStream(t *testing.T, b Backend) {
 }
 
 func testReopen(t *testing.T, b Backend) {
-	if !b.Persistent {
-		t.Skip("the backend forgets")
-	}
 	room := persistence.Stream{Kind: "room", ID: "!a"}
 	var want []pair
 	var newest persistence.Position

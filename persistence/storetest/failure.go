@@ -13,9 +13,6 @@ import (
 // testCrash cuts the power several times while writers write: what was acknowledged must be there, every commit whole
 // or not at all, and each stream without a gap.
 func testCrash(t *testing.T, b Backend) {
-	if b.Crash == nil {
-		t.Skip("the backend cannot be crashed")
-	}
 	const writers, rounds, enough = 4, 5, 40
 	acknowledged := make([]uint64, writers) // numbers of each stream that were acknowledged
 	var newest persistence.Position
@@ -94,9 +91,6 @@ func crashing(t *testing.T, b Backend, s persistence.Store, begin []uint64, epoc
 // testBroken makes the disk fail: every waiting writer hears of it, the store refuses everything afterwards although
 // the disk might work again, and what was acknowledged is there when it is opened again.
 func testBroken(t *testing.T, b Backend) {
-	if b.Break == nil {
-		t.Skip("the backend's writes cannot be made to fail")
-	}
 	s := b.Open(t, Options{})
 	commit(t, s, put(pairs.Put(pair{Group: "g", N: 1})))
 	a := claim(t, s, persistence.Stream{Kind: "room", ID: "x"})

@@ -254,9 +254,6 @@ func testPositionColumns(t *testing.T, b Backend) {
 }
 
 func testCorrupt(t *testing.T, b Backend) {
-	if b.Spoil == nil {
-		t.Skip("the backend has no way to spoil a row")
-	}
 	s := open(t, b, Options{})
 	commit(t, s, put(pairs.Put(pair{Group: "g", N: 1}), pairs.Put(pair{Group: "g", N: 2})))
 	b.Spoil(t, s, pairs.Schema(), &pair{Group: "g", N: 2})
