@@ -2,6 +2,7 @@ package cluster
 
 import (
 	"slices"
+	"sync"
 	"testing"
 
 	"go.opentelemetry.io/otel"
@@ -12,11 +13,15 @@ import (
 	"github.com/matrixon/matrixon/messages"
 )
 
+// recorded is the process's tracing, which can be set once.
+var recorded = sync.OnceValue(func() *tracetest.SpanRecorder {
+	r := tracetest.NewSpanRecorder()
+	otel.SetTracerProvider(sdk.NewTracerProvider(sdk.WithSpanProcessor(r)))
+	return r
+})
+
 func TestAskIsASpanNamedWithoutIDs(t *testing.T) {
-	recorder := tracetest.NewSpanRecorder()
-	before := otel.GetTracerProvider()
-	otel.SetTracerProvider(sdk.NewTracerProvider(sdk.WithSpanProcessor(recorder)))
-	defer otel.SetTracerProvider(before)
+	recorder := recorded()
 	n := startNode(t, Options{}, Kind{New: func(Identity) Behavior {
 		return &script{receive: func(_ Self, m Message) { m.Fail(mxerr.Forbidden("no")) }}
 	}})
