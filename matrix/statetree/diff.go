@@ -1,0 +1,98 @@
+package statetree
+
+// Diff calls yield with each place whose event differs between a and b, until it returns false. What the trees share is
+// skipped without being read.
+func Diff(a, b Tree, yield func(Change) bool) error {
+	d := differ{a: a, b: b, yield: yield}
+	return d.nodes(a.root, b.root, 0)
+}
+
+type differ struct {
+	a, b    Tree
+	yield   func(Change) bool
+	stopped bool
+}
+
+// nodes compares two nodes of the same depth; nil is the empty one.
+func (d *differ) nodes(a, b *node, depth int) error {
+	if d.stopped || a == b || a != nil && b != nil && a.sum() == b.sum() {
+		return nil
+	}
+	if depth > nibbles {
+		return errTooDeep
+	}
+	if a != nil {
+		if err := d.a.load(a); err != nil {
+			return err
+		}
+	}
+	if b != nil {
+		if err := d.b.load(b); err != nil {
+			return err
+		}
+	}
+	for nib := range uint(width) {
+		if err := d.slots(a, b, nib, depth); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// slots compares what the two nodes have for one nibble.
+func (d *differ) slots(a, b *node, nib uint, depth int) error {
+	leafA, childA := side(a, nib)
+	leafB, childB := side(b, nib)
+	switch {
+	case leafA == nil && leafB == nil:
+		return d.nodes(childA, childB, depth+1)
+	case leafA != nil && leafB != nil && leafA.key == leafB.key:
+		if leafA.Value != leafB.Value {
+			d.tell(Change{leafA.Tuple, leafA.Value, leafB.Value})
+		}
+		return nil
+	case childA == nil && childB == nil:
+		if leafA != nil {
+			d.tell(Change{leafA.Tuple, leafA.Value, 0})
+		}
+		if leafB != nil {
+			d.tell(Change{leafB.Tuple, 0, leafB.Value})
+		}
+		return nil
+	}
+	// A leaf against a node: it stands for a node that holds only it.
+	return d.nodes(asNode(leafA, childA, depth+1), asNode(leafB, childB, depth+1), depth+1)
+}
+
+// side gives the leaf or the child that a node has for a nibble.
+func side(n *node, nib uint) (*leaf, *node) {
+	if n == nil {
+		return nil, nil
+	}
+	i, ok := n.at(nib)
+	if !ok {
+		return nil, nil
+	}
+	if s := &n.slots[i]; s.leaf != nil {
+		return s.leaf, nil
+	} else if s.child == nil {
+		s.child = &node{hash: s.hash}
+	}
+	return nil, n.slots[i].child
+}
+
+func asNode(l *leaf, child *node, depth int) *node {
+	if l == nil {
+		return child
+	}
+	if depth >= nibbles {
+		return nil
+	}
+	return &node{used: 1 << nibble(&l.key, depth), slots: []slot{{leaf: l}}}
+}
+
+func (d *differ) tell(c Change) {
+	if !d.stopped {
+		d.stopped = !d.yield(c)
+	}
+}
