@@ -1,0 +1,135 @@
+package room
+
+import (
+	"github.com/matrixon/matrixon/matrix/room"
+	"github.com/matrixon/matrixon/messages"
+	"github.com/matrixon/matrixon/persistence"
+	"github.com/matrixon/matrixon/persistence/schema"
+)
+
+// commit is what is in flight.
+type commit struct {
+	batch    *room.Batch // nil for a snapshot alone
+	seq      uint64      // of the stream before it
+	advance  uint64
+	snapshot bool
+}
+
+// submit makes the batch durable. Its notice goes out from the committer, so that the notices of all rooms come in the
+// order of positions; the rest is done when the actor hears of it.
+func (a *actor) submit(b *room.Batch) {
+	advance := uint64(len(b.Entries))
+	c := &persistence.Commit{
+		Stream: a.stream(), Epoch: a.epoch, Seq: a.seq, Advance: advance,
+		Write: a.rows(b), Absent: claims(b),
+	}
+	if b.SnapshotNeeded || a.seq+advance-a.snapshotSeq >= a.deps.SnapshotEvery {
+		c.Snapshot = b.Snapshot()
+	}
+	a.inFlight = &commit{batch: b, seq: a.seq, advance: advance, snapshot: c.Snapshot != nil}
+	notice, forgotten := a.notice(b), b.Forgotten
+	self, notices := a.self, a.deps.Notices
+	a.deps.Store.Submit(c, func(pos persistence.Position, err error) {
+		if err == nil {
+			tell(notices, notice, forgotten, pos)
+		}
+		self.Send(committed{pos: pos, err: err})
+	})
+}
+
+func tell(to Notices, notice *messages.RoomNotice, forgotten []string, pos persistence.Position) {
+	notice.Pos = uint64(pos)
+	to.Room(notice)
+	for _, userID := range forgotten {
+		to.User(&messages.UserNotice{UserId: userID, Pos: uint64(pos), ForgottenRooms: []string{notice.RoomId}})
+	}
+}
+
+// submitSnapshot writes a snapshot and nothing else.
+func (a *actor) submitSnapshot() {
+	a.inFlight = &commit{seq: a.seq, snapshot: true}
+	self := a.self
+	a.deps.Store.Submit(&persistence.Commit{
+		Stream: a.stream(), Epoch: a.epoch, Seq: a.seq, Snapshot: a.machine.Snapshot(),
+	}, func(pos persistence.Position, err error) { self.Send(committed{pos: pos, err: err}) })
+}
+
+// notice says what the batch brings, to be told when it is durable.
+func (a *actor) notice(b *room.Batch) *messages.RoomNotice {
+	n := &messages.RoomNotice{RoomId: a.roomID, LastSeq: a.seq + uint64(len(b.Entries)), Version: a.machine.Version()}
+	for _, e := range b.Entries {
+		n.Events = append(n.Events, roomEvent(e))
+	}
+	for _, r := range b.Receipts {
+		n.Receipts = append(n.Receipts, &messages.ReceiptUpdate{
+			UserId: r.UserID, ReceiptType: r.Type, ThreadId: r.ThreadID, EventId: r.EventID, Ts: r.TS,
+		})
+	}
+	return n
+}
+
+func roomEvent(e *room.Entry) *messages.RoomEvent {
+	out := &messages.RoomEvent{
+		Seq: e.Seq, EventId: e.Event.ID(), Type: e.Event.Type(), Sender: e.Event.Sender(),
+		PrevMembership: e.PrevMembership, Status: uint64(e.Status), Json: e.Event.JSON(),
+	}
+	if stateKey, ok := e.Event.StateKey(); ok {
+		out.StateKey = &stateKey
+		if e.Event.Type() == "m.room.member" {
+			out.Membership = e.Event.Membership()
+		}
+	}
+	return out
+}
+
+// claims are the rows that must not be there.
+func claims(b *room.Batch) []persistence.Mutation {
+	var absent []persistence.Mutation
+	for _, c := range b.Aliases {
+		if c.Claim {
+			absent = append(absent, schema.Aliases.Put(schema.Alias{Alias: c.Alias}))
+		}
+	}
+	return absent
+}
+
+// rows are the changes of tables that the batch means.
+func (a *actor) rows(b *room.Batch) []persistence.Mutation {
+	w := make(writes, 0, 4*len(b.Entries)+len(b.Nodes)+len(b.Receipts)+4)
+	for _, e := range b.Entries {
+		w.event(a.roomID, e)
+		w.add(schema.EventsByID.Put(schema.EventByID{RoomID: a.roomID, EventID: e.Event.ID(), Seq: e.Seq}))
+	}
+	for _, e := range b.Amended {
+		w.event(a.roomID, e)
+	}
+	for _, n := range b.Nodes {
+		w.add(schema.StateNodes.Put(schema.StateNode{RoomID: a.roomID, Hash: n.Hash[:], Node: n.Bytes}))
+	}
+	for _, s := range b.State {
+		w.state(a.roomID, s.Entry)
+	}
+	for _, m := range b.Members {
+		w.member(a.roomID, m)
+	}
+	for _, r := range b.Relations {
+		w.relation(a.roomID, r)
+	}
+	for _, r := range b.Redactions {
+		w.add(schema.PendingRedactions.Put(schema.PendingRedaction{
+			RoomID: a.roomID, TargetID: r.TargetID, RedactionID: r.RedactionID, Seq: r.Seq,
+		}))
+	}
+	for _, r := range b.Receipts {
+		w.add(schema.Receipts.Put(schema.Receipt{
+			RoomID: a.roomID, UserID: r.UserID, Type: r.Type, ThreadID: r.ThreadID, EventID: r.EventID, Seq: r.Seq, TS: r.TS,
+		}))
+	}
+	for _, c := range b.Aliases {
+		w.alias(c)
+	}
+	if b.Summary != nil {
+		w.summary(a.roomID, *b.Summary, b.PublicBefore)
+	}
+	return w
+}

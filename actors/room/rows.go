@@ -1,0 +1,81 @@
+package room
+
+import (
+	"github.com/matrixon/matrixon/matrix/room"
+	"github.com/matrixon/matrixon/persistence"
+	"github.com/matrixon/matrixon/persistence/schema"
+)
+
+// writes collects the mutations of one commit.
+type writes []persistence.Mutation
+
+func (w *writes) add(m persistence.Mutation) { *w = append(*w, m) }
+
+func (w *writes) event(roomID string, e *room.Entry) {
+	row := schema.Event{
+		RoomID: roomID, Seq: e.Seq, EventID: e.Event.ID(), Type: e.Event.Type(), Sender: e.Event.Sender(),
+		Status: uint64(e.Status), Depth: e.Event.Depth(), OriginServerTS: e.Event.OriginServerTS(), ReceivedTS: e.ReceivedTS,
+		Pos: e.Pos, StateBefore: e.StateBefore[:], StateAfter: e.StateAfter[:], ReplacesSeq: e.ReplacesSeq,
+		RedactedBy: e.RedactedBy, DeviceID: e.DeviceID, TxnID: e.TxnID, JSON: e.Event.JSON(),
+	}
+	if stateKey, ok := e.Event.StateKey(); ok {
+		row.StateKey = &stateKey
+	}
+	w.add(schema.Events.Put(row))
+}
+
+func (w *writes) state(roomID string, e *room.Entry) {
+	stateKey, _ := e.Event.StateKey()
+	row := schema.CurrentState{RoomID: roomID, Type: e.Event.Type(), StateKey: stateKey, EventID: e.Event.ID(), Seq: e.Seq}
+	if row.Type == "m.room.member" {
+		row.Membership = e.Event.Membership()
+	}
+	w.add(schema.CurrentStates.Put(row))
+}
+
+func (w *writes) member(roomID string, m room.MemberChange) {
+	w.add(schema.Memberships.Put(schema.Membership{
+		UserID: m.UserID, RoomID: roomID, Membership: m.Row.Membership, EventID: m.Row.EventID, Seq: m.Row.Seq, Pos: m.Row.Pos,
+		Sender: m.Row.Sender, JoinedSeq: m.Row.JoinedSeq, Forgotten: m.Row.Forgotten, StrippedState: m.Row.StrippedState,
+	}))
+}
+
+func (w *writes) relation(roomID string, r room.RelationRow) {
+	row := schema.Relation{
+		RoomID: roomID, ParentID: r.ParentID, Seq: r.Seq, EventID: r.EventID, RelType: r.RelType, Type: r.Type, Sender: r.Sender, Key: r.Key,
+	}
+	if r.Gone {
+		w.add(schema.Relations.Delete(row))
+		return
+	}
+	w.add(schema.Relations.Put(row))
+}
+
+func (w *writes) alias(c room.AliasChange) {
+	if c.Remove {
+		w.add(schema.Aliases.Delete(schema.Alias{Alias: c.Alias}))
+		w.add(schema.AliasesByRoom.Delete(schema.AliasByRoom{RoomID: c.RoomID, Alias: c.Alias}))
+		return
+	}
+	if c.From != "" {
+		w.add(schema.AliasesByRoom.Delete(schema.AliasByRoom{RoomID: c.From, Alias: c.Alias}))
+	}
+	w.add(schema.Aliases.Put(schema.Alias{Alias: c.Alias, RoomID: c.RoomID, Creator: c.Creator, CreatedTS: c.CreatedTS}))
+	w.add(schema.AliasesByRoom.Put(schema.AliasByRoom{RoomID: c.RoomID, Alias: c.Alias}))
+}
+
+// summary writes the room's row, and its place in the public directory, which is ordered by the number of members.
+func (w *writes) summary(roomID string, s room.Summary, listedUnder int64) {
+	w.add(schema.Rooms.Put(schema.Room{
+		RoomID: roomID, Version: s.Version, Creator: s.Creator, CreatedTS: s.CreatedTS, Name: s.Name, Topic: s.Topic,
+		AvatarURL: s.AvatarURL, CanonicalAlias: s.CanonicalAlias, JoinRule: s.JoinRule, GuestAccess: s.GuestAccess,
+		HistoryVisibility: s.HistoryVisibility, RoomType: s.RoomType, Encryption: s.Encryption, JoinedMembers: s.JoinedMembers,
+		InvitedMembers: s.InvitedMembers, UpgradedTo: s.UpgradedTo, Published: s.Published,
+	}))
+	if listedUnder >= 0 {
+		w.add(schema.PublicRooms.Delete(schema.PublicRoom{JoinedMembers: listedUnder, RoomID: roomID}))
+	}
+	if s.Published {
+		w.add(schema.PublicRooms.Put(schema.PublicRoom{JoinedMembers: s.JoinedMembers, RoomID: roomID}))
+	}
+}

@@ -1,0 +1,206 @@
+package room
+
+import (
+	"errors"
+
+	"github.com/matrixon/matrixon/matrix/event"
+	"github.com/matrixon/matrixon/matrix/mxerr"
+	"github.com/matrixon/matrixon/matrix/roomversion"
+	"github.com/matrixon/matrixon/matrix/statetree"
+)
+
+// draft is an input being worked out: a copy of the tip, and changes that become part of a batch only when nothing
+// refuses them. Looking up what is not in memory notes it in need.
+type draft struct {
+	m       *Machine
+	version *roomversion.Version
+	head    head
+	need    Missing
+	answer  *Entry
+	alone   bool
+
+	entries      []*Entry
+	amended      []*Entry
+	state        []StateChange
+	members      []MemberChange
+	relations    []RelationRow
+	redactions   []PendingRedaction
+	receipts     []ReceiptRow
+	aliases      []AliasChange
+	nodes        []statetree.Node
+	forgotten    []string
+	annotations  map[AnnotationKey]bool
+	transactions []transaction
+	snapshot     bool
+}
+
+func (m *Machine) draft() *draft { return &draft{m: m, head: m.head, version: m.version} }
+
+// keep makes what the draft changed known to the cache.
+func (d *draft) keep() {
+	c := &d.m.cache
+	for _, e := range d.entries {
+		c.putEntry(e)
+	}
+	for _, e := range d.amended {
+		c.putEntry(e)
+	}
+	for _, change := range d.members {
+		c.putMember(change.UserID, change.Row)
+		if change.Row.Membership != "join" {
+			d.m.typing.stop(change.UserID)
+		}
+	}
+	for _, row := range d.receipts {
+		c.putReceipt(row.ReceiptKey, row)
+	}
+	for key, exists := range d.annotations {
+		c.putAnnotation(key, exists)
+	}
+	for _, t := range d.transactions {
+		d.m.transactions.add(t)
+	}
+}
+
+// moveInto adds the draft's changes to the batch.
+func (d *draft) moveInto(b *Batch) {
+	if len(b.Entries) == 0 && len(d.entries) > 0 {
+		b.FirstSeq = d.entries[0].Seq
+	}
+	for _, e := range d.entries {
+		b.bytes += len(e.Event.JSON())
+	}
+	b.Entries = append(b.Entries, d.entries...)
+	for _, e := range d.amended {
+		d.m.replacePending(b, e)
+	}
+	b.State = append(b.State, d.state...)
+	b.Members = append(b.Members, d.members...)
+	b.Relations = append(b.Relations, d.relations...)
+	b.Redactions = append(b.Redactions, d.redactions...)
+	b.Receipts = append(b.Receipts, d.receipts...)
+	b.Aliases = append(b.Aliases, d.aliases...)
+	b.Nodes = append(b.Nodes, d.nodes...)
+	b.Forgotten = append(b.Forgotten, d.forgotten...)
+	b.SnapshotNeeded = b.SnapshotNeeded || d.snapshot
+	if d.head.summary != d.m.head.summary {
+		if b.Summary == nil {
+			b.PublicBefore = d.m.head.summary.listedUnder()
+		}
+		after := d.head.summary
+		b.Summary = &after
+	}
+}
+
+// replacePending writes the redacted entry: in the pending batch that brings it, or again in b.
+func (m *Machine) replacePending(b *Batch, e *Entry) {
+	for _, p := range m.pending {
+		if n := len(p.Entries); n > 0 && p.FirstSeq <= e.Seq && e.Seq < p.FirstSeq+uint64(n) {
+			p.Entries[e.Seq-p.FirstSeq] = e
+			return
+		}
+	}
+	b.Amended = append(b.Amended, e)
+}
+
+// Event implements auth.State over the draft's current state. What cannot be told yet reads as absent and is noted.
+func (d *draft) Event(t event.Tuple) *event.Event {
+	if e := d.stateEntry(t); e != nil {
+		return e.Event
+	}
+	return nil
+}
+
+// stateEntry is the current state event of the tuple.
+func (d *draft) stateEntry(t event.Tuple) *Entry {
+	return d.stateEntryAt(d.head.state, t)
+}
+
+func (d *draft) stateEntryAt(state statetree.Tree, t event.Tuple) *Entry {
+	seq, ok, err := state.Get(t)
+	if err != nil {
+		d.need.State = append(d.need.State, StateKey{Root: state.Root(), Tuple: t})
+		return nil
+	}
+	if !ok {
+		return nil
+	}
+	return d.entry(seq)
+}
+
+// entry is the entry with the number.
+func (d *draft) entry(seq uint64) *Entry {
+	for _, e := range d.entries {
+		if e.Seq == seq {
+			return e
+		}
+	}
+	e := d.m.cache.entry(seq)
+	if e == nil {
+		d.need.Seqs = append(d.need.Seqs, seq)
+	}
+	return e
+}
+
+// entryByID is the entry with the event id, nil when the room does not have it (or not yet known, see need).
+func (d *draft) entryByID(id string) *Entry {
+	if e := d.m.cache.byID(id); e != nil {
+		return e
+	}
+	if !d.m.passing.noIDs[id] {
+		d.need.IDs = append(d.need.IDs, id)
+	}
+	return nil
+}
+
+// memberRow is the user's row; a user who never had a membership needs no row.
+func (d *draft) memberRow(userID string) MemberRow {
+	for i := len(d.members) - 1; i >= 0; i-- {
+		if d.members[i].UserID == userID {
+			return d.members[i].Row
+		}
+	}
+	row, ok := d.m.cache.member(userID)
+	if !ok {
+		d.need.Members = append(d.need.Members, userID)
+	}
+	return row
+}
+
+// membership is the user's membership in the current state, "" when there is none.
+func (d *draft) membership(userID string) string {
+	if e := d.stateEntry(memberTuple(userID)); e != nil {
+		return e.Event.Membership()
+	}
+	return ""
+}
+
+// waiting is errMissing when facts are missing.
+func (d *draft) waiting() error {
+	if d.need.empty() {
+		return nil
+	}
+	return errMissing
+}
+
+// requireJoined refuses users who are not in the room.
+func (d *draft) requireJoined(userID, what string) error {
+	membership := d.membership(userID)
+	if err := d.waiting(); err != nil {
+		return err
+	}
+	if membership != "join" {
+		return mxerr.Forbidden("only members of the room may %s, and %s is not one", what, userID)
+	}
+	return nil
+}
+
+// fetch gives the bytes of a state node to the trees.
+func (m *Machine) fetch(h statetree.Hash) ([]byte, error) {
+	if b, ok := m.cache.node(h); ok {
+		return b, nil
+	}
+	return nil, errNodeMissing
+}
+
+var errNodeMissing = errors.New("room: a state node is not in memory")

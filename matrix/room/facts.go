@@ -1,0 +1,126 @@
+package room
+
+import (
+	"github.com/matrixon/matrixon/matrix/event"
+	"github.com/matrixon/matrixon/matrix/statetree"
+)
+
+// Missing lists facts that the first waiting input needs. What does not exist is a fact as well.
+type Missing struct {
+	State       []StateKey      // the nodes on the way to each, and the entry that is found there
+	Seqs        []uint64        // entries by number
+	IDs         []string        // entries by event id
+	Members     []string        // rows of these users
+	Receipts    []ReceiptKey    // rows
+	Annotations []AnnotationKey // whether each exists
+	Aliases     []string        // rows of these aliases
+	RoomAliases bool            // all aliases of the room
+	Elsewhere   []Elsewhere     // memberships in other rooms
+	LocalJoined bool            // some joined users of this server
+}
+
+// StateKey is one key of a state tree.
+type StateKey struct {
+	Root  statetree.Hash
+	Tuple event.Tuple
+}
+
+// AnnotationKey is what a user can annotate an event with once.
+type AnnotationKey struct{ ParentID, Sender, Type, Key string }
+
+// Elsewhere asks whether the user is joined to the room.
+type Elsewhere struct{ UserID, RoomID string }
+
+// Facts answer a Missing, completely: for everything that was asked there is an answer.
+type Facts struct {
+	Nodes       []statetree.Node
+	Entries     []*Entry
+	NoIDs       []string // event ids that the room does not have
+	Members     map[string]MemberRow
+	Receipts    map[ReceiptKey]ReceiptRow // zero EventID: none
+	Annotations map[AnnotationKey]bool
+	Aliases     map[string]AliasRow
+	RoomAliases []AliasRow
+	Elsewhere   map[Elsewhere]bool
+	LocalJoined []string
+}
+
+// AliasRow is an alias as the aliases table has it; an empty RoomID says that it does not exist.
+type AliasRow struct {
+	Alias, RoomID, Creator string
+	CreatedTS              int64
+}
+
+func (n *Missing) empty() bool {
+	return len(n.State) == 0 && len(n.Seqs) == 0 && len(n.IDs) == 0 && len(n.Members) == 0 && len(n.Receipts) == 0 &&
+		len(n.Annotations) == 0 && len(n.Aliases) == 0 && !n.RoomAliases && len(n.Elsewhere) == 0 && !n.LocalJoined
+}
+
+// rowsOfOthers reports whether something is missing that must be read after all that was accepted is durable, because
+// memory does not keep it.
+func (n *Missing) rowsOfOthers() bool { return len(n.Aliases) > 0 || n.RoomAliases }
+
+// passing are facts that others may change, and which are therefore good for one input only.
+type passing struct {
+	noIDs       map[string]bool
+	aliases     map[string]AliasRow
+	roomAliases []AliasRow
+	listed      bool
+	elsewhere   map[Elsewhere]bool
+	localJoined []string
+	localKnown  bool
+}
+
+// learn takes facts in. What memory has already is newer.
+func (m *Machine) learn(f Facts) {
+	asked := m.missing
+	m.missing, m.asked = nil, false
+	for _, n := range f.Nodes {
+		m.cache.addNode(n)
+	}
+	for _, e := range f.Entries {
+		if m.cache.entry(e.Seq) == nil {
+			m.cache.putEntry(e)
+		}
+	}
+	for user, row := range f.Members {
+		if _, ok := m.cache.member(user); !ok {
+			m.cache.putMember(user, row)
+		}
+	}
+	for key, row := range f.Receipts {
+		if _, ok := m.cache.receipt(key); !ok {
+			m.cache.putReceipt(key, row)
+		}
+	}
+	for key, exists := range f.Annotations {
+		if _, ok := m.cache.annotation(key); !ok {
+			m.cache.putAnnotation(key, exists)
+		}
+	}
+	m.passing.take(f, asked)
+}
+
+func (p *passing) take(f Facts, asked *Missing) {
+	if p.noIDs == nil {
+		*p = passing{noIDs: map[string]bool{}, aliases: map[string]AliasRow{}, elsewhere: map[Elsewhere]bool{}}
+	}
+	for _, id := range f.NoIDs {
+		p.noIDs[id] = true
+	}
+	for alias, row := range f.Aliases {
+		p.aliases[alias] = row
+	}
+	for key, joined := range f.Elsewhere {
+		p.elsewhere[key] = joined
+	}
+	if asked == nil {
+		return
+	}
+	if asked.RoomAliases {
+		p.roomAliases, p.listed = f.RoomAliases, true
+	}
+	if asked.LocalJoined {
+		p.localJoined, p.localKnown = f.LocalJoined, true
+	}
+}

@@ -1,0 +1,124 @@
+package room
+
+import (
+	"errors"
+
+	"github.com/matrixon/matrixon/matrix/mxerr"
+)
+
+// Step takes one input. It changes memory only; afterwards Ready says what is to be done.
+func (m *Machine) Step(in Input) {
+	switch in := in.(type) {
+	case Facts:
+		m.learn(in)
+		m.drain()
+	case TypingExpired:
+		m.typing.expire(in.Now)
+	default:
+		m.queue = append(m.queue, in)
+		m.drain()
+	}
+}
+
+// errMissing says that facts are missing; the draft lists them.
+var errMissing = errors.New("room: facts are missing")
+
+// drain handles the waiting inputs in order, until one needs facts.
+func (m *Machine) drain() {
+	for len(m.queue) > 0 && m.missing == nil {
+		d := m.draft()
+		err := d.handle(m.queue[0])
+		if !d.need.empty() {
+			m.missing = &d.need
+			return
+		}
+		ticket := ticketOf(m.queue[0])
+		m.queue[0] = nil
+		m.queue = m.queue[1:]
+		m.passing = passing{}
+		if err != nil {
+			m.refuse(ticket, mxerr.From(err))
+			continue
+		}
+		m.accept(d, ticket)
+	}
+	if len(m.queue) == 0 {
+		m.queue = nil
+	}
+}
+
+// handle works the input out in the draft. Its error is a refusal, unless facts are missing.
+func (d *draft) handle(in Input) error {
+	if create, ok := in.(Create); ok {
+		return d.create(create)
+	}
+	if !d.m.Exists() {
+		return mxerr.NotFound("this server does not know the room %s", d.m.o.RoomID)
+	}
+	switch in := in.(type) {
+	case Propose:
+		return d.propose(in)
+	case ChangeMembership:
+		return d.changeMembership(in)
+	case Forget:
+		return d.forget(in)
+	case SetTyping:
+		return d.setTyping(in)
+	case SendReceipt:
+		return d.sendReceipt(in)
+	case CreateAlias:
+		return d.createAlias(in)
+	case DeleteAlias:
+		return d.deleteAlias(in)
+	case MoveAliases:
+		return d.moveAliases(in)
+	case SetPublished:
+		return d.setPublished(in)
+	}
+	return mxerr.Unknown("the room does not know this request")
+}
+
+// ticketOf is the ticket of a request, 0 for other inputs.
+func ticketOf(in Input) uint64 {
+	if r, ok := in.(interface{ ticket() uint64 }); ok {
+		return r.ticket()
+	}
+	return 0
+}
+
+func (f From) ticket() uint64 { return f.Ticket }
+
+// refuse answers after what is before it: a refusal may rest on what is not durable yet.
+func (m *Machine) refuse(ticket uint64, err *mxerr.Error) {
+	if ticket == 0 {
+		return
+	}
+	b := m.batch(false)
+	b.Replies = append(b.Replies, Reply{Ticket: ticket, Err: err})
+}
+
+// accept makes the draft the tip, and its changes part of a pending batch.
+func (m *Machine) accept(d *draft, ticket uint64) {
+	b := m.batch(d.alone)
+	d.keep()
+	d.moveInto(b)
+	m.head, m.version = d.head, d.version
+	b.head, b.version = d.head, d.version
+	if ticket != 0 {
+		b.Replies = append(b.Replies, Reply{Ticket: ticket, Entry: d.answer})
+	}
+}
+
+// batch is the pending batch to add to. One that must be alone is followed by a new one.
+func (m *Machine) batch(alone bool) *Batch {
+	if n := len(m.pending); n > 0 && !alone {
+		last := m.pending[n-1]
+		if !last.alone && len(last.Entries) < maxBatchEvents && last.bytes < maxBatchBytes {
+			return last
+		}
+	}
+	m.batches++
+	b := &Batch{number: m.batches, alone: alone, head: m.head, version: m.version, PublicBefore: -1}
+	m.pending = append(m.pending, b)
+	return b
+}
