@@ -1401,7 +1401,7 @@ var File_account_proto protoreflect.FileDescriptor
 
 const file_account_proto_rawDesc = "" +
 	"\n" +
-	"\raccount.proto\x12\bmatrixon\x1a\fcommon.proto\"\x95\x02\n" +
+	"\raccount.proto\x12\bmatrixon\"\x95\x02\n" +
 	"\vOpenSession\x12\x1b\n" +
 	"\tdevice_id\x18\x01 \x01(\tR\bdeviceId\x12!\n" +
 	"\fdisplay_name\x18\x02 \x01(\tR\vdisplayName\x12\x1f\n" +
@@ -1561,7 +1561,6 @@ func file_account_proto_init() {
 	if File_account_proto != nil {
 		return
 	}
-	file_common_proto_init()
 	file_account_proto_msgTypes[7].OneofWrappers = []any{}
 	file_account_proto_msgTypes[13].OneofWrappers = []any{}
 	file_account_proto_msgTypes[21].OneofWrappers = []any{}

@@ -1,0 +1,101 @@
+package account
+
+import (
+	"bytes"
+	"context"
+
+	"github.com/go-json-experiment/json"
+	"github.com/go-json-experiment/json/jsontext"
+
+	"github.com/matrixon/matrixon/actors/user"
+	"github.com/matrixon/matrixon/matrix/mxerr"
+	"github.com/matrixon/matrixon/messages"
+	"github.com/matrixon/matrixon/persistence"
+	"github.com/matrixon/matrixon/persistence/schema"
+)
+
+// maxTags bounds the tags of one room, in bytes of their JSON.
+const maxTags = 64 << 10
+
+// setAccountData stores account data and tells the user's devices (client-server API, "Client Config").
+func (ops *operations) setAccountData(ctx context.Context, o *user.Op, m *messages.SetAccountData) (*messages.Done, error) {
+	return &messages.Done{}, storeData(ctx, o, m.RoomId, m.Type, m.Content)
+}
+
+// storeData writes one piece of account data unless it is there already; empty content deletes it.
+func storeData(ctx context.Context, o *user.Op, roomID, kind string, content []byte) error {
+	row := schema.AccountData{UserID: o.UserID, RoomID: roomID, Type: kind}
+	old, ok, err := schema.AccountDatas.Get(ctx, o.Store, row)
+	if err != nil {
+		return err
+	}
+	write := schema.AccountDatas.Delete(row)
+	if len(content) == 0 {
+		if !ok {
+			return nil
+		}
+	} else {
+		if ok && bytes.Equal(old.Content, content) {
+			return nil
+		}
+		row.Content = content
+		write = schema.AccountDatas.Put(row)
+	}
+	notice := &messages.UserNotice{AccountData: roomID == ""}
+	if roomID != "" {
+		notice.AccountRooms = []string{roomID}
+	}
+	_, err = o.Commit(ctx, []persistence.Mutation{write}, nil, user.Notices{User: notice})
+	return err
+}
+
+// tagContent is the content of m.tag (client-server API, "Room Tagging").
+type tagContent struct {
+	Tags    map[string]jsontext.Value `json:"tags"`
+	Unknown jsontext.Value            `json:",unknown"`
+}
+
+// setTag adds, replaces or removes a tag of a room.
+func (ops *operations) setTag(ctx context.Context, o *user.Op, m *messages.SetTag) (*messages.Done, error) {
+	row, ok, err := schema.AccountDatas.Get(ctx, o.Store, schema.AccountData{UserID: o.UserID, RoomID: m.RoomId, Type: "m.tag"})
+	if err != nil {
+		return nil, err
+	}
+	var content tagContent
+	if ok {
+		// A client may have put anything in the place of m.tag; then the tags begin anew.
+		if err := json.Unmarshal(row.Content, &content); err != nil {
+			content = tagContent{}
+		}
+	}
+	if content.Tags == nil {
+		content.Tags = map[string]jsontext.Value{}
+	}
+	if len(m.Content) > 0 {
+		content.Tags[m.Tag] = m.Content
+	} else {
+		if _, tagged := content.Tags[m.Tag]; !tagged {
+			return &messages.Done{}, nil
+		}
+		delete(content.Tags, m.Tag)
+	}
+	raw, err := json.Marshal(content, json.Deterministic(true))
+	if err != nil {
+		return nil, err
+	}
+	if len(raw) > maxTags {
+		return nil, mxerr.TooLarge("the room's tags would be larger than %d bytes", maxTags)
+	}
+	return &messages.Done{}, storeData(ctx, o, m.RoomId, "m.tag", raw)
+}
+
+// storeFilter stores a filter; the same filter has the same id, so nothing is stored twice.
+func (ops *operations) storeFilter(ctx context.Context, o *user.Op, m *messages.StoreFilter) (*messages.Done, error) {
+	row := schema.Filter{UserID: o.UserID, FilterID: m.FilterId, JSON: m.Json}
+	_, ok, err := schema.Filters.Get(ctx, o.Store, row)
+	if err != nil || ok {
+		return &messages.Done{}, err
+	}
+	_, err = o.Commit(ctx, []persistence.Mutation{schema.Filters.Put(row)}, nil, user.Notices{})
+	return &messages.Done{}, err
+}
