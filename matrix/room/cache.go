@@ -91,7 +91,7 @@ func (c *cache) annotation(key AnnotationKey) (exists, known bool) {
 }
 func (c *cache) putAnnotation(key AnnotationKey, exists bool) { c.young.annotations[key] = exists }
 
-func (c *cache) addNode(n statetree.Node) { c.young.nodes[n.Hash] = n.Bytes }
+func (c *cache) addNode(n statetree.Node)             { c.young.nodes[n.Hash] = n.Bytes }
 func (c *cache) node(h statetree.Hash) ([]byte, bool) { return promote(c.young.nodes, c.old.nodes, h) }
 
 func promote[K comparable, V any](young, old map[K]V, key K) (V, bool) {

@@ -100,18 +100,13 @@ func (d *draft) redact(redaction *Entry) error {
 	return d.prune(target, redaction.Event.ID())
 }
 
-// redactionTakesEffect applies "Handling redactions" of the room's version. Versions 1 and 2 have it among the
-// event rules, so what was allowed takes effect.
+// redactionTakesEffect applies "Handling redactions" of the room's version. The create event stays as it is in any case.
 func (d *draft) redactionTakesEffect(redaction, target *event.Event) (bool, error) {
 	if target.Type() == "m.room.create" && target.IsState() {
 		return false, nil
 	}
 	power, err := d.levels()
-	if err != nil {
-		return false, err
-	}
-	return !power.User(redaction.Sender()).Less(power.Redact()) ||
-		id.ServerOf(redaction.Sender()) == id.ServerOf(target.Sender()), nil
+	return err == nil && auth.AppliesRedaction(redaction, target, power), err
 }
 
 // prune replaces the target by its redacted form, everywhere that its content shows.

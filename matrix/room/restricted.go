@@ -116,11 +116,7 @@ func (d *draft) authoriser() (string, error) {
 func (d *draft) namedUsers() []string {
 	var users []string
 	if create := d.Event(createTuple); create != nil {
-		users = append(users, create.Sender())
-		gjson.GetBytes(create.Content(), "additional_creators").ForEach(func(_, v gjson.Result) bool {
-			users = append(users, v.String())
-			return true
-		})
+		users = append(users, auth.Creators(d.version, create)...)
 	}
 	if levels := d.Event(powerLevelsTuple); levels != nil {
 		gjson.GetBytes(levels.Content(), "users").ForEach(func(name, _ gjson.Result) bool {
