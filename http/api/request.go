@@ -187,3 +187,8 @@ func printable(s string) string {
 	}
 	return strconv.QuoteToASCII(s)
 }
+
+// Exhausted refuses like TakeFor but counts nothing, for actions of which only the failures are counted.
+func (r *Request) Exhausted(kind Limit, key string) error {
+	return r.api.options.Limits.Exhausted(kind, key)
+}

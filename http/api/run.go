@@ -39,6 +39,12 @@ func (a *API) run(w http.ResponseWriter, hr *http.Request, route endpointRoute, 
 	}
 }
 
+// Responder is an error that has an answer of its own, beyond the standard error response.
+type Responder interface {
+	error
+	Answer() Answer
+}
+
 // execute does everything up to the answer. A panic is one failed request, not a failed server.
 func (a *API) execute(r *Request) (answer any, err error) {
 	defer func() {
@@ -72,7 +78,13 @@ func (a *API) admit(r *Request) error {
 // fail writes the error. What is not the caller's doing is logged here, and nowhere else.
 func (a *API) fail(w http.ResponseWriter, r *Request, err error) {
 	var refused *mxerr.Error
+	var own Responder
 	switch {
+	case errors.As(err, &own):
+		if write(w, r.HTTP, own.Answer()) == nil {
+			return
+		}
+		refused = mxerr.From(err)
 	case errors.As(err, &refused):
 	case r.HTTP.Context().Err() != nil, errors.Is(err, context.Canceled):
 		refused = mxerr.New(http.StatusServiceUnavailable, "M_UNKNOWN", "the request was given up")

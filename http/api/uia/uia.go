@@ -1,0 +1,455 @@
+// Package uia is user-interactive authentication (client-server API, "User-Interactive Authentication API"): an
+// endpoint asks for proof, the client completes the stages of a flow over several requests, and the request goes on.
+//
+// A session is bound to the user, the endpoint and the body of the request that began it, so that what a person
+// agreed to is what happens. It is kept in rows that are only ever added, so that any node can go on with it without
+// a writer of its own: one row for the session, one for each completed stage, one when it was used up.
+package uia
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/base64"
+	"errors"
+	"net/http"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/go-json-experiment/json"
+	"github.com/go-json-experiment/json/jsontext"
+
+	"github.com/matrixon/matrixon/actors/user/account"
+	"github.com/matrixon/matrixon/http/api"
+	"github.com/matrixon/matrixon/http/api/password"
+	"github.com/matrixon/matrixon/http/api/secret"
+	"github.com/matrixon/matrixon/matrix/id"
+	"github.com/matrixon/matrixon/matrix/mxerr"
+	"github.com/matrixon/matrixon/persistence"
+	"github.com/matrixon/matrixon/persistence/schema"
+)
+
+// The stages that are served.
+const (
+	Password          = "m.login.password"
+	Dummy             = "m.login.dummy"
+	RegistrationToken = "m.login.registration_token"
+	Terms             = "m.login.terms"
+)
+
+// Lifetime is how long a session may take.
+const Lifetime = 30 * time.Minute
+
+// Engine runs sessions.
+type Engine struct {
+	ServerName string
+	Store      persistence.Store
+	Passwords  *password.Hasher
+}
+
+// Challenge is what an endpoint wants.
+type Challenge struct {
+	// Flows are the sequences of stages of which one must be completed, in its order.
+	Flows [][]string
+	// Params is what a client needs to know for some of the stages.
+	Params map[string]any
+	// Once makes a completed session good for one request only.
+	Once bool
+	// LateBinding binds the body only when the first stage is completed: for registration, where there is no account
+	// yet that could be deceived, and where clients begin with a part of the body.
+	LateBinding bool
+}
+
+// ByPassword is the challenge of endpoints that change an account.
+var ByPassword = Challenge{Flows: [][]string{{Password}}}
+
+// Proof is what a completed session has shown.
+type Proof struct {
+	// UserID is who gave the password; empty when no stage names a user.
+	UserID string
+	// RegistrationToken is the token that was given; empty without that stage.
+	RegistrationToken string
+}
+
+// binding is what a session is for.
+type binding struct {
+	UserID   string `json:"user_id,omitzero"`
+	Endpoint string `json:"endpoint"`
+	// Body is the hash of the request's body without auth, empty when it had no other members.
+	Body string `json:"body,omitzero"`
+}
+
+// stage is the row of a completed stage.
+type stage struct {
+	Stage             string `json:"stage"`
+	Body              string `json:"body,omitzero"`
+	UserID            string `json:"user_id,omitzero"`
+	RegistrationToken string `json:"registration_token,omitzero"`
+}
+
+// auth is the auth member of a request.
+type auth struct {
+	Type       string      `json:"type"`
+	Session    string      `json:"session"`
+	Identifier *Identifier `json:"identifier"`
+	User       string      `json:"user"`
+	Password   string      `json:"password"`
+	Token      string      `json:"token"`
+}
+
+// Identifier names a user (client-server API, "Identifier types").
+type Identifier struct {
+	Type string `json:"type"`
+	User string `json:"user"`
+}
+
+// session is a session in progress.
+type session struct {
+	id   string
+	bind binding
+	done []stage
+}
+
+// Require lets the request go on when its session is complete. Else the error is the 401 that tells the client what is
+// missing; handlers return it as it is.
+func (e *Engine) Require(r *api.Request, c Challenge) (Proof, error) {
+	given, now, err := e.read(r)
+	if err != nil {
+		return Proof{}, err
+	}
+	if given == nil {
+		s, err := e.begin(r, now)
+		if err != nil {
+			return Proof{}, err
+		}
+		return Proof{}, challenge(s, c, nil)
+	}
+	s, err := e.resume(r, c, given.Session, now)
+	if err != nil {
+		return Proof{}, err
+	}
+	if given.Type != "" && !slices.Contains(s.completed(), given.Type) {
+		if err := e.attempt(r, s, c, given, now); err != nil {
+			return Proof{}, err
+		}
+	}
+	if !s.complete(c.Flows) {
+		return Proof{}, challenge(s, c, nil)
+	}
+	if c.Once {
+		if err := e.useUp(r.Ctx, s, r.Now); err != nil {
+			return Proof{}, err
+		}
+	}
+	return s.proof(), nil
+}
+
+// read takes the request apart into its auth member and what the session is to be bound to.
+func (e *Engine) read(r *api.Request) (*auth, binding, error) {
+	b := binding{UserID: r.User(), Endpoint: r.Method() + " " + r.HTTP.URL.EscapedPath()}
+	var body struct {
+		Auth jsontext.Value            `json:"auth"`
+		Rest map[string]jsontext.Value `json:",unknown"`
+	}
+	if err := r.DecodeOptional(&body); err != nil {
+		return nil, b, err
+	}
+	if len(body.Rest) > 0 {
+		raw, err := json.Marshal(body.Rest, json.Deterministic(true))
+		if err != nil {
+			return nil, b, err
+		}
+		value := jsontext.Value(raw)
+		if err := value.Compact(); err != nil {
+			return nil, b, err
+		}
+		sum := sha256.Sum256(value)
+		b.Body = base64.RawURLEncoding.EncodeToString(sum[:])
+	}
+	if len(body.Auth) == 0 || body.Auth.Kind() == 'n' {
+		return nil, b, nil
+	}
+	var given auth
+	if err := json.Unmarshal(body.Auth, &given); err != nil {
+		return nil, b, mxerr.BadJSON("the member \"auth\" must be an object as user-interactive authentication has it")
+	}
+	return &given, b, nil
+}
+
+func (e *Engine) begin(r *api.Request, b binding) (*session, error) {
+	s := &session{id: secret.New(secret.Session), bind: b}
+	return s, e.add(r.Ctx, s.id, b, r.Now, false)
+}
+
+// resume finds the session and checks that it is for this request. Without a session one begins: clients may know
+// beforehand what they will be asked.
+func (e *Engine) resume(r *api.Request, c Challenge, sessionID string, now binding) (*session, error) {
+	if sessionID == "" {
+		return e.begin(r, now)
+	}
+	unknown := mxerr.New(http.StatusUnauthorized, "M_UNKNOWN", "this authentication session does not exist, or no longer")
+	if !secret.Is(secret.Session, sessionID) {
+		return nil, e.again(r, c, now, unknown)
+	}
+	s := &session{id: sessionID}
+	found := false
+	rows := schema.AuthSessions.Scan(r.Ctx, e.Store, persistence.Range[schema.AuthSession]{
+		From: &schema.AuthSession{ID: sessionID}, Before: &schema.AuthSession{ID: sessionID + stageMark + "\x7f"},
+	})
+	for row, err := range rows {
+		if err != nil {
+			return nil, err
+		}
+		if err := s.take(row, &found); err != nil {
+			return nil, err
+		}
+		if row.ID == sessionID && r.Now.UnixMilli()-row.CreatedTS > Lifetime.Milliseconds() {
+			found = false
+			break
+		}
+	}
+	if !found {
+		return nil, e.again(r, c, now, unknown)
+	}
+	if s.bind.UserID != now.UserID || s.bind.Endpoint != now.Endpoint || !s.sameBody(c, now.Body) {
+		return nil, mxerr.Forbidden("this authentication session is for another request")
+	}
+	return s, nil
+}
+
+// stageMark stands between a session's id and what the row is about.
+const stageMark = "/"
+
+const usedMark = stageMark + "used"
+
+func (s *session) take(row schema.AuthSession, found *bool) error {
+	switch row.ID {
+	case s.id:
+		*found = true
+		return json.Unmarshal(row.State, &s.bind)
+	case s.id + usedMark:
+		*found = false
+		return nil
+	}
+	var done stage
+	if err := json.Unmarshal(row.State, &done); err != nil {
+		return err
+	}
+	s.done = append(s.done, done)
+	return nil
+}
+
+// sameBody reports whether the body is the one the session is bound to. A session that began without a body, as a
+// question which flows there are, is bound by its first completed stage.
+func (s *session) sameBody(c Challenge, body string) bool {
+	for _, d := range s.done {
+		if d.Body != body {
+			return false
+		}
+	}
+	return c.LateBinding || s.bind.Body == "" || s.bind.Body == body
+}
+
+// again begins a new session in answer to a useless one.
+func (e *Engine) again(r *api.Request, c Challenge, b binding, because *mxerr.Error) error {
+	s, err := e.begin(r, b)
+	if err != nil {
+		return err
+	}
+	return challenge(s, c, because)
+}
+
+// attempt tries one stage.
+func (e *Engine) attempt(r *api.Request, s *session, c Challenge, given *auth, now binding) error {
+	if !s.next(c.Flows, given.Type) {
+		return challenge(s, c, mxerr.New(http.StatusUnauthorized, "M_FORBIDDEN", "the stage %.64q is not the next of a flow", given.Type))
+	}
+	done := stage{Stage: given.Type, Body: now.Body}
+	var refused *mxerr.Error
+	var err error
+	switch given.Type {
+	case Dummy, Terms:
+	case Password:
+		done.UserID, err = e.checkPassword(r, given)
+	case RegistrationToken:
+		done.RegistrationToken = given.Token
+		err = e.checkRegistrationToken(r, given.Token)
+	default:
+		err = mxerr.Forbidden("this server has no stage %.64q", given.Type)
+	}
+	if errors.As(err, &refused) && refused.Status != http.StatusTooManyRequests {
+		return challenge(s, c, refused)
+	}
+	if err != nil {
+		return err
+	}
+	s.done = append(s.done, done)
+	return e.add(r.Ctx, s.id+stageMark+given.Type, done, r.Now, false)
+}
+
+// checkPassword checks the password stage. With a session, only the password of its own user counts.
+func (e *Engine) checkPassword(r *api.Request, given *auth) (string, error) {
+	name := given.User
+	if given.Identifier != nil {
+		if given.Identifier.Type != "m.id.user" {
+			return "", mxerr.Forbidden("this server knows users by identifiers of the type m.id.user only")
+		}
+		name = given.Identifier.User
+	}
+	userID := r.User()
+	if name != "" || userID == "" {
+		named, ok := UserID(name, e.ServerName)
+		if !ok || userID != "" && !strings.EqualFold(named, userID) {
+			return "", mxerr.Forbidden("the password must be your own")
+		}
+		if userID == "" {
+			userID = named
+		}
+	}
+	a, err := CheckPassword(r, e.Store, e.Passwords, userID, given.Password)
+	return a.UserID, err
+}
+
+// checkRegistrationToken checks that the token could be used now.
+func (e *Engine) checkRegistrationToken(r *api.Request, token string) error {
+	valid, err := account.RegistrationTokenValid(r.Ctx, e.Store, token, r.Now.UnixMilli())
+	if err == nil && !valid {
+		err = mxerr.New(http.StatusUnauthorized, "M_FORBIDDEN", "the registration token is not valid, or no longer")
+	}
+	return err
+}
+
+// useUp makes the session good for nothing more; 401 when another request was first.
+func (e *Engine) useUp(ctx context.Context, s *session, now time.Time) error {
+	err := e.add(ctx, s.id+usedMark, struct{}{}, now, true)
+	if errors.Is(err, persistence.ErrExists) {
+		return mxerr.New(http.StatusUnauthorized, "M_UNKNOWN", "this authentication session has been used")
+	}
+	return err
+}
+
+func (e *Engine) add(ctx context.Context, rowID string, state any, now time.Time, once bool) error {
+	raw, err := json.Marshal(state)
+	if err != nil {
+		return err
+	}
+	put := schema.AuthSessions.Put(schema.AuthSession{ID: rowID, CreatedTS: now.UnixMilli(), State: raw})
+	c := &persistence.Commit{Write: []persistence.Mutation{put}}
+	if once {
+		c.Absent = c.Write
+	}
+	_, err = persistence.Await(ctx, e.Store, c)
+	if errors.Is(err, persistence.ErrOverloaded) {
+		return mxerr.LimitExceeded(1000)
+	}
+	return err
+}
+
+func (s *session) completed() []string {
+	names := make([]string, 0, len(s.done))
+	for _, d := range s.done {
+		names = append(names, d.Stage)
+	}
+	return names
+}
+
+// next reports whether the stage is the next one of a flow whose stages so far are the completed ones.
+func (s *session) next(flows [][]string, name string) bool {
+	return slices.ContainsFunc(flows, func(flow []string) bool {
+		n := s.progress(flow)
+		return n == len(s.done) && n < len(flow) && flow[n] == name
+	})
+}
+
+func (s *session) complete(flows [][]string) bool {
+	return slices.ContainsFunc(flows, func(flow []string) bool { return s.progress(flow) == len(flow) })
+}
+
+// progress is how many of the flow's stages are completed, from its beginning.
+func (s *session) progress(flow []string) int {
+	completed := s.completed()
+	for i, name := range flow {
+		if !slices.Contains(completed, name) {
+			return i
+		}
+	}
+	return len(flow)
+}
+
+func (s *session) proof() Proof {
+	var p Proof
+	for _, d := range s.done {
+		p.UserID += d.UserID
+		p.RegistrationToken += d.RegistrationToken
+	}
+	return p
+}
+
+// incomplete is the 401 of a session that lacks something.
+type incomplete struct{ body map[string]any }
+
+func (incomplete) Error() string { return "user-interactive authentication is incomplete" }
+
+// Answer implements api.Responder.
+func (i incomplete) Answer() api.Answer {
+	return api.Answer{Status: http.StatusUnauthorized, Body: i.body}
+}
+
+func challenge(s *session, c Challenge, because *mxerr.Error) error {
+	flows := make([]map[string][]string, len(c.Flows))
+	for i, stages := range c.Flows {
+		flows[i] = map[string][]string{"stages": stages}
+	}
+	params := c.Params
+	if params == nil {
+		params = map[string]any{}
+	}
+	body := map[string]any{"session": s.id, "flows": flows, "params": params, "completed": s.completed()}
+	if because != nil {
+		body["errcode"], body["error"] = because.Code, because.Message
+	}
+	return incomplete{body}
+}
+
+// UserID gives the full id of a local user who is named by a full id or a localpart.
+func UserID(name, serverName string) (string, bool) {
+	if len(name) == 0 || len(name) > 255 {
+		return "", false
+	}
+	full := name
+	if name[0] != '@' {
+		full = "@" + name + ":" + serverName
+	}
+	localpart, server, err := id.ParseUser(full)
+	if err != nil || server != serverName {
+		return "", false
+	}
+	return "@" + localpart + ":" + server, true
+}
+
+// CheckPassword gives the account of a local user if the password is right, else 403 M_FORBIDDEN, which does not tell whether
+// there is such a user. Where there is none of this spelling, the one in lower case is meant. Failures are counted by account.
+func CheckPassword(r *api.Request, store persistence.Reader, passwords *password.Hasher, userID, given string) (schema.Account, error) {
+	a, ok, err := schema.Accounts.Get(r.Ctx, store, schema.Account{UserID: userID})
+	if err == nil && !ok {
+		userID = strings.ToLower(userID)
+		a, _, err = schema.Accounts.Get(r.Ctx, store, schema.Account{UserID: userID})
+	}
+	if err != nil {
+		return a, err
+	}
+	if err := r.Exhausted(api.LimitLoginFailed, userID); err != nil {
+		return schema.Account{}, err
+	}
+	right, err := passwords.Matches(r.Ctx, a.PasswordHash, given)
+	if err != nil {
+		return a, err
+	}
+	if !right {
+		if err := r.TakeFor(api.LimitLoginFailed, userID); err != nil {
+			return a, err
+		}
+		return a, mxerr.Forbidden("the user name or the password is wrong")
+	}
+	return a, nil
+}
