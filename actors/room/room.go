@@ -10,6 +10,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math"
 	"time"
 
 	"google.golang.org/protobuf/proto"
@@ -297,6 +298,13 @@ func (a *actor) Idle() bool {
 	}
 	a.submitSnapshot()
 	return false
+}
+
+// Drain implements cluster.Drainer: what has begun is committed and answered, and whoever types stops, because the next
+// activation will not know.
+func (a *actor) Drain() {
+	a.machine.Step(room.TypingExpired{Now: math.MaxInt64})
+	a.advance()
 }
 
 // Stopping implements cluster.Behavior.
