@@ -3,8 +3,12 @@ package reader
 import (
 	"context"
 	"math"
+	"slices"
+
+	"github.com/tidwall/gjson"
 
 	"github.com/matrixon/matrixon/actors/token"
+	"github.com/matrixon/matrixon/matrix/filter"
 	"github.com/matrixon/matrixon/matrix/mxerr"
 	"github.com/matrixon/matrixon/persistence"
 	"github.com/matrixon/matrixon/persistence/schema"
@@ -20,7 +24,7 @@ type Page struct {
 	To        uint64 // the gap not to pass; 0 when going back, math.MaxUint64 when going forward: none
 	Backwards bool
 	Limit     int
-	Keep      func(*schema.Event) bool // the filter; nil keeps all
+	Filter    *filter.RoomEvent // nil keeps all
 }
 
 // Stretch is what a Page found, in the direction of the page.
@@ -59,10 +63,13 @@ func (a *Access) Read(ctx context.Context, p Page) (Stretch, error) {
 		if s.End = row.Seq; p.Backwards {
 			s.End = row.Seq - 1
 		}
-		if row.Status != schema.Accepted || row.StateKey == nil && ignored[row.Sender] || p.Keep != nil && !p.Keep(&row) {
+		if row.Status != schema.Accepted || row.StateKey == nil && ignored[row.Sender] {
 			continue
 		}
-		sees, err := a.Sees(ctx, &row)
+		sees, err := a.keeps(ctx, p.Filter, &row)
+		if err == nil && sees {
+			sees, err = a.Sees(ctx, &row)
+		}
 		if err != nil {
 			return s, err
 		}
@@ -71,6 +78,34 @@ func (a *Access) Read(ctx context.Context, p Page) (Stretch, error) {
 		}
 	}
 	return s, nil
+}
+
+// keeps reports whether the filter lets the event through.
+func (a *Access) keeps(ctx context.Context, f *filter.RoomEvent, row *schema.Event) (bool, error) {
+	if f == nil || f.KeepsAll() {
+		return true, nil
+	}
+	if !f.Keeps(row.Sender, row.Type) || !f.KeepsContent([]byte(gjson.GetBytes(row.JSON, "content").Raw)) {
+		return false, nil
+	}
+	if len(f.RelatedByRelTypes) == 0 && len(f.RelatedBySenders) == 0 {
+		return true, nil
+	}
+	n := 0
+	for c, err := range schema.Relations.Scan(ctx, a.r.store, persistence.Range[schema.Relation]{
+		Prefix: schema.Relation{RoomID: a.RoomID, ParentID: row.EventID}, Keys: 2}) {
+		if err != nil {
+			return false, err
+		}
+		if (len(f.RelatedByRelTypes) == 0 || slices.Contains(f.RelatedByRelTypes, c.RelType)) &&
+			(len(f.RelatedBySenders) == 0 || slices.Contains(f.RelatedBySenders, c.Sender)) {
+			return true, nil
+		}
+		if n++; n > relationScan {
+			break
+		}
+	}
+	return false, nil
 }
 
 func saturatingNext(seq uint64) uint64 {
@@ -109,7 +144,7 @@ type Context struct {
 }
 
 // Context reads an event, and up to limit others around it, half on each side.
-func (a *Access) Context(ctx context.Context, eventID string, limit int, keep func(*schema.Event) bool) (*Context, error) {
+func (a *Access) Context(ctx context.Context, eventID string, limit int, f *filter.RoomEvent) (*Context, error) {
 	row, err := a.Event(ctx, eventID)
 	if err != nil {
 		return nil, err
@@ -117,11 +152,11 @@ func (a *Access) Context(ctx context.Context, eventID string, limit int, keep fu
 	c := &Context{Event: row, Start: row.Seq - 1, End: row.Seq}
 	last := row
 	if half := limit / 2; half > 0 || limit > 0 {
-		before, err := a.Read(ctx, Page{From: row.Seq - 1, Backwards: true, Limit: half, Keep: keep})
+		before, err := a.Read(ctx, Page{From: row.Seq - 1, Backwards: true, Limit: half, Filter: f})
 		if err != nil {
 			return nil, err
 		}
-		after, err := a.Read(ctx, Page{From: row.Seq, To: math.MaxUint64, Limit: limit - half, Keep: keep})
+		after, err := a.Read(ctx, Page{From: row.Seq, To: math.MaxUint64, Limit: limit - half, Filter: f})
 		if err != nil {
 			return nil, err
 		}

@@ -55,6 +55,11 @@ func (s *State) Get(ctx context.Context, typ, stateKey string) (row schema.Event
 	return row, err == nil, err
 }
 
+// Number gives the number of the state event with this type and key, without reading it.
+func (s *State) Number(typ, stateKey string) (seq uint64, ok bool, err error) {
+	return s.tree.Get(event.Tuple{Type: typ, StateKey: stateKey})
+}
+
 // Entry is one place of a room's state and the number of the event in it.
 type Entry struct {
 	event.Tuple
