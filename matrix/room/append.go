@@ -130,7 +130,7 @@ func (d *draft) setState(entry *Entry) error {
 	}
 	state, err := d.head.state.Set(e.Tuple(), entry.Seq)
 	if err != nil {
-		d.need.State = append(d.need.State, StateKey{Root: d.head.state.Root(), Tuple: e.Tuple()})
+		d.needPath(e.Tuple())
 		return errMissing
 	}
 	d.nodes = append(d.nodes, state.Fresh(d.head.state)...)

@@ -113,19 +113,21 @@ func (d *draft) Event(t event.Tuple) *event.Event {
 
 // stateEntry is the current state event of the tuple.
 func (d *draft) stateEntry(t event.Tuple) *Entry {
-	return d.stateEntryAt(d.head.state, t)
-}
-
-func (d *draft) stateEntryAt(state statetree.Tree, t event.Tuple) *Entry {
-	seq, ok, err := state.Get(t)
+	seq, ok, err := d.head.state.Get(t)
 	if err != nil {
-		d.need.State = append(d.need.State, StateKey{Root: state.Root(), Tuple: t})
+		d.needPath(t)
 		return nil
 	}
 	if !ok {
 		return nil
 	}
 	return d.entry(seq)
+}
+
+// needPath notes that nodes on the way to the place are missing. They are asked for by the newest durable root, since the
+// draft's may not be stored yet: what changed since is in memory, and what is not in memory has not changed since.
+func (d *draft) needPath(t event.Tuple) {
+	d.need.State = append(d.need.State, StateKey{Root: d.m.stored, Tuple: t})
 }
 
 // entry is the entry with the number.

@@ -197,6 +197,7 @@ func (m *Machine) settled() bool { return m.inFlight == nil && len(m.pending) ==
 func (m *Machine) Committed(pos uint64) *Batch {
 	b := m.inFlight
 	m.inFlight = nil
+	m.stored = b.head.state.Root()
 	for _, e := range b.Entries {
 		e.Pos = pos
 		if redacted := m.cache.entry(e.Seq); redacted != nil {

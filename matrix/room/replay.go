@@ -27,7 +27,7 @@ func (m *Machine) Replay(e *Entry) (*Missing, error) {
 		}
 		return &d.need, nil
 	}
-	m.head = d.head
+	m.head, m.stored = d.head, d.head.state.Root()
 	m.cache.putEntry(e)
 	m.Remember(e)
 	return nil, nil

@@ -52,6 +52,7 @@ type Machine struct {
 	o       Options
 	version *roomversion.Version // nil until the room exists
 	head    head
+	stored  statetree.Hash // the newest durable state root
 
 	batches  uint64 // how many batches were begun
 	inFlight *Batch

@@ -88,6 +88,7 @@ func Restore(o Options, snapshot []byte) (*Machine, error) {
 	}
 	m.version = version
 	r.head(&m.head, m.fetch)
+	m.stored = m.head.state.Root()
 	return m, r.end()
 }
 
