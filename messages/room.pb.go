@@ -85,7 +85,9 @@ func (ChangeMembership_Action) EnumDescriptor() ([]byte, []int) {
 	return file_room_proto_rawDescGZIP(), []int{5, 0}
 }
 
-// CreateRoom makes the room of the actor it is sent to. All events are appended at once or none is.
+// CreateRoom makes the room of the actor it is sent to. All events are appended at once or none is. Answer: EventSent
+// of the create event, or Failure (400 M_ROOM_IN_USE when the alias is taken, 400 M_INVALID_ROOM_STATE when an event is
+// not allowed).
 type CreateRoom struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	By            *Requester             `protobuf:"bytes,1,opt,name=by,proto3" json:"by,omitempty"`

@@ -144,6 +144,30 @@ func TestLoadDoesNotReadTheHistory(t *testing.T) {
 	}
 }
 
+// TestRestingWritesASnapshot wants an actor that rests to leave no long tail, and nobody typing.
+func TestRestingWritesASnapshot(t *testing.T) {
+	t.Parallel()
+	store := newMemory(t)
+	s := newServer(t, store)
+	roomID := s.create(alice, `{"preset":"public_chat"}`)
+	for i := range 50 {
+		s.must(roomID, text(alice, "x", fmt.Sprint(i)))
+	}
+	s.must(roomID, &messages.SetTyping{By: by(alice), Typing: true})
+	id := cluster.Identity{Kind: cluster.KindRoom, ID: roomID}
+	if summary, err := s.node.Inspect(context.Background(), id); err != nil || summary.Seq != 56 || summary.Details["joined_members"] != "1" {
+		t.Errorf("the actor says %v, %v", summary, err)
+	}
+	if err := s.node.Deactivate(context.Background(), id); err != nil {
+		t.Fatal(err)
+	}
+	s.notices.await(t, func(n *messages.RoomNotice) bool { return n.TypingChanged && len(n.Typing) == 0 })
+	active, err := store.Claim(context.Background(), persistence.Stream{Kind: cluster.KindRoom, ID: roomID})
+	if err != nil || active.Seq != 56 || active.SnapshotSeq != 56 {
+		t.Errorf("the stream is at %d with a snapshot of %d, %v", active.Seq, active.SnapshotSeq, err)
+	}
+}
+
 type counting struct {
 	persistence.Store
 	rows atomic.Int64

@@ -87,10 +87,17 @@ func (d *draft) member(in ChangeMembership, content []byte, ts int64, checkOnly 
 		d.answer = current
 		return nil
 	}
+	fields, err := unauthorised(content)
+	if err != nil {
+		return err
+	}
 	if in.Action == Join {
-		if p.Content, err = d.authoriseJoin(in.UserID, content); err != nil {
-			return err
-		}
+		p.Content, err = d.authoriseJoin(in.UserID, fields)
+	} else {
+		p.Content, err = withMembers(fields, nil)
+	}
+	if err != nil {
+		return err
 	}
 	return d.proposeEvent(p, in.From.origin(in.TxnID, ts), checkOnly)
 }

@@ -1,12 +1,10 @@
 package room
 
 import (
-	"net/http"
 	"slices"
 	"strings"
 
 	"github.com/go-json-experiment/json"
-	"github.com/go-json-experiment/json/jsontext"
 	"github.com/tidwall/gjson"
 
 	"github.com/matrixon/matrixon/matrix/auth"
@@ -20,14 +18,19 @@ const maxAllowedRooms = 100
 // authorisedVia is the member of a join's content that names who vouches for it.
 const authorisedVia = "join_authorised_via_users_server"
 
-// authoriseJoin gives the content for a join. Into a restricted room, somebody who is not invited may come as a member of
-// an allowed room, and a user of this server who may invite vouches for that (client-server API, "Restricted rooms").
-func (d *draft) authoriseJoin(userID string, content []byte) ([]byte, error) {
-	fields := map[string]jsontext.Value{}
+// unauthorised gives the members of a content but for the authoriser, whom only we name.
+func unauthorised(content []byte) (object, error) {
+	fields := object{}
 	if err := json.Unmarshal(content, &fields); err != nil {
 		return nil, mxerr.BadJSON("the content of a member event must be a JSON object")
 	}
 	delete(fields, authorisedVia)
+	return fields, nil
+}
+
+// authoriseJoin gives the content for a join. Into a restricted room, somebody who is not invited may come as a member of
+// an allowed room, and a user of this server who may invite vouches for that (client-server API, "Restricted rooms").
+func (d *draft) authoriseJoin(userID string, fields object) ([]byte, error) {
 	rule := d.joinRule()
 	was := d.membership(userID)
 	if err := d.waiting(); err != nil {
@@ -108,8 +111,7 @@ func (d *draft) authoriser() (string, error) {
 	if err := d.waiting(); err != nil {
 		return "", err
 	}
-	return "", mxerr.New(http.StatusForbidden, "M_FORBIDDEN",
-		"nobody of this server who is in the room may invite, so nobody can vouch for the join")
+	return "", mxerr.Forbidden("nobody of this server who is in the room may invite, so nobody can vouch for the join")
 }
 
 // namedUsers are the creators and the users of the power levels, sorted.
