@@ -48,10 +48,8 @@ func health(*Request) (any, error) { return map[string]string{"status": "ok"}, n
 // ready says whether requests should be sent here.
 func (o Operator) ready(a *API) Handler {
 	return func(r *Request) (any, error) {
-		select {
-		case <-a.drain:
+		if a.draining.Err() != nil {
 			return nil, mxerr.New(http.StatusServiceUnavailable, "M_UNKNOWN", "the server is shutting down")
-		default:
 		}
 		if o.Ready != nil {
 			if err := o.Ready(r.Ctx); err != nil {

@@ -64,8 +64,8 @@ func (r *Request) Self(variable string) error {
 	return nil
 }
 
-// Draining is closed when the server begins to shut down, so that long polls can end early.
-func (r *Request) Draining() <-chan struct{} { return r.api.drain }
+// OnDrain calls f when the server begins to shut down, unless stopped before.
+func (r *Request) OnDrain(f func()) (stop func() bool) { return context.AfterFunc(r.api.draining, f) }
 
 // IP is the address of the client as far as it can be known.
 func (r *Request) IP() string { return clientIP(r.HTTP, r.api.options.TrustedProxies) }

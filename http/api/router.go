@@ -1,6 +1,7 @@
 package api
 
 import (
+	"context"
 	"errors"
 	"log/slog"
 	"net/http"
@@ -37,7 +38,9 @@ type API struct {
 	options Options
 	parts   map[Part]*table
 	observe *observer
-	drain   chan struct{}
+	// draining ends when the server begins to shut down.
+	draining context.Context
+	drain    context.CancelFunc
 }
 
 // New makes an API without endpoints.
@@ -45,7 +48,9 @@ func New(o Options) *API {
 	if o.Now == nil {
 		o.Now = time.Now
 	}
-	return &API{options: o, parts: map[Part]*table{}, observe: newObserver(o), drain: make(chan struct{})}
+	a := &API{options: o, parts: map[Part]*table{}, observe: newObserver(o)}
+	a.draining, a.drain = context.WithCancel(context.Background())
+	return a
 }
 
 // Add adds endpoints to a part. It panics on templates that cannot be served: they are written in code.

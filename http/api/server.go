@@ -27,7 +27,6 @@ type Server struct {
 	log     *slog.Logger
 	servers []*http.Server
 	nets    []net.Listener
-	drained sync.Once
 }
 
 // The bounds of connections. Answers have their own deadlines, because long polls take as long as they do.
@@ -107,7 +106,7 @@ func (s *Server) Serve() error {
 
 // Shutdown stops taking requests, ends long polls early and waits for what is being answered until ctx ends.
 func (s *Server) Shutdown(ctx context.Context) error {
-	s.drained.Do(func() { close(s.api.drain) })
+	s.api.drain()
 	var wait sync.WaitGroup
 	errs := make([]error, len(s.servers))
 	for i, server := range s.servers {

@@ -35,8 +35,8 @@ type TokensOptions struct {
 	// node that was revoked on another: a second in a cluster, longer on a single node, where Forget tells at once.
 	Remember time.Duration
 	// FirstUse is told of a token with an expiry when it is looked up, so that the refresh token that bought it
-	// can be retired (client-server API, "Refreshing access tokens"). It must not block for long.
-	FirstUse func(ctx context.Context, s *Session)
+	// can be retired (client-server API, "Refreshing access tokens"). It reports whether it ended other tokens of the device.
+	FirstUse func(ctx context.Context, s *Session) (ended bool)
 }
 
 // NewTokens makes an authenticator.
@@ -91,8 +91,8 @@ func (t *Tokens) look(ctx context.Context, hash [32]byte) (*Session, error) {
 	}
 	if row.ExpiresTS > 0 {
 		s.Expires = time.UnixMilli(row.ExpiresTS)
-		if t.options.FirstUse != nil && t.options.Now().Before(s.Expires) {
-			t.options.FirstUse(ctx, s)
+		if t.options.FirstUse != nil && t.options.Now().Before(s.Expires) && t.options.FirstUse(ctx, s) {
+			t.Forget(s.UserID, s.DeviceID)
 		}
 	}
 	t.mu.Lock()
