@@ -1,0 +1,190 @@
+// Package config is the configuration of a node: a YAML file, environment variables and --set on the command line,
+// each taking precedence over the one before it, on top of the defaults. The file matrixon.yaml beside this one is
+// the commented configuration with all defaults; `matrixon config init` writes it, and Default reads it.
+//
+// A key is named by its path with dots, as in cluster.node or listeners.0.address. Its environment variable is
+// MATRIXON_ and the path in capitals, with __ for the dots: MATRIXON_CLUSTER__NODE, MATRIXON_LISTENERS__0__ADDRESS.
+package config
+
+import "net/netip"
+
+// Config is everything that can be configured. Load returns it validated.
+type Config struct {
+	ServerName      string         `yaml:"server_name"` // the server name in user ids and room aliases
+	DataDir         string         `yaml:"data_dir"`
+	Storage         Storage        `yaml:"storage"`
+	Pebble          PebbleTuning   `yaml:"pebble"`
+	Listeners       []Listener     `yaml:"listeners"`
+	TrustedProxies  []netip.Prefix `yaml:"trusted_proxies"`
+	ShutdownTimeout Duration       `yaml:"shutdown_timeout"`
+	WellKnown       WellKnown      `yaml:"well_known"`
+	Registration    Registration   `yaml:"registration"`
+	PasswordHash    PasswordHash   `yaml:"password_hash"`
+	Session         Session        `yaml:"session"`
+	Presence        Presence       `yaml:"presence"`
+	Events          Events         `yaml:"events"`
+	Limits          Limits         `yaml:"limits"`
+	Federation      Federation     `yaml:"federation"`
+	Appservices     []string       `yaml:"appservices"` // registration files, or folders of them
+	Media           Media          `yaml:"media"`
+	Cluster         Cluster        `yaml:"cluster"`
+	Logging         Logging        `yaml:"logging"`
+	Metrics         Metrics        `yaml:"metrics"`
+	Tracing         Tracing        `yaml:"tracing"`
+}
+
+// PebbleTuning is how much memory the embedded storage takes.
+type PebbleTuning struct {
+	Cache    Size `yaml:"cache"`    // of what was read
+	Memtable Size `yaml:"memtable"` // of what was written last
+}
+
+// Listener is an address and what is served there.
+type Listener struct {
+	Address string   `yaml:"address"` // host:port; port 0 takes a free one
+	Serves  []string `yaml:"serves"`  // of Parts
+	TLS     TLSPair  `yaml:"tls"`     // without it the listener speaks plain HTTP
+}
+
+// Parts are what a listener can serve.
+var Parts = []string{"client", "federation", "media", "admin", "metrics"}
+
+// TLSPair names the PEM files of a certificate chain and its private key; both or neither are given.
+type TLSPair struct {
+	Certificate string `yaml:"certificate"`
+	Key         string `yaml:"key"`
+}
+
+// WellKnown is what the server publishes about itself under /.well-known/matrix.
+type WellKnown struct {
+	ClientBaseURL string  `yaml:"client_base_url"` // empty: not published
+	Server        string  `yaml:"server"`          // host[:port] of federation; empty: not published
+	Support       Support `yaml:"support"`
+}
+
+// Support tells people whom to ask.
+type Support struct {
+	Page     string    `yaml:"page"`
+	Contacts []Contact `yaml:"contacts"`
+}
+
+// Contact is someone who answers for the server; it has a Matrix id, a mail address, or both.
+type Contact struct {
+	Role         string `yaml:"role"` // m.role.admin, m.role.security, or a name of one's own
+	MatrixID     string `yaml:"matrix_id"`
+	EmailAddress string `yaml:"email_address"`
+}
+
+// Registration says who may make an account.
+type Registration struct {
+	Open           bool     `yaml:"open"`
+	SharedSecret   Secret   `yaml:"shared_secret"` // of POST /_synapse/admin/v1/register; empty: not served
+	TokensRequired bool     `yaml:"tokens_required"`
+	Tokens         []Secret `yaml:"tokens"` // registration tokens that never expire
+}
+
+// PasswordHash are the costs of argon2id (RFC 9106).
+type PasswordHash struct {
+	MemoryKiB   uint32 `yaml:"memory_kib"`
+	Iterations  uint32 `yaml:"iterations"`
+	Parallelism uint8  `yaml:"parallelism"`
+}
+
+// Session says how long the tokens of a login are good. Clients that do not use refresh tokens have one that stays.
+type Session struct {
+	AccessTokenLifetime  Duration `yaml:"access_token_lifetime"`
+	RefreshTokenLifetime Duration `yaml:"refresh_token_lifetime"` // 0: as long as the device
+}
+
+// Presence says whether users see each other come and go.
+type Presence struct {
+	Enabled bool `yaml:"enabled"`
+}
+
+// Events bounds what clients send.
+type Events struct {
+	MaxBody Size `yaml:"max_body"` // of a JSON request's body
+}
+
+// Rate is how often something may happen: Burst times at once, and PerSecond in the long run.
+type Rate struct {
+	PerSecond float64 `yaml:"per_second"` // 0: no limit
+	Burst     int     `yaml:"burst"`
+}
+
+// Limits are the request rates. Each counts for one user, or, where nobody is logged in, for one address.
+type Limits struct {
+	Enabled     bool `yaml:"enabled"`
+	Login       Rate `yaml:"login"`
+	LoginFailed Rate `yaml:"login_failed"`
+	Register    Rate `yaml:"register"`
+	Message     Rate `yaml:"message"`
+	Join        Rate `yaml:"join"`
+	Invite      Rate `yaml:"invite"`
+	CreateRoom  Rate `yaml:"create_room"`
+	Search      Rate `yaml:"search"`
+	Media       Rate `yaml:"media"`
+	Keys        Rate `yaml:"keys"`
+	Account     Rate `yaml:"account"`
+	Read        Rate `yaml:"read"`
+	Report      Rate `yaml:"report"`
+	Federation  Rate `yaml:"federation"`
+}
+
+// Federation is how the server deals with others.
+type Federation struct {
+	Enabled           bool           `yaml:"enabled"`
+	CAFile            string         `yaml:"ca_file"`        // PEM; trusted besides the system's
+	AllowNetworks     []netip.Prefix `yaml:"allow_networks"` // exceptions to the blocked private ranges
+	TrustedKeyServers []string       `yaml:"trusted_key_servers"`
+}
+
+// Media is where files lie and how large they may be.
+type Media struct {
+	Store     string `yaml:"store"` // file or s3
+	MaxUpload Size   `yaml:"max_upload"`
+	S3        S3     `yaml:"s3"`
+}
+
+// S3 is a bucket of an S3-compatible storage.
+type S3 struct {
+	Endpoint  string `yaml:"endpoint"` // a URL; http:// only for a storage on the same machine or network
+	Region    string `yaml:"region"`
+	Bucket    string `yaml:"bucket"`
+	Prefix    string `yaml:"prefix"`
+	AccessKey string `yaml:"access_key"`
+	SecretKey Secret `yaml:"secret_key"`
+}
+
+// Cluster is how the nodes find each other and talk.
+type Cluster struct {
+	Consul      string     `yaml:"consul"` // host:port; empty: a single node
+	ConsulToken Secret     `yaml:"consul_token"`
+	Node        string     `yaml:"node"` // a stable name; empty: the host's
+	Address     string     `yaml:"address"`
+	Secret      Secret     `yaml:"secret"`
+	TLS         ClusterTLS `yaml:"tls"`
+}
+
+// ClusterTLS names the PEM files with which nodes prove to each other who they are; all three or none are given.
+type ClusterTLS struct {
+	CA          string `yaml:"ca"`
+	Certificate string `yaml:"certificate"`
+	Key         string `yaml:"key"`
+}
+
+// Logging is what is logged, on standard error.
+type Logging struct {
+	Level  string `yaml:"level"`  // debug, info, warn, error
+	Format string `yaml:"format"` // text, json
+}
+
+// Metrics says whether Prometheus can ask for figures, on the listeners that serve metrics.
+type Metrics struct {
+	Enabled bool `yaml:"enabled"`
+}
+
+// Tracing sends spans to an OpenTelemetry collector.
+type Tracing struct {
+	OTLPEndpoint string `yaml:"otlp_endpoint"` // a URL; empty: no traces
+}

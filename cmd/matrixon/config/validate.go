@@ -1,0 +1,265 @@
+package config
+
+import (
+	"errors"
+	"fmt"
+	"maps"
+	"net"
+	"net/mail"
+	"net/url"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/matrixon/matrixon/matrix/id"
+)
+
+// largestEvent is the bound of the specification on an event (client-server API, size limits).
+const largestEvent Size = 64 << 10
+
+// validate checks what a type cannot say, with the place of each key in the problem.
+func (b *binder) validate() {
+	c := b.config
+	b.check("server_name", serverName(c.ServerName))
+	if c.ServerName != strings.ToLower(c.ServerName) {
+		b.reject("server_name", "%q has capitals, which other servers tell apart from small letters; write %q",
+			c.ServerName, strings.ToLower(c.ServerName))
+	}
+	if c.DataDir == "" {
+		b.reject("data_dir", "a folder is needed, such as ./data")
+	}
+	b.check("storage", storage(c.Storage))
+	b.sizeAtLeast("pebble.cache", c.Pebble.Cache, 1<<20)
+	b.sizeAtLeast("pebble.memtable", c.Pebble.Memtable, 1<<20)
+	b.listeners()
+	b.accounts()
+	b.wellKnown()
+	b.limits()
+	for i, name := range c.Federation.TrustedKeyServers {
+		b.check(fmt.Sprintf("federation.trusted_key_servers.%d", i), serverName(name))
+	}
+	for i, path := range c.Appservices {
+		if path == "" {
+			b.reject(fmt.Sprintf("appservices.%d", i), "the path of a registration file or a folder of them is needed")
+		}
+	}
+	b.media()
+	b.cluster()
+	b.oneOf("logging.level", c.Logging.Level, "debug", "info", "warn", "error")
+	b.oneOf("logging.format", c.Logging.Format, "text", "json")
+	if c.Tracing.OTLPEndpoint != "" {
+		b.check("tracing.otlp_endpoint", webURL(c.Tracing.OTLPEndpoint))
+	}
+}
+
+func (b *binder) reject(path, format string, args ...any) {
+	b.fail(b.whereIs(path), path, format, args...)
+}
+
+func (b *binder) check(path string, err error) {
+	if err != nil {
+		b.reject(path, "%s", err)
+	}
+}
+
+func (b *binder) oneOf(path, value string, allowed ...string) {
+	if !slices.Contains(allowed, value) {
+		b.reject(path, "%q is none of %s", value, quotedList(allowed))
+	}
+}
+
+func (b *binder) listeners() {
+	if len(b.config.Listeners) == 0 {
+		b.reject("listeners", "at least one is needed, such as [{address: 127.0.0.1:8008, serves: [client]}]")
+	}
+	used := map[string]int{}
+	for i, l := range b.config.Listeners {
+		path := fmt.Sprintf("listeners.%d", i)
+		b.check(path+".address", hostPort(l.Address, 0))
+		if before, ok := used[l.Address]; ok && !strings.HasSuffix(l.Address, ":0") {
+			b.reject(path+".address", "%s is the address of listeners.%d already", l.Address, before)
+		}
+		used[l.Address] = i
+		if len(l.Serves) == 0 {
+			b.reject(path+".serves", "at least one of %s is needed", quotedList(Parts))
+		}
+		for j, part := range l.Serves {
+			b.oneOf(fmt.Sprintf("%s.serves.%d", path, j), part, Parts...)
+		}
+		b.allOrNone(path+".tls", map[string]string{"certificate": l.TLS.Certificate, "key": l.TLS.Key})
+	}
+}
+
+// allOrNone rejects a group of keys of which only some are given.
+func (b *binder) allOrNone(path string, values map[string]string) {
+	var given, missing []string
+	for key, value := range values {
+		if value == "" {
+			missing = append(missing, key)
+		} else {
+			given = append(given, key)
+		}
+	}
+	if len(given) > 0 && len(missing) > 0 {
+		slices.Sort(given)
+		slices.Sort(missing)
+		b.reject(path, "%s is given, so %s is needed too", strings.Join(given, " and "), strings.Join(missing, " and "))
+	}
+}
+
+func (b *binder) accounts() {
+	c := b.config
+	for i, token := range c.Registration.Tokens {
+		if !validToken(token.Reveal()) {
+			b.reject(fmt.Sprintf("registration.tokens.%d", i), "a token is 1 to 64 letters, digits and . _ ~ -")
+		}
+	}
+	// The bounds keep a mistyped number from making every login take minutes, or a stolen hash cost nothing.
+	hash := c.PasswordHash
+	b.between("password_hash.memory_kib", int64(hash.MemoryKiB), 8*int64(max(hash.Parallelism, 1)), 4<<20)
+	b.between("password_hash.iterations", int64(hash.Iterations), 1, 100)
+	b.between("password_hash.parallelism", int64(hash.Parallelism), 1, 255)
+	b.atLeast("session.access_token_lifetime", c.Session.AccessTokenLifetime, time.Minute)
+	if c.Session.RefreshTokenLifetime != 0 {
+		b.atLeast("session.refresh_token_lifetime", c.Session.RefreshTokenLifetime, time.Duration(c.Session.AccessTokenLifetime))
+	}
+	b.sizeAtLeast("events.max_body", c.Events.MaxBody, largestEvent)
+}
+
+func (b *binder) between(path string, value, low, high int64) {
+	if value < low || value > high {
+		b.reject(path, "%d is not from %d to %d", value, low, high)
+	}
+}
+
+func (b *binder) atLeast(path string, value Duration, least time.Duration) {
+	if time.Duration(value) < least {
+		b.reject(path, "%s is too short; at least %s is needed", value, Duration(least))
+	}
+}
+
+func (b *binder) sizeAtLeast(path string, value, least Size) {
+	if value < least {
+		b.reject(path, "%s is too small; at least %s is needed", value, least)
+	}
+}
+
+func (b *binder) wellKnown() {
+	w := b.config.WellKnown
+	if w.ClientBaseURL != "" {
+		b.check("well_known.client_base_url", webURL(w.ClientBaseURL))
+	}
+	if w.Server != "" {
+		b.check("well_known.server", serverName(w.Server))
+	}
+	if w.Support.Page != "" {
+		b.check("well_known.support.page", webURL(w.Support.Page))
+	}
+	for i, contact := range w.Support.Contacts {
+		path := fmt.Sprintf("well_known.support.contacts.%d", i)
+		if contact.Role == "" {
+			b.reject(path+".role", "a role is needed, such as m.role.admin or m.role.security")
+		}
+		if contact.MatrixID == "" && contact.EmailAddress == "" {
+			b.reject(path, "matrix_id or email_address is needed")
+		}
+		if contact.MatrixID != "" && !id.ValidUser(contact.MatrixID) {
+			b.reject(path+".matrix_id", "%q is not a user id such as @admin:example.org", contact.MatrixID)
+		}
+		if address, err := mail.ParseAddress(contact.EmailAddress); contact.EmailAddress != "" &&
+			(err != nil || address.Address != contact.EmailAddress) {
+			b.reject(path+".email_address", "%q is not a mail address", contact.EmailAddress)
+		}
+	}
+}
+
+func (b *binder) limits() {
+	rates := b.config.Limits.Rates()
+	for _, kind := range slices.Sorted(maps.Keys(rates)) {
+		rate := rates[kind]
+		if rate.PerSecond < 0 {
+			b.reject("limits."+kind+".per_second", "%v is negative; 0 means no limit", rate.PerSecond)
+		}
+		if rate.PerSecond > 0 && rate.Burst < 1 {
+			b.reject("limits."+kind+".burst", "%d lets nothing happen; at least 1 is needed", rate.Burst)
+		}
+	}
+}
+
+func (b *binder) media() {
+	m := b.config.Media
+	b.oneOf("media.store", m.Store, "file", "s3")
+	b.sizeAtLeast("media.max_upload", m.MaxUpload, 1)
+	if m.Store != "s3" {
+		return
+	}
+	b.check("media.s3.endpoint", webURL(m.S3.Endpoint))
+	if m.S3.Bucket == "" {
+		b.reject("media.s3.bucket", "a bucket is needed when media.store is s3")
+	}
+	b.allOrNone("media.s3", map[string]string{"access_key": m.S3.AccessKey, "secret_key": m.S3.SecretKey.Reveal()})
+}
+
+func (b *binder) cluster() {
+	c := b.config.Cluster
+	b.check("cluster.address", hostPort(c.Address, 1))
+	if strings.ContainsAny(c.Node, "/ \t\n") {
+		b.reject("cluster.node", "%q has a slash or space in it", c.Node)
+	}
+	b.allOrNone("cluster.tls", map[string]string{"ca": c.TLS.CA, "certificate": c.TLS.Certificate, "key": c.TLS.Key})
+	if c.Consul == "" {
+		return
+	}
+	b.check("cluster.consul", hostPort(c.Consul, 1))
+	if b.config.Storage == Pebble {
+		b.reject("storage", "pebble belongs to a single node, and cluster.consul turns the cluster on: "+
+			"the nodes share one Postgres, as in postgres://user@host/database")
+	}
+}
+
+func serverName(name string) error {
+	if !id.ValidServerName(name) {
+		return fmt.Errorf("%q is not a server name: a host name or IP address, with a port if need be, "+
+			"as in example.org or matrix.example.org:8448", name)
+	}
+	return nil
+}
+
+func storage(s Storage) error {
+	if s == Pebble {
+		return nil
+	}
+	u, err := url.Parse(string(s))
+	if err != nil || (u.Scheme != "postgres" && u.Scheme != "postgresql") || strings.Trim(u.Path, "/") == "" {
+		return errors.New("it is neither pebble nor a URL such as postgres://user@host/database")
+	}
+	return nil
+}
+
+// hostPort checks an address to listen on (leastPort 0) or to connect to (1).
+func hostPort(address string, leastPort int) error {
+	_, port, err := net.SplitHostPort(address)
+	if err == nil {
+		if n, e := strconv.Atoi(port); e != nil || n < leastPort || n > 65535 {
+			err = fmt.Errorf("%q is not a port", port)
+		}
+	}
+	if err != nil {
+		return fmt.Errorf("%q is not an address such as 127.0.0.1:8008 or [::1]:8008", address)
+	}
+	return nil
+}
+
+func webURL(text string) error {
+	u, err := url.Parse(text)
+	if err != nil || (u.Scheme != "https" && u.Scheme != "http") || u.Host == "" || u.User != nil {
+		return fmt.Errorf("%q is not a URL such as https://matrix.example.org", text)
+	}
+	return nil
+}
+
+// validToken is the grammar of registration tokens (client-server API, token-authenticated registration).
+func validToken(token string) bool {
+	return token != "" && len(token) <= 64 && strings.Trim(token, "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789._~-") == ""
+}
