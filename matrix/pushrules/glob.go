@@ -1,0 +1,215 @@
+package pushrules
+
+import (
+	"strings"
+	"unicode"
+	"unicode/utf8"
+)
+
+// glob matches text against a glob-style pattern (appendices, "Glob-style matching"), regardless of case: characters are
+// compared after unicode.ToLower.
+//
+// Patterns without * and ? are compared directly. Others run as an automaton whose states are the numbers of pattern
+// characters consumed so far, kept as a set of bits, so that the time is the length of the text times the number of 64-bit words that
+// the pattern needs, whatever the two hold.
+type glob struct {
+	literal string // in lower case; only when wild is false
+	wild    bool
+
+	words  int               // of a set of states
+	final  int               // the state in which all is consumed
+	stars  []uint64          // the states that may consume any character and stay
+	anyone []uint64          // the states that ? leads into
+	ascii  [128][]uint64     // the states that a character leads into, nil for anyone
+	others map[rune][]uint64 // the same beyond ASCII
+}
+
+func newGlob(pattern string) *glob {
+	g := &glob{}
+	if !strings.ContainsAny(pattern, "*?") {
+		g.literal = lower(pattern)
+		return g
+	}
+	g.wild = true
+	g.final = len([]rune(pattern)) - strings.Count(pattern, "*")
+	g.words = g.final/64 + 1
+	g.stars, g.anyone, g.others = g.set(), g.set(), map[rune][]uint64{}
+	state := 0
+	for _, r := range pattern {
+		if r == '*' {
+			add(g.stars, state)
+			continue
+		}
+		state++
+		if r == '?' {
+			add(g.anyone, state)
+			continue
+		}
+		r = fold(r)
+		into := g.into(r)
+		if into == nil {
+			if into = g.set(); r < utf8.RuneSelf {
+				g.ascii[r] = into
+			} else {
+				g.others[r] = into
+			}
+		}
+		add(into, state)
+	}
+	for _, into := range g.ascii {
+		union(into, g.anyone)
+	}
+	for _, into := range g.others {
+		union(into, g.anyone)
+	}
+	return g
+}
+
+func (g *glob) set() []uint64 { return make([]uint64, g.words) }
+
+func add(set []uint64, state int) { set[state/64] |= 1 << (state % 64) }
+
+func has(set []uint64, state int) bool { return set[state/64]&(1<<(state%64)) != 0 }
+
+func union(set, other []uint64) {
+	for i := range set {
+		set[i] |= other[i]
+	}
+}
+
+// into is the set of states that the folded character leads into, nil when the pattern does not hold the character.
+func (g *glob) into(r rune) []uint64 {
+	if r < utf8.RuneSelf {
+		return g.ascii[r]
+	}
+	return g.others[r]
+}
+
+// whole reports whether the pattern matches the whole text.
+func (g *glob) whole(text string) bool {
+	if !g.wild {
+		n, ok := foldPrefix(text, g.literal)
+		return ok && n == len(text)
+	}
+	return g.run(text, false)
+}
+
+// word reports whether the pattern matches a part of the text that starts and ends at word boundaries.
+func (g *glob) word(text string) bool {
+	if !g.wild {
+		return containsWord(text, g.literal)
+	}
+	return g.run(text, true)
+}
+
+// run feeds the text to the automaton. With words a match may start and end at any boundary, else only at the ends of the text.
+func (g *glob) run(text string, words bool) bool {
+	var fixed [4]uint64
+	states := fixed[:]
+	if g.words > len(fixed) {
+		states = make([]uint64, g.words)
+	}
+	states = states[:g.words]
+	add(states, 0)
+	if words && has(states, g.final) {
+		return true
+	}
+	for i := 0; i < len(text); {
+		r, size := utf8.DecodeRuneInString(text[i:])
+		i += size
+		g.step(states, fold(r))
+		if !words || !boundary(text, i) {
+			continue
+		}
+		if has(states, g.final) {
+			return true
+		}
+		add(states, 0)
+	}
+	return has(states, g.final)
+}
+
+// step consumes one folded character.
+func (g *glob) step(states []uint64, r rune) {
+	into := g.into(r)
+	if into == nil {
+		into = g.anyone
+	}
+	carry := uint64(0)
+	for i, s := range states {
+		states[i] = (s<<1|carry)&into[i] | s&g.stars[i]
+		carry = s >> 63
+	}
+}
+
+// containsWord reports whether the text contains the literal, which is in lower case, between word boundaries.
+func containsWord(text, literal string) bool {
+	for i := 0; ; {
+		if boundary(text, i) {
+			if n, ok := foldPrefix(text[i:], literal); ok && boundary(text, i+n) {
+				return true
+			}
+		}
+		if i >= len(text) {
+			return false
+		}
+		i++
+		for i < len(text) && !utf8.RuneStart(text[i]) {
+			i++
+		}
+	}
+}
+
+// foldPrefix reports whether the text begins with the literal, which is in lower case, and how many bytes of text that takes.
+func foldPrefix(text, literal string) (n int, ok bool) {
+	for i := 0; i < len(literal); {
+		if n >= len(text) {
+			return 0, false
+		}
+		t, l := text[n], literal[i]
+		if t < utf8.RuneSelf && l < utf8.RuneSelf {
+			if foldASCII(t) != l {
+				return 0, false
+			}
+			n++
+			i++
+			continue
+		}
+		want, size := utf8.DecodeRuneInString(literal[i:])
+		i += size
+		got, size := utf8.DecodeRuneInString(text[n:])
+		if fold(got) != want {
+			return 0, false
+		}
+		n += size
+	}
+	return n, true
+}
+
+// boundary reports whether a word can start or end at the offset: everywhere but between two word characters. So an @ that follows a letter
+// starts a match of "@room", though the letter is no boundary itself; other homeservers read the specification so too.
+func boundary(text string, at int) bool {
+	return at <= 0 || at >= len(text) || !wordByte(text[at-1]) || !wordByte(text[at])
+}
+
+// wordByte reports whether the byte is one of the characters of words; bytes of characters beyond ASCII are not.
+func wordByte(b byte) bool {
+	return 'a' <= b && b <= 'z' || 'A' <= b && b <= 'Z' || '0' <= b && b <= '9' || b == '_'
+}
+
+func foldASCII(b byte) byte {
+	if 'A' <= b && b <= 'Z' {
+		return b + ('a' - 'A')
+	}
+	return b
+}
+
+func fold(r rune) rune {
+	if r < utf8.RuneSelf {
+		return rune(foldASCII(byte(r)))
+	}
+	return unicode.ToLower(r)
+}
+
+// lower folds a text.
+func lower(s string) string { return strings.Map(fold, s) }
