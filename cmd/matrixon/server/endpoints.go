@@ -1,0 +1,74 @@
+package server
+
+import (
+	"context"
+	"crypto/rand"
+	"net/netip"
+	"time"
+
+	"github.com/matrixon/matrixon/actors/room"
+	"github.com/matrixon/matrixon/http/api"
+	"github.com/matrixon/matrixon/http/api/uia"
+	"github.com/matrixon/matrixon/http/client"
+)
+
+// authLifetime is how long a user-interactive authentication may take.
+const authLifetime = uia.Lifetime
+
+// buildAPI adds the endpoints of every area.
+func (s *Server) buildAPI() {
+	deps := client.Deps{ServerName: s.config.ServerName, Store: s.store, Caller: s.node, Now: time.Now, Log: s.log}
+	engine := &uia.Engine{ServerName: s.config.ServerName, Store: s.store, Passwords: s.hasher}
+	s.seen = api.NewLastSeen(client.WriteSightings(deps))
+	s.tokens = api.NewTokens(api.TokensOptions{Store: s.store, Now: time.Now, Remember: sessionMemory, FirstUse: client.ConfirmSession(deps)})
+	s.api = api.New(api.Options{Auth: s.tokens, Limits: s.limits(), Seen: s.seen, Log: s.log, Metrics: s.metrics, Now: time.Now,
+		TrustedProxies: s.trustedProxies()})
+	s.api.AddOperator(api.Operator{ServerName: s.config.ServerName, Version: s.version, Gatherer: s.metrics, Ready: s.ready})
+	s.api.Add(api.Client, client.Accounts(deps, client.AccountOptions{
+		Sessions: s.tokens, Passwords: s.hasher, UIA: engine,
+		Registration: client.RegistrationOptions{Open: s.config.Registration.Open,
+			TokensRequired: s.config.Registration.TokensRequired, SharedSecret: s.config.Registration.SharedSecret},
+		AccessLifetime: s.config.Sessions.AccessTokenLifetime, RefreshLifetime: s.config.Sessions.RefreshTokenLifetime,
+		Discovery: s.discovery(),
+	})...)
+	s.api.Add(api.Client, client.Rooms(deps, client.RoomOptions{
+		Reader:  s.reader,
+		Creator: &room.Creator{Caller: s.node, Store: s.store, ServerName: s.config.ServerName, Key: s.key, Now: time.Now, Random: rand.Reader},
+	})...)
+	s.api.Add(api.Client, client.Encryption(deps, client.EncryptionOptions{UIA: engine, Syncer: s.syncer})...)
+	s.api.Add(api.Client, client.Sync(deps, s.syncer, s.config.Presence.Enabled)...)
+}
+
+func (s *Server) limits() *api.Limits {
+	if !s.config.Limits.Enabled {
+		return nil
+	}
+	rates := api.DefaultRates()
+	for kind, r := range s.config.Limits.Rates {
+		rates[api.Limit(kind)] = api.Rate{PerSecond: r.PerSecond, Burst: r.Burst}
+	}
+	return api.NewLimits(rates, time.Now)
+}
+
+func (s *Server) trustedProxies() []netip.Prefix {
+	var networks []netip.Prefix
+	for _, text := range s.config.TrustedProxies {
+		networks = append(networks, netip.MustParsePrefix(text)) // the configuration has been checked
+	}
+	return networks
+}
+
+func (s *Server) discovery() client.DiscoveryOptions {
+	w := s.config.WellKnown
+	d := client.DiscoveryOptions{BaseURL: w.ClientBaseURL}
+	if w.SupportPage != "" || len(w.Contacts) > 0 {
+		d.Support = &client.Support{SupportPage: w.SupportPage}
+		for _, c := range w.Contacts {
+			d.Support.Contacts = append(d.Support.Contacts, client.Contact{MatrixID: c.MatrixID, EmailAddress: c.EmailAddress, Role: c.Role})
+		}
+	}
+	return d
+}
+
+// ready says whether the node can serve.
+func (s *Server) ready(context.Context) error { return nil }

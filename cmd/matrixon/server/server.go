@@ -1,0 +1,276 @@
+// Package server puts a node together: store, actors, endpoints and listeners. It is what the command line runs, and what
+// tests start.
+package server
+
+import (
+	"context"
+	"crypto/rand"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"os"
+	"path/filepath"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/collectors"
+
+	"github.com/matrixon/matrixon/actors/hub"
+	"github.com/matrixon/matrixon/actors/reader"
+	"github.com/matrixon/matrixon/actors/room"
+	"github.com/matrixon/matrixon/actors/syncer"
+	"github.com/matrixon/matrixon/actors/unread"
+	"github.com/matrixon/matrixon/actors/user"
+	"github.com/matrixon/matrixon/actors/user/account"
+	"github.com/matrixon/matrixon/actors/user/keys"
+	"github.com/matrixon/matrixon/cluster"
+	"github.com/matrixon/matrixon/cmd/matrixon/config"
+	"github.com/matrixon/matrixon/http/api"
+	"github.com/matrixon/matrixon/http/api/password"
+	"github.com/matrixon/matrixon/matrix/signing"
+	"github.com/matrixon/matrixon/persistence"
+	"github.com/matrixon/matrixon/persistence/pebble"
+	"github.com/matrixon/matrixon/persistence/schema"
+)
+
+// How actors are kept. A room or user that is busy beyond its bound answers 429 M_LIMIT_EXCEEDED.
+const (
+	roomBound, roomIdle = 4096, 5 * time.Minute
+	userBound, userIdle = 1024, 2 * time.Minute
+)
+
+// sessionMemory is how long a single node believes a session without looking at the store again; it is told of every end of a
+// session itself.
+const sessionMemory = 5 * time.Minute
+
+// Server is a running node.
+type Server struct {
+	config  config.Config
+	version string
+	log     *slog.Logger
+	store   persistence.Store
+	key     signing.Key
+	node    *cluster.Node
+	hub     *hub.Hub
+	reader  *reader.Reader
+	syncer  *syncer.Syncer
+	hasher  *password.Hasher
+	tokens  *api.Tokens
+	seen    *api.LastSeen
+	metrics *prometheus.Registry
+
+	api      *api.API
+	listener *api.Server
+	stop     context.CancelFunc // of the background work
+	stopped  chan struct{}
+}
+
+// Open opens the store and starts the actors. Listen and Serve then let requests in; Close ends everything.
+func Open(c config.Config, version string, log *slog.Logger) (*Server, error) {
+	s := &Server{config: c, version: version, log: log, metrics: prometheus.NewRegistry(), stopped: make(chan struct{})}
+	if err := os.MkdirAll(c.DataDir, 0o700); err != nil {
+		return nil, fmt.Errorf("data_dir: %w", err)
+	}
+	store, err := pebble.Open(pebble.Options{
+		Dir: filepath.Join(c.DataDir, "pebble"), CacheBytes: int64(c.Database.Cache), MemtableBytes: int64(c.Database.Memtable),
+		AcceptLoss: c.Database.AcceptLoss, Log: log})
+	if err != nil {
+		return nil, err
+	}
+	s.store = store
+	if err := s.start(); err != nil {
+		return nil, errors.Join(err, s.Close())
+	}
+	return s, nil
+}
+
+// start builds everything on top of the store.
+func (s *Server) start() error {
+	ctx, cancel := context.WithCancel(context.Background())
+	s.stop = cancel
+	if err := s.claimName(ctx); err != nil {
+		return err
+	}
+	var err error
+	if s.key, err = signingKey(filepath.Join(s.config.DataDir, "signing.key")); err != nil {
+		return err
+	}
+	if s.hasher, err = password.New(password.Parameters{MemoryKiB: s.config.PasswordHash.MemoryKiB,
+		Iterations: s.config.PasswordHash.Iterations, Parallelism: s.config.PasswordHash.Parallelism}); err != nil {
+		return err
+	}
+	s.metrics.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
+	if err := s.startActors(); err != nil {
+		return err
+	}
+	s.buildAPI()
+	go s.background(ctx)
+	return nil
+}
+
+func (s *Server) startActors() error {
+	s.node = cluster.NewNode(cluster.Options{Name: "local", Logger: s.log})
+	s.metrics.MustRegister(s.node.Metrics())
+	s.hub = hub.New(s.node)
+	var err error
+	if s.reader, err = reader.New(s.store, time.Now); err != nil {
+		return err
+	}
+	counter, err := unread.New(s.store)
+	if err != nil {
+		return err
+	}
+	if s.syncer, err = syncer.New(s.node, s.reader, counter, s.config.Presence.Enabled, time.Now); err != nil {
+		return err
+	}
+	rooms := cluster.Kind{Name: cluster.KindRoom, Bound: roomBound, IdleAfter: roomIdle, New: room.New(room.Deps{
+		Store: s.store, Notices: s.hub, ServerName: s.config.ServerName, Key: s.key, Now: time.Now})}
+	handlers := append(account.Handlers(account.Options{}), keys.Handlers()...)
+	users := cluster.Kind{Name: cluster.KindUser, Bound: userBound, IdleAfter: userIdle, New: user.New(user.Deps{
+		Store: s.store, Hub: s.hub, Now: time.Now, Log: s.log, Presence: s.config.Presence.Enabled}, handlers...)}
+	return errors.Join(s.node.Register(rooms), s.node.Register(users))
+}
+
+// claimName makes sure that the data belongs to the server's name: ids and signatures in it hold that name.
+func (s *Server) claimName(ctx context.Context) error {
+	const name = "server_name"
+	row, ok, err := schema.Settings.Get(ctx, s.store, schema.Setting{Name: name})
+	if err != nil {
+		return err
+	}
+	if ok {
+		if row.Value != s.config.ServerName {
+			return fmt.Errorf("server_name: the data in %s belongs to %s, not to %s; a server cannot be renamed", s.config.DataDir, row.Value, s.config.ServerName)
+		}
+		return nil
+	}
+	fact := schema.Settings.Put(schema.Setting{Name: name, Value: s.config.ServerName})
+	_, err = persistence.Await(ctx, s.store, &persistence.Commit{Write: []persistence.Mutation{fact}, Absent: []persistence.Mutation{fact}})
+	return err
+}
+
+// signingKey reads the key that signs events, or makes it.
+func signingKey(file string) (signing.Key, error) {
+	text, err := os.ReadFile(file)
+	if err == nil {
+		key, err := signing.ParseKey(text)
+		if err != nil {
+			return key, fmt.Errorf("%s: %w", file, err)
+		}
+		return key, nil
+	}
+	if !errors.Is(err, os.ErrNotExist) {
+		return signing.Key{}, err
+	}
+	seed := make([]byte, 32)
+	if _, err := rand.Read(seed); err != nil {
+		return signing.Key{}, err
+	}
+	key := signing.NewKey("a_"+rand.Text()[:6], seed)
+	return key, writeDurably(file, key.Format())
+}
+
+// writeDurably writes a file so that after a crash it is there whole or not at all.
+func writeDurably(file string, content []byte) error {
+	f, err := os.CreateTemp(filepath.Dir(file), "."+filepath.Base(file)+"-*")
+	if err != nil {
+		return err
+	}
+	_, err = f.Write(content)
+	err = errors.Join(err, f.Sync(), f.Close())
+	if err == nil {
+		err = os.Rename(f.Name(), file)
+	}
+	if err != nil {
+		return errors.Join(err, os.Remove(f.Name()))
+	}
+	dir, err := os.Open(filepath.Dir(file))
+	if err != nil {
+		return err
+	}
+	return errors.Join(dir.Sync(), dir.Close())
+}
+
+// The pace of the background work.
+const (
+	flushSightings = 30 * time.Second
+	sweepExpired   = 10 * time.Minute
+)
+
+// background writes down when devices were used, and deletes what has expired.
+func (s *Server) background(ctx context.Context) {
+	defer close(s.stopped)
+	flush, sweep := time.NewTicker(flushSightings), time.NewTicker(sweepExpired)
+	defer flush.Stop()
+	defer sweep.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-flush.C:
+			s.seen.Flush(ctx)
+		case <-sweep.C:
+			if err := account.Sweep(ctx, s.store, time.Now(), authLifetime); err != nil && ctx.Err() == nil {
+				s.log.Error("expired rows could not be deleted", "error", err)
+			}
+		}
+	}
+}
+
+// Listen opens the listeners and says where.
+func (s *Server) Listen() error {
+	var listeners []api.Listener
+	for _, l := range s.config.Listeners {
+		open := api.Listener{Address: l.Address}
+		for _, part := range l.Serves {
+			open.Serves = append(open.Serves, api.Part(part))
+		}
+		if l.TLS != nil {
+			open.Certificate, open.Key = l.TLS.Certificate, l.TLS.Key
+		}
+		listeners = append(listeners, open)
+	}
+	var err error
+	s.listener, err = api.Listen(s.api, listeners...)
+	if err != nil {
+		return err
+	}
+	for i, addr := range s.listener.Addresses() {
+		scheme := "http"
+		if s.config.Listeners[i].TLS != nil {
+			scheme = "https"
+		}
+		s.log.Info("listening", "address", scheme+"://"+addr.String(), "serves", s.config.Listeners[i].Serves)
+	}
+	return nil
+}
+
+// Addresses are those listened on, in the order of the configuration.
+func (s *Server) Addresses() []net.Addr { return s.listener.Addresses() }
+
+// Serve serves until Close, or until a listener fails.
+func (s *Server) Serve() error { return s.listener.Serve() }
+
+// Close stops taking requests, finishes those begun as far as the shutdown timeout allows, puts the actors to rest and closes the store.
+func (s *Server) Close() error {
+	ctx, cancel := context.WithTimeout(context.Background(), s.config.ShutdownTimeout)
+	defer cancel()
+	var errs []error
+	if s.listener != nil {
+		errs = append(errs, s.listener.Shutdown(ctx))
+	}
+	if s.seen != nil {
+		s.seen.Flush(ctx)
+	}
+	if s.node != nil {
+		errs = append(errs, s.node.Stop(ctx))
+	}
+	if s.stop != nil {
+		s.stop()
+		if s.api != nil {
+			<-s.stopped
+		}
+	}
+	return errors.Join(append(errs, s.store.Close())...)
+}
