@@ -44,6 +44,9 @@ func Handlers(o Options) []user.Handler {
 		user.Handle(ops.setTag),
 		user.Handle(ops.storeFilter),
 		user.Handle(ops.issueShortToken),
+		user.Handle(ops.putPushRule),
+		user.Handle(ops.deletePushRule),
+		user.Handle(ops.changePushRule),
 	}
 }
 

@@ -52,7 +52,7 @@ func storeData(ctx context.Context, o *user.Op, roomID, kind string, content []b
 // tagContent is the content of m.tag (client-server API, "Room Tagging").
 type tagContent struct {
 	Tags    map[string]jsontext.Value `json:"tags"`
-	Unknown jsontext.Value            `json:",unknown"`
+	Unknown jsontext.Value            `json:",embed"`
 }
 
 // setTag adds, replaces or removes a tag of a room.

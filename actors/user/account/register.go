@@ -9,6 +9,7 @@ import (
 
 	"github.com/matrixon/matrixon/actors/user"
 	"github.com/matrixon/matrixon/matrix/mxerr"
+	"github.com/matrixon/matrixon/matrix/pushrules"
 	"github.com/matrixon/matrixon/messages"
 	"github.com/matrixon/matrixon/persistence"
 	"github.com/matrixon/matrixon/persistence/schema"
@@ -23,7 +24,14 @@ func UserInUse() *mxerr.Error {
 // deactivated account keeps its name.
 func (ops *operations) register(ctx context.Context, o *user.Op, m *messages.RegisterAccount) (*messages.Done, error) {
 	account := schema.Account{UserID: o.UserID, PasswordHash: m.PasswordHash, CreatedTS: o.Now.UnixMilli(), Admin: m.Admin}
-	writes := []persistence.Mutation{schema.Accounts.Put(account)}
+	rules, err := pushrules.Default(o.UserID).JSON()
+	if err != nil {
+		return nil, err
+	}
+	writes := []persistence.Mutation{
+		schema.Accounts.Put(account),
+		schema.AccountDatas.Put(schema.AccountData{UserID: o.UserID, Type: pushRulesType, Content: rules}), // so that the first sync has it
+	}
 	absent := []persistence.Mutation{schema.Accounts.Put(account)}
 	if m.DisplayName != "" {
 		value, err := json.Marshal(m.DisplayName)

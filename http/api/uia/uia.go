@@ -149,7 +149,7 @@ func (e *Engine) read(r *api.Request) (*auth, binding, error) {
 	b := binding{UserID: r.User(), Endpoint: r.Method() + " " + r.HTTP.URL.EscapedPath()}
 	var body struct {
 		Auth jsontext.Value            `json:"auth"`
-		Rest map[string]jsontext.Value `json:",unknown"`
+		Rest map[string]jsontext.Value `json:",embed"`
 	}
 	if err := r.DecodeOptional(&body); err != nil {
 		return nil, b, err
