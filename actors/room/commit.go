@@ -38,8 +38,10 @@ func (a *actor) submit(b *room.Batch) {
 }
 
 func tell(to Notices, notice *messages.RoomNotice, forgotten []string, pos persistence.Position) {
-	notice.Pos = uint64(pos)
-	to.Room(notice)
+	if len(notice.Events) > 0 || len(notice.Receipts) > 0 {
+		notice.Pos = uint64(pos)
+		to.Room(notice)
+	}
 	for _, userID := range forgotten {
 		to.User(&messages.UserNotice{UserId: userID, Pos: uint64(pos), ForgottenRooms: []string{notice.RoomId}})
 	}

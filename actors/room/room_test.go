@@ -4,6 +4,7 @@ import (
 	"context"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 
 	"go.uber.org/goleak"
@@ -73,6 +74,26 @@ func TestSendIsIdempotentAcrossActivations(t *testing.T) {
 	// The older activation is fenced off, and its caller is served by a new one.
 	if third := s.must(roomID, text(alice, "hello", "t3")); third.Seq != first.Seq+2 {
 		t.Errorf("the fenced activation gave %v", third)
+	}
+}
+
+func TestConcurrentRepeatsAreOneEvent(t *testing.T) {
+	t.Parallel()
+	s := newServer(t, newMemory(t))
+	roomID := s.create(alice, `{"preset":"private_chat"}`)
+	var wg sync.WaitGroup
+	ids := make([]string, 10)
+	for i := range ids {
+		wg.Go(func() { ids[i] = s.must(roomID, text(alice, "hello", "t")).EventId })
+	}
+	wg.Wait()
+	for _, id := range ids {
+		if id != ids[0] {
+			t.Errorf("the repeats gave %v", ids)
+		}
+	}
+	if n := len(s.journal(roomID)); n != 7 {
+		t.Errorf("the journal has %d events", n)
 	}
 }
 
