@@ -1,7 +1,6 @@
 package config
 
 import (
-	"errors"
 	"fmt"
 	"math"
 	"net/url"
@@ -104,43 +103,36 @@ func (s Size) String() string {
 	return strconv.FormatInt(int64(s), 10)
 }
 
-// Duration is a time span, written as in 90s, 1h30m, 7d or 2w.
-type Duration time.Duration
-
-// UnmarshalText reads what time.ParseDuration reads, and whole days and weeks.
-func (d *Duration) UnmarshalText(text []byte) error {
-	parsed, err := parseDuration(string(text))
-	if err != nil || parsed < 0 {
-		return fmt.Errorf("%q is not a duration; write for example 90s, 15m, 12h, 7d or 2w", text)
-	}
-	*d = Duration(parsed)
-	return nil
-}
-
+// parseDuration reads what time.ParseDuration reads, and whole days and weeks: 90s, 1h30m, 7d or 2w.
 func parseDuration(text string) (time.Duration, error) {
-	for suffix, unit := range map[string]time.Duration{"d": 24 * time.Hour, "w": 7 * 24 * time.Hour} {
+	d, err := time.ParseDuration(text)
+	for suffix, unit := range map[string]time.Duration{"d": day, "w": 7 * day} {
 		if number, ok := strings.CutSuffix(text, suffix); ok {
-			n, err := strconv.ParseInt(number, 10, 64)
+			var n int64
+			n, err = strconv.ParseInt(number, 10, 64)
 			if err == nil && n > math.MaxInt64/int64(unit) {
-				err = errors.New("too long")
+				err = strconv.ErrRange
 			}
-			return time.Duration(n) * unit, err
+			d = time.Duration(n) * unit
 		}
 	}
-	return time.ParseDuration(text)
+	if err != nil || d < 0 {
+		return 0, fmt.Errorf("%q is not a duration; write for example 90s, 15m, 12h, 7d or 2w", text)
+	}
+	return d, nil
 }
 
-// String writes the duration so that it reads back as the same.
-func (d Duration) String() string {
-	const day = 24 * time.Hour
-	t := time.Duration(d)
+const day = 24 * time.Hour
+
+// formatDuration writes a duration so that it reads back as the same.
+func formatDuration(d time.Duration) string {
 	switch {
-	case t == 0:
+	case d == 0:
 		return "0"
-	case t%day == 0:
-		return strconv.FormatInt(int64(t/day), 10) + "d"
+	case d%day == 0:
+		return strconv.FormatInt(int64(d/day), 10) + "d"
 	}
-	text := t.String()
+	text := d.String()
 	if strings.HasSuffix(text, "m0s") {
 		text = strings.TrimSuffix(text, "0s")
 	}
