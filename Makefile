@@ -1,0 +1,34 @@
+# make run     build and run a server for trying out: http://127.0.0.1:8008, data in ./data
+# make test    everything that must hold: format, vet, lint, all tests under the race detector
+# make lint    golangci-lint alone, installed first if need be
+# make bench   the benchmarks, kept apart from the tests
+# make proto   generate messages/*.pb.go from messages/*.proto
+# make build   build/matrixon
+
+VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo devel)
+COMMIT ?= $(shell git rev-parse --short=12 HEAD 2>/dev/null)
+LDFLAGS := -X main.version=$(VERSION) -X main.commit=$(COMMIT)
+
+.PHONY: build run test lint bench proto
+
+build:
+	go build -trimpath -ldflags '$(LDFLAGS)' -o build/matrixon ./cmd/matrixon
+
+run: build
+	mkdir -p data
+	build/matrixon serve
+
+test:
+	scripts/test.sh
+
+lint:
+	scripts/lint.sh
+
+# BENCH chooses by name, as go test -bench does; PKG by package.
+BENCH ?= .
+PKG ?= ./...
+bench:
+	go test -run '^$$' -bench '$(BENCH)' -benchmem $(PKG)
+
+proto:
+	scripts/proto.sh

@@ -1,0 +1,27 @@
+#!/usr/bin/env bash
+# The one command that passes every test. The quick checks come first; go test's own lines close the output.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+
+step() { printf '\n== %s\n' "$*"; }
+
+step format
+unformatted=$(find . -name '*.go' -not -name '*.pb.go' -not -path '*/node_modules/*' -not -path './data/*' -exec gofmt -l {} +)
+if [ -n "$unformatted" ]; then
+	printf 'not formatted by gofmt:\n%s\n' "$unformatted"
+	exit 1
+fi
+
+step vet
+go vet ./...
+
+step lint
+scripts/lint.sh
+
+if [ -f tests/js/package-lock.json ]; then
+	step 'packages of the JavaScript tests'
+	(cd tests/js && npm ci --no-audit --no-fund)
+fi
+
+step tests
+go test -race -p 2 -timeout 20m "$@" ./...
