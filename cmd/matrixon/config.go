@@ -17,10 +17,10 @@ type configFlags struct {
 }
 
 // load loads the configuration and tells the file it was read from, empty for none.
-func (f configFlags) load(m *Main) (config.Config, string, error) {
+func (f configFlags) load(m *Main) (*config.Config, string, error) {
 	file, err := config.Find(f.File, m.Environ)
 	if err != nil {
-		return config.Config{}, "", err
+		return nil, "", err
 	}
 	c, err := config.Load(config.Sources{File: file, Environ: m.Environ, Set: f.Set})
 	return c, file, err

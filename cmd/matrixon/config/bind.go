@@ -9,7 +9,6 @@ import (
 	"reflect"
 	"strconv"
 	"strings"
-	"time"
 
 	"github.com/goccy/go-yaml"
 	"github.com/goccy/go-yaml/ast"
@@ -183,7 +182,7 @@ func (b *binder) text(path, where, text string, v reflect.Value) {
 	}
 }
 
-// scalar parses text into v.
+// scalar parses text into v. A value that is a secret is not repeated in the problem.
 func (b *binder) scalar(path, where, text string, v reflect.Value) {
 	if u, ok := v.Addr().Interface().(encoding.TextUnmarshaler); ok {
 		err := u.UnmarshalText([]byte(text))
@@ -193,14 +192,6 @@ func (b *binder) scalar(path, where, text string, v reflect.Value) {
 		if err != nil {
 			b.fail(where, path, "%s", err)
 		}
-		return
-	}
-	if d, ok := v.Addr().Interface().(*time.Duration); ok {
-		parsed, err := parseDuration(text)
-		if err != nil {
-			b.fail(where, path, "%s", err)
-		}
-		*d = parsed
 		return
 	}
 	switch v.Kind() {

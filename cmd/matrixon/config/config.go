@@ -6,24 +6,21 @@
 // MATRIXON_ and the path in capitals, with __ for the dots: MATRIXON_CLUSTER__NODE, MATRIXON_LISTENERS__0__ADDRESS.
 package config
 
-import (
-	"net/netip"
-	"time"
-)
+import "net/netip"
 
 // Config is everything that can be configured. Load returns it validated.
 type Config struct {
 	ServerName      string         `yaml:"server_name"` // the server name in user ids and room aliases
 	DataDir         string         `yaml:"data_dir"`
 	Storage         Storage        `yaml:"storage"`
-	Database        Database       `yaml:"database"`
+	Pebble          PebbleTuning   `yaml:"pebble"`
 	Listeners       []Listener     `yaml:"listeners"`
 	TrustedProxies  []netip.Prefix `yaml:"trusted_proxies"`
-	ShutdownTimeout time.Duration  `yaml:"shutdown_timeout"`
+	ShutdownTimeout Duration       `yaml:"shutdown_timeout"`
 	WellKnown       WellKnown      `yaml:"well_known"`
 	Registration    Registration   `yaml:"registration"`
 	PasswordHash    PasswordHash   `yaml:"password_hash"`
-	Sessions        Sessions       `yaml:"sessions"`
+	Session         Session        `yaml:"session"`
 	Presence        Presence       `yaml:"presence"`
 	Events          Events         `yaml:"events"`
 	Limits          Limits         `yaml:"limits"`
@@ -36,11 +33,10 @@ type Config struct {
 	Tracing         Tracing        `yaml:"tracing"`
 }
 
-// Database tunes the embedded storage.
-type Database struct {
-	Cache      Size `yaml:"cache"`       // memory for what was read
-	Memtable   Size `yaml:"memtable"`    // memory for what was written last
-	AcceptLoss bool `yaml:"accept_loss"` // open damaged data, and lose what is damaged
+// PebbleTuning is how much memory the embedded storage takes.
+type PebbleTuning struct {
+	Cache    Size `yaml:"cache"`    // of what was read
+	Memtable Size `yaml:"memtable"` // of what was written last
 }
 
 // Listener is an address and what is served there.
@@ -61,10 +57,15 @@ type TLSPair struct {
 
 // WellKnown is what the server publishes about itself under /.well-known/matrix.
 type WellKnown struct {
-	ClientBaseURL string    `yaml:"client_base_url"` // empty: not published
-	Server        string    `yaml:"server"`          // host[:port] of federation; empty: not published
-	SupportPage   string    `yaml:"support_page"`
-	Contacts      []Contact `yaml:"contacts"`
+	ClientBaseURL string  `yaml:"client_base_url"` // empty: not published
+	Server        string  `yaml:"server"`          // host[:port] of federation; empty: not published
+	Support       Support `yaml:"support"`
+}
+
+// Support tells people whom to ask.
+type Support struct {
+	Page     string    `yaml:"page"`
+	Contacts []Contact `yaml:"contacts"`
 }
 
 // Contact is someone who answers for the server; it has a Matrix id, a mail address, or both.
@@ -89,10 +90,10 @@ type PasswordHash struct {
 	Parallelism uint8  `yaml:"parallelism"`
 }
 
-// Sessions say how long the tokens of a login are good. Clients that do not use refresh tokens have one that stays.
-type Sessions struct {
-	AccessTokenLifetime  time.Duration `yaml:"access_token_lifetime"`
-	RefreshTokenLifetime time.Duration `yaml:"refresh_token_lifetime"` // 0: as long as the device
+// Session says how long the tokens of a login are good. Clients that do not use refresh tokens have one that stays.
+type Session struct {
+	AccessTokenLifetime  Duration `yaml:"access_token_lifetime"`
+	RefreshTokenLifetime Duration `yaml:"refresh_token_lifetime"` // 0: as long as the device
 }
 
 // Presence says whether users see each other come and go.

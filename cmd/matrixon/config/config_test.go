@@ -18,7 +18,7 @@ import (
 )
 
 // load loads a file with this text; its name in problems is matrixon.yaml.
-func load(t *testing.T, text string, environ, set []string) (config.Config, []string) {
+func load(t *testing.T, text string, environ, set []string) (*config.Config, []string) {
 	t.Helper()
 	file := filepath.Join(t.TempDir(), "matrixon.yaml")
 	if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
@@ -37,7 +37,7 @@ func load(t *testing.T, text string, environ, set []string) (config.Config, []st
 	return c, lines
 }
 
-func mustLoad(t *testing.T, text string, environ, set []string) config.Config {
+func mustLoad(t *testing.T, text string, environ, set []string) *config.Config {
 	t.Helper()
 	c, problems := load(t, text, environ, set)
 	if problems != nil {
@@ -50,18 +50,18 @@ var values = cmp.Options{cmpopts.EquateEmpty(), cmp.Comparer(func(a, b netip.Pre
 
 func TestDefaults(t *testing.T) {
 	t.Parallel()
-	want := config.Config{
+	want := &config.Config{
 		ServerName: "localhost",
 		DataDir:    "./data",
 		Storage:    config.Pebble,
-		Database:   config.Database{Cache: 32 << 20, Memtable: 16 << 20},
+		Pebble:     config.PebbleTuning{Cache: 32 << 20, Memtable: 16 << 20},
 		Listeners: []config.Listener{{
 			Address: "127.0.0.1:8008",
 			Serves:  []string{"client", "federation", "media", "admin", "metrics"},
 		}},
-		ShutdownTimeout: 10 * time.Second,
+		ShutdownTimeout: config.Duration(10 * time.Second),
 		PasswordHash:    config.PasswordHash{MemoryKiB: 65536, Iterations: 3, Parallelism: 2},
-		Sessions:        config.Sessions{AccessTokenLifetime: time.Hour},
+		Session:         config.Session{AccessTokenLifetime: config.Duration(time.Hour)},
 		Presence:        config.Presence{Enabled: true},
 		Events:          config.Events{MaxBody: api.DefaultMaxBody},
 		Federation:      config.Federation{Enabled: true},
@@ -112,7 +112,7 @@ limits:
   message: {per_second: 2.5}
 federation: {allow_networks: [127.0.0.0/8]}
 media: {max_upload: 1GiB}
-sessions: {access_token_lifetime: 1h30m, refresh_token_lifetime: 2w}
+session: {access_token_lifetime: 1h30m, refresh_token_lifetime: 2w}
 presence: # everything below it is commented out
 `, nil, nil)
 	want := config.Default()
@@ -126,9 +126,9 @@ presence: # everything below it is commented out
 	want.Limits.Message.PerSecond = 2.5
 	want.Federation.AllowNetworks = []netip.Prefix{netip.MustParsePrefix("127.0.0.0/8")}
 	want.Media.MaxUpload = 1 << 30
-	want.Sessions = config.Sessions{
-		AccessTokenLifetime:  90 * time.Minute,
-		RefreshTokenLifetime: 14 * 24 * time.Hour,
+	want.Session = config.Session{
+		AccessTokenLifetime:  config.Duration(90 * time.Minute),
+		RefreshTokenLifetime: config.Duration(14 * 24 * time.Hour),
 	}
 	if diff := cmp.Diff(want, got, values); diff != "" {
 		t.Error(diff)
@@ -147,7 +147,7 @@ func TestProblems(t *testing.T) {
 		"not keys":     {file: "- 1", want: []string{`matrixon.yaml:1:1: keys with values are expected, not a list`}},
 		"unknown key":  {file: "\nservername: x", want: []string{`matrixon.yaml:2:1: servername: unknown key; did you mean "server_name"?`}},
 		"unknown deep": {file: "logging:\n  colour: red", want: []string{`matrixon.yaml:2:3: logging.colour: unknown key; known are: level, format`}},
-		"in a list":    {file: "listeners:\n- adress: 1.2.3.4:1\n  address: 127.0.0.1:1\n  serves: [client]", want: []string{`matrixon.yaml:2:3: listeners.0.adress: unknown key; did you mean "address"?`}},
+		"in a list":    {file: "listeners:\n- addres: 1.2.3.4:1\n  address: 127.0.0.1:1\n  serves: [client]", want: []string{`matrixon.yaml:2:3: listeners.0.addres: unknown key; did you mean "address"?`}},
 		"all at once": {file: "server_name: a b\nfederation:\n  enabled: yes\npassword_hash: {parallelism: 300}\nmedia: {max_upload: 50 apples}", want: []string{
 			`matrixon.yaml:3:12: federation.enabled: "yes" is neither true nor false`,
 			`matrixon.yaml:4:30: password_hash.parallelism: "300" is not a whole number from 0 to 255`,
@@ -179,22 +179,22 @@ func TestProblems(t *testing.T) {
 			`matrixon.yaml:1:24: media.s3.bucket: a bucket is needed when media.store is s3`,
 			`matrixon.yaml:1:24: media.s3: access_key is given, so secret_key is needed too`,
 		}},
-		"accounts": {file: "registration: {tokens: [a b]}\npassword_hash: {memory_kib: 8, iterations: 0}\nsessions: {access_token_lifetime: 1s}\nevents: {max_body: 1KiB}", want: []string{
+		"accounts": {file: "registration: {tokens: [a b]}\npassword_hash: {memory_kib: 8, iterations: 0}\nsession: {access_token_lifetime: 1s}\nevents: {max_body: 1KiB}", want: []string{
 			`matrixon.yaml:1:25: registration.tokens.0: a token is 1 to 64 letters, digits and . _ ~ -`,
 			`matrixon.yaml:2:29: password_hash.memory_kib: 8 is not from 16 to 4194304`,
 			`matrixon.yaml:2:44: password_hash.iterations: 0 is not from 1 to 100`,
-			`matrixon.yaml:3:35: sessions.access_token_lifetime: 1s is too short; at least 1m is needed`,
+			`matrixon.yaml:3:34: session.access_token_lifetime: 1s is too short; at least 1m is needed`,
 			`matrixon.yaml:4:20: events.max_body: 1KiB is too small; at least 64KiB is needed`,
 		}},
 		"limits": {file: "limits: {join: {per_second: -1}, invite: {burst: 0}}", want: []string{
 			`matrixon.yaml:1:50: limits.invite.burst: 0 lets nothing happen; at least 1 is needed`,
 			`matrixon.yaml:1:29: limits.join.per_second: -1 is negative; 0 means no limit`,
 		}},
-		"contacts": {file: "well_known: {contacts: [{role: m.role.admin}, {matrix_id: admin, email_address: a}]}", want: []string{
-			`matrixon.yaml:1:25: well_known.contacts.0: matrix_id or email_address is needed`,
-			`matrixon.yaml:1:47: well_known.contacts.1.role: a role is needed, such as m.role.admin or m.role.security`,
-			`matrixon.yaml:1:59: well_known.contacts.1.matrix_id: "admin" is not a user id such as @admin:example.org`,
-			`matrixon.yaml:1:81: well_known.contacts.1.email_address: "a" is not a mail address`,
+		"contacts": {file: "well_known: {support: {contacts: [{role: m.role.admin}, {matrix_id: admin, email_address: a}]}}", want: []string{
+			`matrixon.yaml:1:35: well_known.support.contacts.0: matrix_id or email_address is needed`,
+			`matrixon.yaml:1:57: well_known.support.contacts.1.role: a role is needed, such as m.role.admin or m.role.security`,
+			`matrixon.yaml:1:69: well_known.support.contacts.1.matrix_id: "admin" is not a user id such as @admin:example.org`,
+			`matrixon.yaml:1:91: well_known.support.contacts.1.email_address: "a" is not a mail address`,
 		}},
 		"variable": {environ: []string{"MATRIXON_CLUSTER__NOD=x", "MATRIXON_PRESENCE__ENABLED=1", "MATRIXON_LISTENERS={"}, want: []string{
 			`MATRIXON_CLUSTER__NOD: cluster.nod: unknown key; did you mean "node"?`,
@@ -255,7 +255,7 @@ func TestShowMasksSecrets(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for _, text := range []string{string(shown), fmt.Sprintf("%v %+v %#v", &c, c, c)} {
+	for _, text := range []string{string(shown), fmt.Sprintf("%v %+v %#v", c, *c, *c)} {
 		if strings.Contains(text, "hunter2") {
 			t.Errorf("a secret is shown in %s", text)
 		}
@@ -273,8 +273,8 @@ func TestShowMasksSecrets(t *testing.T) {
 
 func TestShownFileLoads(t *testing.T) {
 	t.Parallel()
-	c := mustLoad(t, "", []string{"MATRIXON_MEDIA__MAX_UPLOAD=1500kB", "MATRIXON_SESSIONS__ACCESS_TOKEN_LIFETIME=90m"}, []string{
-		"trusted_proxies=10.0.0.0/8", "cluster.node=0x1", "data_dir=a: #b", "sessions.refresh_token_lifetime=26h",
+	c := mustLoad(t, "", []string{"MATRIXON_MEDIA__MAX_UPLOAD=1500kB", "MATRIXON_SESSION__ACCESS_TOKEN_LIFETIME=90m"}, []string{
+		"trusted_proxies=10.0.0.0/8", "cluster.node=0x1", "data_dir=a: #b", "session.refresh_token_lifetime=26h",
 	})
 	shown, err := c.YAML()
 	if err != nil {

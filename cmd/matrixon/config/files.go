@@ -10,7 +10,7 @@ import (
 
 // CheckFiles reads the files that the configuration names, as a server would that starts with it. The error is of
 // type Problems.
-func (c Config) CheckFiles() error {
+func (c *Config) CheckFiles() error {
 	var problems Problems
 	check := func(key string, err error) {
 		if err != nil {

@@ -46,25 +46,23 @@ func Find(named string, environ []string) (string, error) {
 
 // Default is the configuration without a file: one node named localhost that listens on 127.0.0.1:8008 and keeps its
 // data in ./data.
-func Default() Config {
-	var c Config
-	b := newBinder(&c)
+func Default() *Config {
+	b := newBinder(&Config{})
 	b.file(DefaultFile, []byte(Commented))
 	if len(b.problems) > 0 {
 		panic(b.problems) // the embedded file is part of the program
 	}
-	return c
+	return b.config
 }
 
 // Load reads the sources over the defaults and validates the result. The error is of type Problems when it is
 // the configuration that is wrong, and holds everything that is.
-func Load(s Sources) (Config, error) {
-	c := Default()
-	b := newBinder(&c)
+func Load(s Sources) (*Config, error) {
+	b := newBinder(Default())
 	if s.File != "" {
 		text, err := os.ReadFile(s.File)
 		if err != nil {
-			return Config{}, err
+			return nil, err
 		}
 		b.file(s.File, text)
 	}
@@ -72,7 +70,7 @@ func Load(s Sources) (Config, error) {
 	b.flags(s.Set)
 	b.validate()
 	if len(b.problems) > 0 {
-		return Config{}, b.problems
+		return nil, b.problems
 	}
-	return c, nil
+	return b.config, nil
 }

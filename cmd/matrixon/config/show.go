@@ -3,22 +3,18 @@ package config
 import (
 	"fmt"
 	"reflect"
-	"time"
 
 	"github.com/goccy/go-yaml"
 )
 
 // YAML writes the configuration as a file that Load understands, with a mask in place of each secret.
-func (c Config) YAML() ([]byte, error) {
-	return yaml.MarshalWithOptions(plain(reflect.ValueOf(c)), yaml.Indent(2), yaml.IndentSequence(true))
+func (c *Config) YAML() ([]byte, error) {
+	return yaml.MarshalWithOptions(plain(reflect.ValueOf(c).Elem()), yaml.Indent(2), yaml.IndentSequence(true))
 }
 
 // plain turns a value into what YAML knows, with keys in the order of the fields.
 func plain(v reflect.Value) any {
-	if d, ok := v.Interface().(time.Duration); ok {
-		return formatDuration(d)
-	}
-	if value, ok := v.Interface().(fmt.Stringer); ok { // secrets hide themselves; sizes read as written
+	if value, ok := v.Interface().(fmt.Stringer); ok { // secrets hide themselves; sizes and durations read as written
 		return value.String()
 	}
 	switch v.Kind() {

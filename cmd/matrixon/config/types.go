@@ -1,6 +1,7 @@
 package config
 
 import (
+	"errors"
 	"fmt"
 	"math"
 	"net/url"
@@ -103,36 +104,43 @@ func (s Size) String() string {
 	return strconv.FormatInt(int64(s), 10)
 }
 
-// parseDuration reads what time.ParseDuration reads, and whole days and weeks: 90s, 1h30m, 7d or 2w.
-func parseDuration(text string) (time.Duration, error) {
-	d, err := time.ParseDuration(text)
-	for suffix, unit := range map[string]time.Duration{"d": day, "w": 7 * day} {
-		if number, ok := strings.CutSuffix(text, suffix); ok {
-			var n int64
-			n, err = strconv.ParseInt(number, 10, 64)
-			if err == nil && n > math.MaxInt64/int64(unit) {
-				err = strconv.ErrRange
-			}
-			d = time.Duration(n) * unit
-		}
+// Duration is a time span, written as in 90s, 1h30m, 7d or 2w.
+type Duration time.Duration
+
+// UnmarshalText reads what time.ParseDuration reads, and whole days and weeks.
+func (d *Duration) UnmarshalText(text []byte) error {
+	parsed, err := parseDuration(string(text))
+	if err != nil || parsed < 0 {
+		return fmt.Errorf("%q is not a duration; write for example 90s, 15m, 12h, 7d or 2w", text)
 	}
-	if err != nil || d < 0 {
-		return 0, fmt.Errorf("%q is not a duration; write for example 90s, 15m, 12h, 7d or 2w", text)
-	}
-	return d, nil
+	*d = Duration(parsed)
+	return nil
 }
 
-const day = 24 * time.Hour
-
-// formatDuration writes a duration so that it reads back as the same.
-func formatDuration(d time.Duration) string {
-	switch {
-	case d == 0:
-		return "0"
-	case d%day == 0:
-		return strconv.FormatInt(int64(d/day), 10) + "d"
+func parseDuration(text string) (time.Duration, error) {
+	for suffix, unit := range map[string]time.Duration{"d": 24 * time.Hour, "w": 7 * 24 * time.Hour} {
+		if number, ok := strings.CutSuffix(text, suffix); ok {
+			n, err := strconv.ParseInt(number, 10, 64)
+			if err == nil && n > math.MaxInt64/int64(unit) {
+				err = errors.New("too long")
+			}
+			return time.Duration(n) * unit, err
+		}
 	}
-	text := d.String()
+	return time.ParseDuration(text)
+}
+
+// String writes the duration so that it reads back as the same.
+func (d Duration) String() string {
+	const day = 24 * time.Hour
+	t := time.Duration(d)
+	switch {
+	case t == 0:
+		return "0"
+	case t%day == 0:
+		return strconv.FormatInt(int64(t/day), 10) + "d"
+	}
+	text := t.String()
 	if strings.HasSuffix(text, "m0s") {
 		text = strings.TrimSuffix(text, "0s")
 	}

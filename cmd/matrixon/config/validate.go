@@ -30,8 +30,8 @@ func (b *binder) validate() {
 		b.reject("data_dir", "a folder is needed, such as ./data")
 	}
 	b.check("storage", storage(c.Storage))
-	b.sizeAtLeast("database.cache", c.Database.Cache, 1<<20)
-	b.sizeAtLeast("database.memtable", c.Database.Memtable, 1<<20)
+	b.sizeAtLeast("pebble.cache", c.Pebble.Cache, 1<<20)
+	b.sizeAtLeast("pebble.memtable", c.Pebble.Memtable, 1<<20)
 	b.listeners()
 	b.accounts()
 	b.wellKnown()
@@ -120,9 +120,9 @@ func (b *binder) accounts() {
 	b.between("password_hash.memory_kib", int64(hash.MemoryKiB), 8*int64(max(hash.Parallelism, 1)), 4<<20)
 	b.between("password_hash.iterations", int64(hash.Iterations), 1, 100)
 	b.between("password_hash.parallelism", int64(hash.Parallelism), 1, 255)
-	b.atLeast("sessions.access_token_lifetime", c.Sessions.AccessTokenLifetime, time.Minute)
-	if c.Sessions.RefreshTokenLifetime != 0 {
-		b.atLeast("sessions.refresh_token_lifetime", c.Sessions.RefreshTokenLifetime, c.Sessions.AccessTokenLifetime)
+	b.atLeast("session.access_token_lifetime", c.Session.AccessTokenLifetime, time.Minute)
+	if c.Session.RefreshTokenLifetime != 0 {
+		b.atLeast("session.refresh_token_lifetime", c.Session.RefreshTokenLifetime, time.Duration(c.Session.AccessTokenLifetime))
 	}
 	b.sizeAtLeast("events.max_body", c.Events.MaxBody, largestEvent)
 }
@@ -133,9 +133,9 @@ func (b *binder) between(path string, value, low, high int64) {
 	}
 }
 
-func (b *binder) atLeast(path string, value, least time.Duration) {
-	if value < least {
-		b.reject(path, "%s is too short; at least %s is needed", formatDuration(value), formatDuration(least))
+func (b *binder) atLeast(path string, value Duration, least time.Duration) {
+	if time.Duration(value) < least {
+		b.reject(path, "%s is too short; at least %s is needed", value, Duration(least))
 	}
 }
 
@@ -153,11 +153,11 @@ func (b *binder) wellKnown() {
 	if w.Server != "" {
 		b.check("well_known.server", serverName(w.Server))
 	}
-	if w.SupportPage != "" {
-		b.check("well_known.support_page", webURL(w.SupportPage))
+	if w.Support.Page != "" {
+		b.check("well_known.support.page", webURL(w.Support.Page))
 	}
-	for i, contact := range w.Contacts {
-		path := fmt.Sprintf("well_known.contacts.%d", i)
+	for i, contact := range w.Support.Contacts {
+		path := fmt.Sprintf("well_known.support.contacts.%d", i)
 		if contact.Role == "" {
 			b.reject(path+".role", "a role is needed, such as m.role.admin or m.role.security")
 		}
