@@ -13,10 +13,11 @@ import (
 
 // The bounds on what a user may store.
 const (
-	maxRules      = 2000 // of one kind, the default ones included
-	maxRuleID     = 512  // bytes
-	maxActions    = 32   // of one rule
-	maxConditions = 32   // of one rule
+	maxRules      = 1000    // of one kind, the default ones included
+	maxBytes      = 1 << 17 // of all rules together
+	maxRuleID     = 512     // bytes
+	maxActions    = 32      // of one rule
+	maxConditions = 32      // of one rule
 )
 
 // PutRule makes a rule of the user's, enabled, or replaces the conditions, pattern and actions of the one with this id
@@ -25,7 +26,8 @@ const (
 // either becomes the most important of the user's.
 //
 // Errors: 400 M_INVALID_PARAM or M_MISSING_PARAM for what the body or the id should not be, 400 M_UNKNOWN when before or after
-// names no rule of the user's, 413 M_TOO_LARGE when the user has too many rules.
+// names no rule of the user's, 413 M_TOO_LARGE when the user has too many rules or they take
+// too much room.
 func (s *Ruleset) PutRule(kind, ruleID string, body []byte, before, after string) error {
 	rules := s.kind(kind)
 	if rules == nil {
@@ -56,8 +58,39 @@ func (s *Ruleset) PutRule(kind, ruleID string, body []byte, before, after string
 			to--
 		}
 	}
-	*rules = slices.Insert(rest, to, r)
+	rest = slices.Insert(rest, to, r)
+	if (at < 0 || r.size() > (*rules)[at].size()) && s.size()+r.size() > maxBytes {
+		return errSize
+	}
+	*rules = rest
 	return nil
+}
+
+var errSize = mxerr.TooLarge("the push rules would take more than %d bytes", maxBytes)
+
+// size is about how many bytes the rules take.
+func (s *Ruleset) size() int {
+	n := 0
+	for _, kind := range []string{Override, Content, Room, Sender, Underride} {
+		for i := range *s.kind(kind) {
+			n += (*s.kind(kind))[i].size()
+		}
+	}
+	return n
+}
+
+func (r *Rule) size() int {
+	n := len(r.RuleID)
+	for _, raw := range r.Actions {
+		n += len(raw)
+	}
+	for _, raw := range r.Conditions {
+		n += len(raw)
+	}
+	if r.Pattern != nil {
+		n += len(*r.Pattern)
+	}
+	return n
 }
 
 // place is the index before which the rule, which is now at the index at or new (-1), is to go.
@@ -112,10 +145,16 @@ func (s *Ruleset) SetActions(kind, ruleID string, actions []byte) error {
 	if err := json.Unmarshal(actions, &list); err != nil || list == nil {
 		return mxerr.InvalidParam("actions must be an array")
 	}
-	if list, err = checkActions(list); err == nil {
-		(*rules)[i].Actions = list
+	if list, err = checkActions(list); err != nil {
+		return err
 	}
-	return err
+	changed := (*rules)[i]
+	changed.Actions = list
+	if changed.size() > (*rules)[i].size() && s.size()+changed.size() > maxBytes {
+		return errSize
+	}
+	(*rules)[i] = changed
+	return nil
 }
 
 // parseRule reads and checks what PUT sets of a rule.

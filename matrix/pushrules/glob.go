@@ -16,12 +16,12 @@ type glob struct {
 	literal string // in lower case; only when wild is false
 	wild    bool
 
-	words  int               // of a set of states
-	final  int               // the state in which all is consumed
-	stars  []uint64          // the states that may consume any character and stay
-	anyone []uint64          // the states that ? leads into
-	ascii  [128][]uint64     // the states that a character leads into, nil for anyone
-	others map[rune][]uint64 // the same beyond ASCII
+	words  int          // of a set of states
+	final  int          // the state in which all is consumed
+	stars  []uint64     // the states that may consume any character and stay
+	leads  [][]uint64   // the states that characters lead into; the first is for characters that the pattern does not hold
+	ascii  [128]int16   // indexes of leads, by character
+	others map[rune]int // the same beyond ASCII
 }
 
 func newGlob(pattern string) *glob {
@@ -31,9 +31,9 @@ func newGlob(pattern string) *glob {
 		return g
 	}
 	g.wild = true
-	g.final = len([]rune(pattern)) - strings.Count(pattern, "*")
+	g.final = utf8.RuneCountInString(pattern) - strings.Count(pattern, "*")
 	g.words = g.final/64 + 1
-	g.stars, g.anyone, g.others = g.set(), g.set(), map[rune][]uint64{}
+	g.stars, g.leads, g.others = g.set(), [][]uint64{g.set()}, map[rune]int{}
 	state := 0
 	for _, r := range pattern {
 		if r == '*' {
@@ -42,27 +42,40 @@ func newGlob(pattern string) *glob {
 		}
 		state++
 		if r == '?' {
-			add(g.anyone, state)
-			continue
+			add(g.leads[0], state)
+		} else {
+			add(g.lead(fold(r)), state)
 		}
-		r = fold(r)
-		into := g.into(r)
-		if into == nil {
-			if into = g.set(); r < utf8.RuneSelf {
-				g.ascii[r] = into
-			} else {
-				g.others[r] = into
-			}
+	}
+	for _, lead := range g.leads[1:] {
+		for i := range lead {
+			lead[i] |= g.leads[0][i]
 		}
-		add(into, state)
-	}
-	for _, into := range g.ascii {
-		union(into, g.anyone)
-	}
-	for _, into := range g.others {
-		union(into, g.anyone)
 	}
 	return g
+}
+
+// lead gives the set for a character of the pattern, making it when needed.
+func (g *glob) lead(r rune) []uint64 {
+	i := g.index(r)
+	if i == 0 {
+		i = len(g.leads)
+		g.leads = append(g.leads, g.set())
+		if r < utf8.RuneSelf {
+			g.ascii[r] = int16(i)
+		} else {
+			g.others[r] = i
+		}
+	}
+	return g.leads[i]
+}
+
+// index finds the set for a folded character, 0 for those that the pattern does not hold.
+func (g *glob) index(r rune) int {
+	if r < utf8.RuneSelf {
+		return int(g.ascii[r])
+	}
+	return g.others[r]
 }
 
 func (g *glob) set() []uint64 { return make([]uint64, g.words) }
@@ -70,20 +83,6 @@ func (g *glob) set() []uint64 { return make([]uint64, g.words) }
 func add(set []uint64, state int) { set[state/64] |= 1 << (state % 64) }
 
 func has(set []uint64, state int) bool { return set[state/64]&(1<<(state%64)) != 0 }
-
-func union(set, other []uint64) {
-	for i := range set {
-		set[i] |= other[i]
-	}
-}
-
-// into is the set of states that the folded character leads into, nil when the pattern does not hold the character.
-func (g *glob) into(r rune) []uint64 {
-	if r < utf8.RuneSelf {
-		return g.ascii[r]
-	}
-	return g.others[r]
-}
 
 // whole reports whether the pattern matches the whole text.
 func (g *glob) whole(text string) bool {
@@ -131,10 +130,7 @@ func (g *glob) run(text string, words bool) bool {
 
 // step consumes one folded character.
 func (g *glob) step(states []uint64, r rune) {
-	into := g.into(r)
-	if into == nil {
-		into = g.anyone
-	}
+	into := g.leads[g.index(r)]
 	carry := uint64(0)
 	for i, s := range states {
 		states[i] = (s<<1|carry)&into[i] | s&g.stars[i]

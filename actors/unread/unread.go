@@ -1,0 +1,106 @@
+// Package unread counts a user's unread notifications in rooms (client-server API, "Receiving notifications").
+//
+// Nothing is counted when an event is sent: what a user has not read follows from the room's journal, the user's receipts
+// and push rules, so it is counted when it is asked for, from the store. A count is kept in memory and continued from
+// the event at which it stopped; a receipt only recounts the threads that it touches. A count that is lost costs time, never truth.
+//
+// An event counts when the user's push rules say so and it is neither the user's own, nor redacted, nor from somebody whom
+// the user ignores, nor read. Read, in its thread, is what lies
+//   - before the user's present stay in the room,
+//   - at or before the user's receipt for the thread, or the unthreaded one: the further of m.read and m.read.private,
+//   - before the user's own newest event, other than a membership: changing one's display name reads no rooms,
+//   - before the newest 5,000 events of the room, when a count begins anew; this bounds the work.
+package unread
+
+import (
+	"context"
+
+	"github.com/maypok86/otter/v2"
+
+	"github.com/matrixon/matrixon/persistence"
+	"github.com/matrixon/matrixon/persistence/schema"
+)
+
+// Main is the thread id of the events that are in no thread (client-server API, "Threaded read receipts").
+const Main = "main"
+
+// The bounds of the caches, in entries, and of the work.
+const (
+	tallyCacheSize   = 100_000
+	subjectCacheSize = 4_000
+	maxScan          = 5_000 // events that one count looks at
+)
+
+// Count is how many notifications are unread, and how many of them are highlights.
+type Count struct{ Notify, Highlight int64 }
+
+// Counts are the unread notifications of a room. They may be shared: callers must not change them.
+type Counts struct {
+	Main    Count
+	Threads map[string]Count // by the thread root's event id; without the threads that have none unread
+}
+
+// Counter counts. It is safe for concurrent use.
+type Counter struct {
+	store     persistence.Reader
+	tallies   *otter.Cache[tallyKey, *tally]
+	judgments *otter.Cache[string, *judgment]
+	ignores   *otter.Cache[string, *ignores]
+}
+
+type tallyKey struct{ userID, roomID string }
+
+// tally is a count and what it rests on. It is immutable.
+type tally struct {
+	basis   basis
+	markers markers
+	upto    uint64 // the newest event that was looked at
+	counts  Counts
+}
+
+// basis is what makes a count worthless when it changes.
+type basis struct {
+	joinedSeq  uint64
+	rulesPos   uint64
+	ignoredPos uint64
+}
+
+// New makes a counter that reads the store.
+func New(store persistence.Reader) (*Counter, error) {
+	tallies, err := otter.New(&otter.Options[tallyKey, *tally]{MaximumSize: tallyCacheSize})
+	if err != nil {
+		return nil, err
+	}
+	judgments, err := otter.New(&otter.Options[string, *judgment]{MaximumSize: subjectCacheSize})
+	if err != nil {
+		return nil, err
+	}
+	ignored, err := otter.New(&otter.Options[string, *ignores]{MaximumSize: subjectCacheSize})
+	if err != nil {
+		return nil, err
+	}
+	return &Counter{store: store, tallies: tallies, judgments: judgments, ignores: ignored}, nil
+}
+
+// Counts gives the unread notifications of the user in the room up to the event with the number uptoSeq. Who is not in the room
+// has none.
+func (c *Counter) Counts(ctx context.Context, userID, roomID string, uptoSeq uint64) (Counts, error) {
+	m, ok, err := schema.Memberships.Get(ctx, c.store, schema.Membership{UserID: userID, RoomID: roomID})
+	if err != nil || !ok || m.Membership != "join" {
+		return Counts{}, err
+	}
+	s, err := c.survey(ctx, m)
+	if err != nil {
+		return Counts{}, err
+	}
+	key := tallyKey{userID, roomID}
+	old, _ := c.tallies.GetIfPresent(key)
+	t, err := s.tally(ctx, old, uptoSeq)
+	if err != nil {
+		return Counts{}, err
+	}
+	if old == nil || t.upto >= old.upto && t != old {
+		c.tallies.Set(key, t)
+	}
+	return t.counts, nil
+}
