@@ -147,7 +147,7 @@ func TestProblems(t *testing.T) {
 		"not keys":     {file: "- 1", want: []string{`matrixon.yaml:1:1: keys with values are expected, not a list`}},
 		"unknown key":  {file: "\nservername: x", want: []string{`matrixon.yaml:2:1: servername: unknown key; did you mean "server_name"?`}},
 		"unknown deep": {file: "logging:\n  colour: red", want: []string{`matrixon.yaml:2:3: logging.colour: unknown key; known are: level, format`}},
-		"in a list":    {file: "listeners:\n- addres: 1.2.3.4:1\n  address: 127.0.0.1:1\n  serves: [client]", want: []string{`matrixon.yaml:2:3: listeners.0.addres: unknown key; did you mean "address"?`}},
+		"in a list":    {file: "listeners:\n- adddress: 1.2.3.4:1\n  address: 127.0.0.1:1\n  serves: [client]", want: []string{`matrixon.yaml:2:3: listeners.0.adddress: unknown key; did you mean "address"?`}},
 		"all at once": {file: "server_name: a b\nfederation:\n  enabled: yes\npassword_hash: {parallelism: 300}\nmedia: {max_upload: 50 apples}", want: []string{
 			`matrixon.yaml:3:12: federation.enabled: "yes" is neither true nor false`,
 			`matrixon.yaml:4:30: password_hash.parallelism: "300" is not a whole number from 0 to 255`,

@@ -17,11 +17,6 @@ const (
 // serviceLink matches the variables that Kubernetes and Docker set in every container for a service named matrixon.
 var serviceLink = regexp.MustCompile(`^MATRIXON_(SERVICE_(HOST|PORT(_[A-Z0-9_]+)?)|PORT(_\d+_(TCP|UDP)(_(PROTO|PORT|ADDR))?)?)$`)
 
-// Variable is the environment variable of a key.
-func Variable(path string) string {
-	return variablePrefix + strings.ToUpper(strings.ReplaceAll(path, ".", "__"))
-}
-
 // environ binds the variables, those of a key before those of what lies below it.
 func (b *binder) environ(environ []string) {
 	type override struct {
