@@ -72,7 +72,7 @@ func (d *draft) moveInto(b *Batch) {
 	}
 	b.Entries = append(b.Entries, d.entries...)
 	for _, e := range d.amended {
-		d.m.replacePending(b, e)
+		b.amend(e)
 	}
 	b.State = append(b.State, d.state...)
 	b.Members = append(b.Members, d.members...)
@@ -92,13 +92,12 @@ func (d *draft) moveInto(b *Batch) {
 	}
 }
 
-// replacePending writes the redacted entry: in the pending batch that brings it, or again in b.
-func (m *Machine) replacePending(b *Batch, e *Entry) {
-	for _, p := range m.pending {
-		if n := len(p.Entries); n > 0 && p.FirstSeq <= e.Seq && e.Seq < p.FirstSeq+uint64(n) {
-			p.Entries[e.Seq-p.FirstSeq] = e
-			return
-		}
+// amend writes the redacted entry: instead of the one that the batch brings, or else again. A batch before this one
+// is left alone, for it may become durable when this one does not.
+func (b *Batch) amend(e *Entry) {
+	if n := len(b.Entries); n > 0 && b.FirstSeq <= e.Seq && e.Seq < b.FirstSeq+uint64(n) {
+		b.Entries[e.Seq-b.FirstSeq] = e
+		return
 	}
 	b.Amended = append(b.Amended, e)
 }

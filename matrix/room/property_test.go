@@ -24,8 +24,11 @@ func TestReplayGivesTheSameMachine(t *testing.T) {
 		if r := w.create("@u0:test", `{"preset":"public_chat","room_version":"`+version+`"}`); r.Err != nil {
 			rt.Fatal(r.Err)
 		}
+		for _, userID := range []string{"@u1:test", "@u2:test"} {
+			w.ask(ChangeMembership{From: w.from(userID), Action: Join, Target: userID})
+		}
 		c := chaos{world: w, rt: rt, asked: map[uint64]Input{}}
-		for range rapid.IntRange(1, 60).Draw(rt, "steps") {
+		for range rapid.IntRange(20, 100).Draw(rt, "steps") {
 			c.step()
 		}
 		w.settle()
@@ -41,17 +44,23 @@ type chaos struct {
 }
 
 func (c *chaos) user(label string) string {
-	return fmt.Sprintf("@u%d:test", rapid.IntRange(0, 3).Draw(c.rt, label))
+	return rapid.SampledFrom([]string{"@u0:test", "@u0:test", "@u1:test", "@u2:test", "@u3:test"}).Draw(c.rt, label)
 }
 
 func (c *chaos) step() {
-	switch rapid.IntRange(0, 9).Draw(c.rt, "what") {
-	case 0:
-		c.advance()
-	case 1:
+	switch rapid.SampledFrom([]string{
+		"ask", "ask", "ask", "ask", "ask", "begin", "begin", "learn", "learn", "land", "land", "settle", "crash",
+	}).Draw(c.rt, "step") {
+	case "begin":
+		c.begin()
+	case "learn":
+		c.learn()
+	case "land":
+		c.land()
+	case "settle":
 		c.settle()
 		c.check()
-	case 2:
+	case "crash":
 		c.crash()
 	default:
 		in := c.input()
@@ -62,40 +71,62 @@ func (c *chaos) step() {
 
 func (c *chaos) input() Input {
 	from := c.from(c.user("sender"))
-	content := []byte(fmt.Sprintf(`{"n":%d}`, rapid.IntRange(0, 2).Draw(c.rt, "n")))
-	switch rapid.IntRange(0, 7).Draw(c.rt, "input") {
-	case 0, 1:
-		return ChangeMembership{From: from, Action: Action(rapid.IntRange(0, 7).Draw(c.rt, "action")), Target: c.user("target")}
-	case 2:
+	content := []byte(fmt.Sprintf(`{"n":%d}`, c.now%3))
+	switch rapid.SampledFrom([]string{
+		"member", "member", "join", "send", "send", "topic", "redact", "redact", "receipt", "publish", "forget", "alias",
+	}).Draw(c.rt, "input") {
+	case "member":
+		action := rapid.SampledFrom([]Action{Join, Invite, Knock, Leave, Kick, Ban, Unban, Refresh}).Draw(c.rt, "action")
+		change := ChangeMembership{From: from, Action: action, Target: c.user("target")}
+		if action == Leave || action == Join {
+			change.Target = from.UserID
+		}
+		return change
+	case "join":
 		return ChangeMembership{From: from, Action: Join, Target: from.UserID}
-	case 3:
+	case "send":
 		return Propose{From: from, Event: Proposal{Type: "m.room.message", Sender: from.UserID, Content: content},
-			TxnID: fmt.Sprint(rapid.IntRange(0, 5).Draw(c.rt, "txn"))}
-	case 4:
+			TxnID: fmt.Sprint(rapid.IntRange(0, 9).Draw(c.rt, "txn"))}
+	case "topic":
 		key := ""
 		return Propose{From: from, Event: Proposal{Type: "m.room.topic", StateKey: &key, Sender: from.UserID, Content: []byte(fmt.Sprintf(`{"topic":"%d"}`, c.now%3))}}
-	case 5:
-		target := c.entries[rapid.IntRange(0, len(c.entries)-1).Draw(c.rt, "redacted")].Event.ID()
-		return Propose{From: from, Event: Proposal{Type: "m.room.redaction", Sender: from.UserID, Content: []byte(`{}`), Redacts: target}}
-	case 6:
-		target := c.entries[rapid.IntRange(0, len(c.entries)-1).Draw(c.rt, "read")].Event.ID()
-		return SendReceipt{From: from, Type: "m.read", EventID: target}
-	}
-	if rapid.Bool().Draw(c.rt, "publish") {
+	case "redact":
+		return Propose{From: from, Event: Proposal{Type: "m.room.redaction", Sender: from.UserID, Content: []byte(`{}`), Redacts: c.anyEvent()}}
+	case "receipt":
+		return SendReceipt{From: from, Type: "m.read", EventID: c.anyEvent()}
+	case "publish":
 		return SetPublished{From: from, Published: rapid.Bool().Draw(c.rt, "published")}
+	case "alias":
+		return CreateAlias{From: from, Alias: fmt.Sprintf("#a%d:test", c.now%7)}
 	}
 	return Forget{From: from}
 }
 
+// anyEvent names an event that is durable, or about to be.
+func (c *chaos) anyEvent() string {
+	var ids []string
+	for _, e := range c.entries[max(0, len(c.entries)-8):] {
+		ids = append(ids, e.Event.ID())
+	}
+	batches := c.m.pending
+	if c.flight != nil {
+		batches = append(slices.Clone(batches), c.flight)
+	}
+	for _, b := range batches {
+		for _, e := range b.Entries {
+			ids = append(ids, e.Event.ID())
+		}
+	}
+	return rapid.SampledFrom(ids).Draw(c.rt, "event")
+}
+
 // crash loses the machine: with a commit in flight that happened or did not, and with everything that waited.
 func (c *chaos) crash() {
-	r := c.m.Ready()
-	for _, reply := range r.Replies {
-		c.replies[reply.Ticket] = reply
+	c.begin()
+	if c.flight != nil && rapid.Bool().Draw(c.rt, "the commit happened") && !c.taken(c.flight) {
+		c.store(c.flight)
 	}
-	if r.Batch != nil && rapid.Bool().Draw(c.rt, "the commit happened") {
-		c.store(r.Batch)
-	}
+	c.flight, c.fetched = nil, nil
 	for _, ticket := range c.m.Abort() {
 		delete(c.asked, ticket)
 	}

@@ -34,7 +34,8 @@ type world struct {
 	elsewhere map[Elsewhere]bool
 	summary   Summary
 	snapshots map[uint64][]byte // by the seq after which they were taken
-	fetches   int
+	flight    *Batch            // is being committed
+	fetched   *Facts            // were read, and are on their way to the machine
 }
 
 func newWorld(t testing.TB) *world {
@@ -100,12 +101,14 @@ func (w *world) ask(in Input) Reply {
 
 // settle carries out what is ready until nothing is.
 func (w *world) settle() {
-	for w.advance() {
+	w.finish()
+	for w.begin() {
+		w.finish()
 	}
 }
 
-// advance carries out one Ready; it reports whether there was anything to do.
-func (w *world) advance() bool {
+// begin takes one Ready, answers what can be answered and reads what is missing; it reports whether something was begun.
+func (w *world) begin() bool {
 	r := w.m.Ready()
 	for _, reply := range r.Replies {
 		w.replies[reply.Ticket] = reply
@@ -114,30 +117,58 @@ func (w *world) advance() bool {
 		w.typing = r.Typing
 	}
 	if r.Batch != nil {
-		w.commit(r.Batch)
+		w.flight = r.Batch
 	}
 	if r.Missing != nil {
-		w.fetches++
-		w.m.Step(w.facts(r.Missing))
+		f := w.facts(r.Missing)
+		w.fetched = &f
 	}
 	return r.Batch != nil || r.Missing != nil
 }
 
+// finish ends what was begun.
+func (w *world) finish() {
+	w.learn()
+	w.land()
+}
+
+func (w *world) learn() {
+	if f := w.fetched; f != nil {
+		w.fetched = nil
+		w.m.Step(*f)
+	}
+}
+
+func (w *world) land() {
+	if b := w.flight; b != nil {
+		w.flight = nil
+		w.commit(b)
+	}
+}
+
 // commit makes the batch durable, unless it claims an alias that exists.
 func (w *world) commit(b *Batch) {
-	for _, c := range b.Aliases {
-		if _, exists := w.aliases[c.Alias]; exists && c.Claim {
-			w.m.Taken()
-			for _, r := range b.Replies {
-				w.replies[r.Ticket] = Reply{Ticket: r.Ticket, Err: AliasTaken(c.Alias)}
-			}
-			return
+	if w.taken(b) {
+		w.m.Taken()
+		for _, r := range b.Replies {
+			w.replies[r.Ticket] = Reply{Ticket: r.Ticket, Err: AliasTaken(b.Aliases[0].Alias)}
 		}
+		return
 	}
 	w.store(b)
 	for _, r := range w.m.Committed(w.pos).Replies {
 		w.replies[r.Ticket] = r
 	}
+}
+
+// taken reports whether the batch claims an alias that exists.
+func (w *world) taken(b *Batch) bool {
+	for _, c := range b.Aliases {
+		if _, exists := w.aliases[c.Alias]; exists && c.Claim {
+			return true
+		}
+	}
+	return false
 }
 
 func (w *world) store(b *Batch) {
