@@ -18,7 +18,7 @@ func (d *differ) nodes(a, b *node, depth int) error {
 	if d.stopped || a == b || a != nil && b != nil && a.sum() == b.sum() {
 		return nil
 	}
-	if depth > nibbles {
+	if depth >= nibbles {
 		return errTooDeep
 	}
 	if a != nil {
@@ -46,7 +46,7 @@ func (d *differ) slots(a, b *node, nib uint, depth int) error {
 	switch {
 	case leafA == nil && leafB == nil:
 		return d.nodes(childA, childB, depth+1)
-	case leafA != nil && leafB != nil && leafA.key == leafB.key:
+	case leafA != nil && leafB != nil && leafA.Tuple == leafB.Tuple:
 		if leafA.Value != leafB.Value {
 			d.tell(Change{leafA.Tuple, leafA.Value, leafB.Value})
 		}
@@ -61,11 +61,19 @@ func (d *differ) slots(a, b *node, nib uint, depth int) error {
 		return nil
 	}
 	// A leaf against a node: it stands for a node that holds only it.
-	return d.nodes(asNode(leafA, childA, depth+1), asNode(leafB, childB, depth+1), depth+1)
+	nodeA, err := asNode(leafA, childA, depth+1)
+	if err != nil {
+		return err
+	}
+	nodeB, err := asNode(leafB, childB, depth+1)
+	if err != nil {
+		return err
+	}
+	return d.nodes(nodeA, nodeB, depth+1)
 }
 
 // side gives the leaf or the child that a node has for a nibble.
-func side(n *node, nib uint) (*leaf, *node) {
+func side(n *node, nib uint) (*Entry, *node) {
 	if n == nil {
 		return nil, nil
 	}
@@ -73,22 +81,21 @@ func side(n *node, nib uint) (*leaf, *node) {
 	if !ok {
 		return nil, nil
 	}
-	if s := &n.slots[i]; s.leaf != nil {
-		return s.leaf, nil
-	} else if s.child == nil {
-		s.child = &node{hash: s.hash}
+	if l := n.slots[i].leaf; l != nil {
+		return l, nil
 	}
-	return nil, n.slots[i].child
+	return nil, n.childAt(i)
 }
 
-func asNode(l *leaf, child *node, depth int) *node {
+func asNode(l *Entry, child *node, depth int) (*node, error) {
 	if l == nil {
-		return child
+		return child, nil
 	}
 	if depth >= nibbles {
-		return nil
+		return nil, errTooDeep
 	}
-	return &node{used: 1 << nibble(&l.key, depth), slots: []slot{{leaf: l}}}
+	p := pathOf(l.Tuple)
+	return &node{used: 1 << p.nibble(depth), slots: []slot{{leaf: l}}}, nil
 }
 
 func (d *differ) tell(c Change) {

@@ -13,17 +13,37 @@ import (
 // A node is stored as two bitmaps of its slots, big-endian — which are used, which of these are leaves — and then the slots in
 // order: a leaf as type and state key, each after its length, and the event's number, all as varints; a child as its hash.
 
-// sum computes the node's hash and bytes unless they are known.
+// sum computes the node's hash unless it is known, and keeps the bytes that it hashed for Fresh.
 func (n *node) sum() Hash {
-	if n.hash != (Hash{}) {
-		return n.hash
+	if n.hash == (Hash{}) {
+		n.bytes = n.encode()
+		n.hash = hashOf(n.bytes)
 	}
+	return n.hash
+}
+
+// takeBytes gives the node's bytes, and keeps them no longer: a tree in memory need not hold what is stored.
+func (n *node) takeBytes() []byte {
+	b := n.bytes
+	if b == nil {
+		return n.encode()
+	}
+	n.bytes = nil
+	return b
+}
+
+func hashOf(b []byte) Hash {
+	full := sha256.Sum256(b)
+	return Hash(full[:len(Hash{})])
+}
+
+func (n *node) encode() []byte {
 	leaves := uint16(0)
 	size := 4
 	for nib := range uint(width) {
 		if i, ok := n.at(nib); ok && n.slots[i].leaf != nil {
 			leaves |= 1 << nib
-			size += len(n.slots[i].leaf.Type) + len(n.slots[i].leaf.StateKey) + 12
+			size += len(n.slots[i].leaf.Type) + len(n.slots[i].leaf.StateKey) + 3*binary.MaxVarintLen32
 		} else if ok {
 			size += len(Hash{})
 		}
@@ -45,72 +65,89 @@ func (n *node) sum() Hash {
 		b = append(b, s.leaf.StateKey...)
 		b = binary.AppendUvarint(b, s.leaf.Value)
 	}
-	full := sha256.Sum256(b)
-	copy(n.hash[:], full[:])
-	n.bytes = b
-	return n.hash
+	return b
 }
 
-var errNode = errors.New("statetree: not the bytes of a node")
+var errNode = errors.New("statetree: these are not the bytes of the node")
 
-// decode reads a stored node.
-func decode(b []byte) (*node, error) {
+// decode reads a stored node. Its leaves share one copy of the bytes.
+func decode(b []byte) (used uint16, slots []slot, err error) {
 	if len(b) < 4 {
-		return nil, errNode
+		return 0, nil, errNode
 	}
-	n := &node{used: binary.BigEndian.Uint16(b)}
+	used = binary.BigEndian.Uint16(b)
 	leaves := binary.BigEndian.Uint16(b[2:])
-	if leaves&^n.used != 0 || n.used == 0 {
-		return nil, fmt.Errorf("%w: slots %016b, leaves %016b", errNode, n.used, leaves)
+	if leaves&^used != 0 || used == 0 {
+		return 0, nil, fmt.Errorf("%w: slots %016b, leaves %016b", errNode, used, leaves)
 	}
-	n.slots = make([]slot, 0, bits.OnesCount16(n.used))
-	rest := b[4:]
-	for nib := range uint(width) {
-		bit := uint16(1) << nib
+	slots = make([]slot, bits.OnesCount16(used))
+	entries := make([]Entry, bits.OnesCount16(leaves))
+	r := nodeReader{rest: b[4:], text: string(b[4:])}
+	i := 0
+	for bit := uint16(1); bit != 0; bit <<= 1 {
 		switch {
-		case n.used&bit == 0:
+		case used&bit == 0:
+			continue
 		case leaves&bit == 0:
-			if len(rest) < len(Hash{}) {
-				return nil, errNode
-			}
-			n.slots = append(n.slots, slot{hash: Hash(rest)})
-			rest = rest[len(Hash{}):]
+			slots[i].hash = r.hash()
 		default:
-			l, after, err := decodeLeaf(rest)
-			if err != nil {
-				return nil, err
-			}
-			n.slots, rest = append(n.slots, slot{leaf: l}), after
+			entries[0] = Entry{event.Tuple{Type: r.string(), StateKey: r.string()}, r.value()}
+			slots[i].leaf, entries = &entries[0], entries[1:]
 		}
+		i++
 	}
-	if len(rest) != 0 {
-		return nil, errNode
+	if r.failed || len(r.rest) != 0 {
+		return 0, nil, errNode
 	}
-	return n, nil
+	return used, slots, nil
 }
 
-func decodeLeaf(b []byte) (*leaf, []byte, error) {
-	typ, b, err := decodeString(b)
-	if err != nil {
-		return nil, nil, err
-	}
-	stateKey, b, err := decodeString(b)
-	if err != nil {
-		return nil, nil, err
-	}
-	value, n := binary.Uvarint(b)
-	if n <= 0 || value == 0 {
-		return nil, nil, errNode
-	}
-	tuple := event.Tuple{Type: typ, StateKey: stateKey}
-	return &leaf{Entry{tuple, value}, keyOf(tuple)}, b[n:], nil
+// nodeReader reads the slots of a stored node; failed tells, at the end, that the bytes were not those of one.
+type nodeReader struct {
+	rest   []byte
+	text   string // the same bytes, of which strings are parts
+	failed bool
 }
 
-func decodeString(b []byte) (string, []byte, error) {
-	size, n := binary.Uvarint(b)
-	if n <= 0 || size > uint64(len(b)-n) {
-		return "", nil, errNode
+func (r *nodeReader) skip(n int) {
+	r.rest, r.text = r.rest[n:], r.text[n:]
+}
+
+// uvarint reads a number in its shortest encoding, so that a node has only one.
+func (r *nodeReader) uvarint() uint64 {
+	v, n := binary.Uvarint(r.rest)
+	if n <= 0 || n > 1 && r.rest[n-1] == 0 {
+		r.failed = true
+		return 0
 	}
-	end := n + int(size)
-	return string(b[n:end]), b[end:], nil
+	r.skip(n)
+	return v
+}
+
+func (r *nodeReader) string() string {
+	size := r.uvarint()
+	if r.failed || size > uint64(len(r.text)) {
+		r.failed = true
+		return ""
+	}
+	s := r.text[:size]
+	r.skip(int(size))
+	return s
+}
+
+func (r *nodeReader) value() uint64 {
+	v := r.uvarint()
+	r.failed = r.failed || v == 0
+	return v
+}
+
+func (r *nodeReader) hash() Hash {
+	if r.failed || len(r.rest) < len(Hash{}) {
+		r.failed = true
+		return Hash{}
+	}
+	h := Hash(r.rest[:len(Hash{})])
+	r.skip(len(h))
+	r.failed = h == Hash{}
+	return h
 }

@@ -4,14 +4,18 @@
 //
 // The shape is a hash trie: a key's SHA-256 is read four bits at a time, and a leaf stands at the first node where it is
 // alone. The shape depends on the content only, never on the order of changes, so equal states have equal roots.
+//
+// What a Fetcher gives is checked against the hash that was asked for, so that damaged storage is an error and never another state.
 package statetree
 
 import (
 	"crypto/sha256"
+	"encoding/binary"
 	"errors"
 	"fmt"
 	"iter"
 	"math/bits"
+	"slices"
 
 	"github.com/matrixon/matrixon/matrix/event"
 )
@@ -60,22 +64,20 @@ type Change struct {
 // node has a slot for each of the sixteen values of four bits that leads somewhere.
 type node struct {
 	used  uint16 // which slots there are
-	slots []slot
-	hash  Hash // zero until computed
-	bytes []byte
+	slots []slot // nil until loaded
+	hash  Hash   // zero until computed
+	bytes []byte // the encoding, from when the hash is computed until Fresh hands it over
 }
 
 // slot holds a leaf, or a child: loaded, or known by its hash only.
 type slot struct {
-	leaf  *leaf
+	leaf  *Entry
 	child *node
 	hash  Hash
 }
 
-type leaf struct {
-	Entry
-	key [sha256.Size]byte
-}
+// path is where a key leads through the trie: its SHA-256.
+type path [sha256.Size]byte
 
 const (
 	nibbles = sha256.Size * 2
@@ -84,16 +86,16 @@ const (
 
 var errTooDeep = errors.New("statetree: two keys have the same SHA-256")
 
-func keyOf(t event.Tuple) [sha256.Size]byte {
-	b := make([]byte, 0, 128)
+// pathOf hashes the type behind its length, so that no two keys are the same bytes.
+func pathOf(t event.Tuple) path {
+	b := binary.AppendUvarint(make([]byte, 0, 128), uint64(len(t.Type)))
 	b = append(b, t.Type...)
-	b = append(b, 0)
 	b = append(b, t.StateKey...)
 	return sha256.Sum256(b)
 }
 
-func nibble(key *[sha256.Size]byte, depth int) uint {
-	b := key[depth/2]
+func (p *path) nibble(depth int) uint {
+	b := p[depth/2]
 	if depth%2 == 0 {
 		return uint(b >> 4)
 	}
@@ -130,24 +132,32 @@ func (t Tree) load(n *node) error {
 	if n.slots != nil {
 		return nil
 	}
+	if t.fetch == nil {
+		return fmt.Errorf("statetree: nothing to fetch the node %x from", n.hash)
+	}
 	b, err := t.fetch(n.hash)
 	if err != nil {
 		return err
 	}
-	read, err := decode(b)
-	if err != nil {
-		return err
+	if hashOf(b) != n.hash {
+		return fmt.Errorf("%w %x", errNode, n.hash)
 	}
-	n.used, n.slots, n.bytes = read.used, read.slots, b
-	return nil
+	n.used, n.slots, err = decode(b)
+	return err
 }
 
-func (t Tree) child(n *node, i int) (*node, error) {
+// childAt gives a child, which may not be loaded.
+func (n *node) childAt(i int) *node {
 	s := &n.slots[i]
 	if s.child == nil {
 		s.child = &node{hash: s.hash}
 	}
-	return s.child, t.load(s.child)
+	return s.child
+}
+
+func (t Tree) child(n *node, i int) (*node, error) {
+	child := n.childAt(i)
+	return child, t.load(child)
 }
 
 // Get gives the number of the event in the place; ok is false when it is empty.
@@ -155,18 +165,21 @@ func (t Tree) Get(tuple event.Tuple) (value uint64, ok bool, err error) {
 	if t.root == nil {
 		return 0, false, nil
 	}
-	key := keyOf(tuple)
+	p := pathOf(tuple)
 	n := t.root
 	if err := t.load(n); err != nil {
 		return 0, false, err
 	}
 	for depth := range nibbles {
-		i, ok := n.at(nibble(&key, depth))
+		i, ok := n.at(p.nibble(depth))
 		if !ok {
 			return 0, false, nil
 		}
 		if l := n.slots[i].leaf; l != nil {
-			return l.Value, l.key == key, nil
+			if l.Tuple != tuple {
+				return 0, false, nil
+			}
+			return l.Value, true, nil
 		}
 		if n, err = t.child(n, i); err != nil {
 			return 0, false, err
@@ -180,7 +193,6 @@ func (t Tree) Set(tuple event.Tuple, value uint64) (Tree, error) {
 	if value == 0 {
 		return t, errors.New("statetree: no event has the number 0")
 	}
-	l := &leaf{Entry{tuple, value}, keyOf(tuple)}
 	root := &node{slots: []slot{}}
 	if t.root != nil {
 		if err := t.load(t.root); err != nil {
@@ -188,32 +200,33 @@ func (t Tree) Set(tuple event.Tuple, value uint64) (Tree, error) {
 		}
 		root = t.root
 	}
-	root, err := t.set(root, l, 0)
-	return Tree{root, t.fetch}, err
+	p := pathOf(tuple)
+	root, err := t.set(root, &Entry{tuple, value}, &p, 0)
+	if err != nil {
+		return t, err
+	}
+	return Tree{root, t.fetch}, nil
 }
 
-func (t Tree) set(n *node, l *leaf, depth int) (*node, error) {
+func (t Tree) set(n *node, l *Entry, p *path, depth int) (*node, error) {
 	if depth >= nibbles {
 		return nil, errTooDeep
 	}
-	nib := nibble(&l.key, depth)
+	nib := p.nibble(depth)
 	i, ok := n.at(nib)
 	if !ok {
 		return n.insert(i, nib, slot{leaf: l}), nil
 	}
-	old := n.slots[i].leaf
-	switch {
-	case old != nil && old.key == l.key:
+	switch old := n.slots[i].leaf; {
+	case old != nil && old.Tuple == l.Tuple:
 		if old.Value == l.Value {
 			return n, nil
 		}
 		return n.replace(i, slot{leaf: l}), nil
 	case old != nil:
-		child, err := t.set(&node{slots: []slot{}}, old, depth+1)
+		oldPath := pathOf(old.Tuple)
+		child, err := pair(old, &oldPath, l, p, depth+1)
 		if err != nil {
-			return nil, err
-		}
-		if child, err = t.set(child, l, depth+1); err != nil {
 			return nil, err
 		}
 		return n.replace(i, slot{child: child}), nil
@@ -222,11 +235,33 @@ func (t Tree) set(n *node, l *leaf, depth int) (*node, error) {
 	if err != nil {
 		return nil, err
 	}
-	changed, err := t.set(child, l, depth+1)
+	changed, err := t.set(child, l, p, depth+1)
 	if err != nil || changed == child {
 		return n, err
 	}
 	return n.replace(i, slot{child: changed}), nil
+}
+
+// pair makes the node that holds two leaves whose paths are the same above it.
+func pair(a *Entry, pathA *path, b *Entry, pathB *path, depth int) (*node, error) {
+	if depth >= nibbles {
+		return nil, errTooDeep
+	}
+	nibA, nibB := pathA.nibble(depth), pathB.nibble(depth)
+	n := &node{used: 1<<nibA | 1<<nibB}
+	switch {
+	case nibA < nibB:
+		n.slots = []slot{{leaf: a}, {leaf: b}}
+	case nibA > nibB:
+		n.slots = []slot{{leaf: b}, {leaf: a}}
+	default:
+		child, err := pair(a, pathA, b, pathB, depth+1)
+		if err != nil {
+			return nil, err
+		}
+		n.slots = []slot{{child: child}}
+	}
+	return n, nil
 }
 
 // Delete gives the tree with the place empty.
@@ -237,8 +272,8 @@ func (t Tree) Delete(tuple event.Tuple) (Tree, error) {
 	if err := t.load(t.root); err != nil {
 		return t, err
 	}
-	key := keyOf(tuple)
-	root, err := t.remove(t.root, &key, 0)
+	p := pathOf(tuple)
+	root, err := t.remove(t.root, tuple, &p, 0)
 	if err != nil {
 		return t, err
 	}
@@ -248,17 +283,17 @@ func (t Tree) Delete(tuple event.Tuple) (Tree, error) {
 	return Tree{root, t.fetch}, nil
 }
 
-func (t Tree) remove(n *node, key *[sha256.Size]byte, depth int) (*node, error) {
+func (t Tree) remove(n *node, tuple event.Tuple, p *path, depth int) (*node, error) {
 	if depth >= nibbles {
-		return n, nil
+		return nil, errTooDeep
 	}
-	nib := nibble(key, depth)
+	nib := p.nibble(depth)
 	i, ok := n.at(nib)
 	if !ok {
 		return n, nil
 	}
 	if l := n.slots[i].leaf; l != nil {
-		if l.key != *key {
+		if l.Tuple != tuple {
 			return n, nil
 		}
 		return n.without(i, nib), nil
@@ -267,7 +302,7 @@ func (t Tree) remove(n *node, key *[sha256.Size]byte, depth int) (*node, error) 
 	if err != nil {
 		return nil, err
 	}
-	changed, err := t.remove(child, key, depth+1)
+	changed, err := t.remove(child, tuple, p, depth+1)
 	if err != nil || changed == child {
 		return n, err
 	}
@@ -279,50 +314,49 @@ func (t Tree) remove(n *node, key *[sha256.Size]byte, depth int) (*node, error) 
 }
 
 func (n *node) insert(i int, nib uint, s slot) *node {
-	slots := make([]slot, 0, len(n.slots)+1)
-	slots = append(append(append(slots, n.slots[:i]...), s), n.slots[i:]...)
+	slots := make([]slot, len(n.slots)+1)
+	copy(slots, n.slots[:i])
+	slots[i] = s
+	copy(slots[i+1:], n.slots[i:])
 	return &node{used: n.used | 1<<nib, slots: slots}
 }
 
 func (n *node) replace(i int, s slot) *node {
-	slots := append(make([]slot, 0, len(n.slots)), n.slots...)
+	slots := slices.Clone(n.slots)
 	slots[i] = s
 	return &node{used: n.used, slots: slots}
 }
 
 func (n *node) without(i int, nib uint) *node {
-	slots := make([]slot, 0, len(n.slots)-1)
-	slots = append(append(slots, n.slots[:i]...), n.slots[i+1:]...)
-	return &node{used: n.used &^ (1 << nib), slots: slots}
+	return &node{used: n.used &^ (1 << nib), slots: slices.Delete(slices.Clone(n.slots), i, i+1)}
 }
 
 // All gives the entries in an order that depends on the content only.
 func (t Tree) All() iter.Seq2[Entry, error] {
 	return func(yield func(Entry, error) bool) {
 		if t.root != nil {
-			t.walk(t.root, yield)
+			t.walk(t.root, 0, yield)
 		}
 	}
 }
 
-func (t Tree) walk(n *node, yield func(Entry, error) bool) bool {
-	if err := t.load(n); err != nil {
+func (t Tree) walk(n *node, depth int, yield func(Entry, error) bool) bool {
+	err := t.load(n)
+	if depth >= nibbles {
+		err = errTooDeep
+	}
+	if err != nil {
 		yield(Entry{}, err)
 		return false
 	}
 	for i := range n.slots {
 		if l := n.slots[i].leaf; l != nil {
-			if !yield(l.Entry, nil) {
+			if !yield(*l, nil) {
 				return false
 			}
 			continue
 		}
-		child, err := t.child(n, i)
-		if err != nil {
-			yield(Entry{}, err)
-			return false
-		}
-		if !t.walk(child, yield) {
+		if !t.walk(n.childAt(i), depth+1, yield) {
 			return false
 		}
 	}
@@ -354,8 +388,7 @@ func fresh(n, base *node, nodes *[]Node) {
 	if n.slots == nil || n == base || base != nil && n.sum() == base.sum() {
 		return
 	}
-	n.sum()
-	*nodes = append(*nodes, Node{n.hash, n.bytes})
+	*nodes = append(*nodes, Node{n.sum(), n.takeBytes()})
 	for nib := range uint(width) {
 		i, ok := n.at(nib)
 		if !ok || n.slots[i].child == nil {
@@ -364,9 +397,7 @@ func fresh(n, base *node, nodes *[]Node) {
 		var old *node
 		if base != nil && base.slots != nil {
 			if j, ok := base.at(nib); ok && base.slots[j].leaf == nil {
-				if old = base.slots[j].child; old == nil {
-					old = &node{hash: base.slots[j].hash}
-				}
+				old = base.childAt(j)
 			}
 		}
 		fresh(n.slots[i].child, old, nodes)
