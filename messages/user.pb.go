@@ -547,6 +547,59 @@ func (x *PresenceNotice) GetRooms() []string {
 	return nil
 }
 
+// SetPresence is what the user says of their own presence. Answer: Done or Failure.
+type SetPresence struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	State         string                 `protobuf:"bytes,1,opt,name=state,proto3" json:"state,omitempty"` // online, unavailable, offline
+	StatusMsg     *string                `protobuf:"bytes,2,opt,name=status_msg,json=statusMsg,proto3,oneof" json:"status_msg,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *SetPresence) Reset() {
+	*x = SetPresence{}
+	mi := &file_user_proto_msgTypes[6]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *SetPresence) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*SetPresence) ProtoMessage() {}
+
+func (x *SetPresence) ProtoReflect() protoreflect.Message {
+	mi := &file_user_proto_msgTypes[6]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use SetPresence.ProtoReflect.Descriptor instead.
+func (*SetPresence) Descriptor() ([]byte, []int) {
+	return file_user_proto_rawDescGZIP(), []int{6}
+}
+
+func (x *SetPresence) GetState() string {
+	if x != nil {
+		return x.State
+	}
+	return ""
+}
+
+func (x *SetPresence) GetStatusMsg() string {
+	if x != nil && x.StatusMsg != nil {
+		return *x.StatusMsg
+	}
+	return ""
+}
+
 var File_user_proto protoreflect.FileDescriptor
 
 const file_user_proto_rawDesc = "" +
@@ -602,7 +655,12 @@ const file_user_proto_rawDesc = "" +
 	"\x0ePresenceNotice\x12\x17\n" +
 	"\auser_id\x18\x01 \x01(\tR\x06userId\x12\x10\n" +
 	"\x03pos\x18\x02 \x01(\x04R\x03pos\x12\x14\n" +
-	"\x05rooms\x18\x03 \x03(\tR\x05roomsB'Z%github.com/matrixon/matrixon/messagesb\x06proto3"
+	"\x05rooms\x18\x03 \x03(\tR\x05rooms\"V\n" +
+	"\vSetPresence\x12\x14\n" +
+	"\x05state\x18\x01 \x01(\tR\x05state\x12\"\n" +
+	"\n" +
+	"status_msg\x18\x02 \x01(\tH\x00R\tstatusMsg\x88\x01\x01B\r\n" +
+	"\v_status_msgB'Z%github.com/matrixon/matrixon/messagesb\x06proto3"
 
 var (
 	file_user_proto_rawDescOnce sync.Once
@@ -616,7 +674,7 @@ func file_user_proto_rawDescGZIP() []byte {
 	return file_user_proto_rawDescData
 }
 
-var file_user_proto_msgTypes = make([]protoimpl.MessageInfo, 6)
+var file_user_proto_msgTypes = make([]protoimpl.MessageInfo, 7)
 var file_user_proto_goTypes = []any{
 	(*SyncAsk)(nil),          // 0: matrixon.SyncAsk
 	(*SyncPlan)(nil),         // 1: matrixon.SyncPlan
@@ -624,10 +682,11 @@ var file_user_proto_goTypes = []any{
 	(*UserNotice)(nil),       // 3: matrixon.UserNotice
 	(*DeviceListNotice)(nil), // 4: matrixon.DeviceListNotice
 	(*PresenceNotice)(nil),   // 5: matrixon.PresenceNotice
-	(*Requester)(nil),        // 6: matrixon.Requester
+	(*SetPresence)(nil),      // 6: matrixon.SetPresence
+	(*Requester)(nil),        // 7: matrixon.Requester
 }
 var file_user_proto_depIdxs = []int32{
-	6, // 0: matrixon.SyncAsk.by:type_name -> matrixon.Requester
+	7, // 0: matrixon.SyncAsk.by:type_name -> matrixon.Requester
 	2, // 1: matrixon.SyncPlan.rooms:type_name -> matrixon.RoomPlan
 	2, // [2:2] is the sub-list for method output_type
 	2, // [2:2] is the sub-list for method input_type
@@ -642,13 +701,14 @@ func file_user_proto_init() {
 		return
 	}
 	file_common_proto_init()
+	file_user_proto_msgTypes[6].OneofWrappers = []any{}
 	type x struct{}
 	out := protoimpl.TypeBuilder{
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_user_proto_rawDesc), len(file_user_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   6,
+			NumMessages:   7,
 			NumExtensions: 0,
 			NumServices:   0,
 		},

@@ -7,6 +7,7 @@ import (
 	"google.golang.org/protobuf/proto"
 
 	"github.com/matrixon/matrixon/cluster"
+	"github.com/matrixon/matrixon/matrix/mxerr"
 	"github.com/matrixon/matrixon/messages"
 	"github.com/matrixon/matrixon/persistence"
 	"github.com/matrixon/matrixon/persistence/schema"
@@ -47,10 +48,7 @@ func (a *actor) synced(set string) {
 		p.lastActive = now
 	}
 	a.becomes(set)
-	if !p.ticking {
-		p.ticking = true
-		a.self.After(presenceStep, presenceTick{})
-	}
+	a.tickPresence()
 }
 
 // presenceTick ages the presence of a user who has stopped syncing.
@@ -68,8 +66,7 @@ func (a *actor) presenceTick() {
 	case p.state == "online" && now.Sub(p.lastActive) > awayAfter:
 		a.becomes("unavailable")
 	}
-	p.ticking = true
-	a.self.After(presenceStep, presenceTick{})
+	a.tickPresence()
 }
 
 // becomes stores and tells a changed state. Presence is the one thing that may be lost: an overfull lane drops it.
@@ -85,6 +82,35 @@ func (a *actor) becomes(state string) {
 	if a.lane.push(job{message: cluster.NewMessage(nil, nil), handler: Handler{name: "presence", run: store}}) {
 		p.state = state
 		a.runLane()
+	}
+}
+
+// setPresence stores what the user said. A later sync may say otherwise.
+func (a *actor) setPresence(m cluster.Message, req *messages.SetPresence) {
+	now := a.deps.Now()
+	a.presence.state, a.presence.lastSync = req.State, now
+	if req.State != "offline" {
+		a.presence.lastActive = now
+	}
+	store := func(ctx context.Context, o *Op, _ proto.Message) (proto.Message, error) {
+		status := req.StatusMsg
+		if status == nil {
+			status = new(string)
+		}
+		return &messages.Done{}, storePresence(ctx, o, req.State, status, now)
+	}
+	if !a.lane.push(job{message: m, request: req, handler: Handler{name: "presence", run: store}}) {
+		m.Fail(mxerr.LimitExceeded(1000))
+		return
+	}
+	a.tickPresence()
+	a.runLane()
+}
+
+func (a *actor) tickPresence() {
+	if !a.presence.ticking {
+		a.presence.ticking = true
+		a.self.After(presenceStep, presenceTick{})
 	}
 }
 

@@ -120,6 +120,8 @@ func (a *actor) Receive(m cluster.Message) {
 		a.timeOut(body.w)
 	case laneDone:
 		a.laneDone(body)
+	case *messages.SetPresence:
+		a.setPresence(m, body)
 	case presenceTick:
 		a.presenceTick()
 	case proto.Message:
@@ -155,7 +157,7 @@ func (a *actor) Stopping() {
 	}
 	a.waiters = nil
 	for _, j := range a.lane.drain() {
-		j.message.Fail(mxerr.LimitExceeded(500))
+		j.message.Fail(cluster.Retry())
 	}
 }
 

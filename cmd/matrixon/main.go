@@ -17,12 +17,15 @@ import (
 
 // commands are what can be typed after matrixon. The Run method of each is called with the Main.
 type commands struct {
+	Serve   serveCommand   `cmd:"" help:"Run the server."`
 	Config  configCommand  `cmd:"" help:"Write, check and show the configuration."`
+	User    userCommand    `cmd:"" help:"Administer accounts, whether the server runs or not."`
 	Version versionCommand `cmd:"" help:"Tell which version this is."`
 }
 
 // Main is one call of the program, apart from the process: tests make one and run what users run.
 type Main struct {
+	Stdin          io.Reader
 	Stdout, Stderr io.Writer
 	Environ        []string // NAME=value
 
@@ -66,7 +69,7 @@ const (
 
 func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
-	code := run(ctx, &Main{Stdout: os.Stdout, Stderr: os.Stderr, Environ: os.Environ()}, os.Args[1:])
+	code := run(ctx, &Main{Stdin: os.Stdin, Stdout: os.Stdout, Stderr: os.Stderr, Environ: os.Environ()}, os.Args[1:])
 	stop()
 	os.Exit(code)
 }

@@ -1,9 +1,7 @@
 package server
 
 import (
-	"context"
 	"crypto/rand"
-	"net/netip"
 	"time"
 
 	"github.com/matrixon/matrixon/actors/room"
@@ -20,15 +18,19 @@ func (s *Server) buildAPI() {
 	deps := client.Deps{ServerName: s.config.ServerName, Store: s.store, Caller: s.node, Now: time.Now, Log: s.log}
 	engine := &uia.Engine{ServerName: s.config.ServerName, Store: s.store, Passwords: s.hasher}
 	s.seen = api.NewLastSeen(client.WriteSightings(deps))
-	s.tokens = api.NewTokens(api.TokensOptions{Store: s.store, Now: time.Now, Remember: sessionMemory, FirstUse: client.ConfirmSession(deps)})
+	s.tokens = api.NewTokens(api.TokensOptions{Store: s.store, Now: time.Now, Remember: sessionMemory, FirstUse: client.ConfirmRefresh(deps)})
 	s.api = api.New(api.Options{Auth: s.tokens, Limits: s.limits(), Seen: s.seen, Log: s.log, Metrics: s.metrics, Now: time.Now,
-		TrustedProxies: s.trustedProxies()})
-	s.api.AddOperator(api.Operator{ServerName: s.config.ServerName, Version: s.version, Gatherer: s.metrics, Ready: s.ready})
+		TrustedProxies: s.config.TrustedProxies})
+	operator := api.Operator{ServerName: s.config.ServerName, Version: s.version}
+	if s.config.Metrics.Enabled {
+		operator.Gatherer = s.metrics
+	}
+	s.api.AddOperator(operator)
 	s.api.Add(api.Client, client.Accounts(deps, client.AccountOptions{
 		Sessions: s.tokens, Passwords: s.hasher, UIA: engine,
 		Registration: client.RegistrationOptions{Open: s.config.Registration.Open,
-			TokensRequired: s.config.Registration.TokensRequired, SharedSecret: s.config.Registration.SharedSecret},
-		AccessLifetime: s.config.Sessions.AccessTokenLifetime, RefreshLifetime: s.config.Sessions.RefreshTokenLifetime,
+			TokensRequired: s.config.Registration.TokensRequired, SharedSecret: s.config.Registration.SharedSecret.Reveal()},
+		AccessLifetime: time.Duration(s.config.Session.AccessTokenLifetime), RefreshLifetime: time.Duration(s.config.Session.RefreshTokenLifetime),
 		Discovery: s.discovery(),
 	})...)
 	s.api.Add(api.Client, client.Rooms(deps, client.RoomOptions{
@@ -43,32 +45,21 @@ func (s *Server) limits() *api.Limits {
 	if !s.config.Limits.Enabled {
 		return nil
 	}
-	rates := api.DefaultRates()
-	for kind, r := range s.config.Limits.Rates {
+	rates := map[api.Limit]api.Rate{}
+	for kind, r := range s.config.Limits.Rates() {
 		rates[api.Limit(kind)] = api.Rate{PerSecond: r.PerSecond, Burst: r.Burst}
 	}
 	return api.NewLimits(rates, time.Now)
 }
 
-func (s *Server) trustedProxies() []netip.Prefix {
-	var networks []netip.Prefix
-	for _, text := range s.config.TrustedProxies {
-		networks = append(networks, netip.MustParsePrefix(text)) // the configuration has been checked
-	}
-	return networks
-}
-
 func (s *Server) discovery() client.DiscoveryOptions {
 	w := s.config.WellKnown
 	d := client.DiscoveryOptions{BaseURL: w.ClientBaseURL}
-	if w.SupportPage != "" || len(w.Contacts) > 0 {
-		d.Support = &client.Support{SupportPage: w.SupportPage}
-		for _, c := range w.Contacts {
+	if w.Support.Page != "" || len(w.Support.Contacts) > 0 {
+		d.Support = &client.Support{SupportPage: w.Support.Page}
+		for _, c := range w.Support.Contacts {
 			d.Support.Contacts = append(d.Support.Contacts, client.Contact{MatrixID: c.MatrixID, EmailAddress: c.EmailAddress, Role: c.Role})
 		}
 	}
 	return d
 }
-
-// ready says whether the node can serve.
-func (s *Server) ready(context.Context) error { return nil }

@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"log/slog"
 	"net"
+	"net/http"
 	"os"
 	"path/filepath"
 	"time"
@@ -46,7 +47,7 @@ const sessionMemory = 5 * time.Minute
 
 // Server is a running node.
 type Server struct {
-	config  config.Config
+	config  *config.Config
 	version string
 	log     *slog.Logger
 	store   persistence.Store
@@ -62,19 +63,31 @@ type Server struct {
 
 	api      *api.API
 	listener *api.Server
+	socket   *http.Server
 	stop     context.CancelFunc // of the background work
 	stopped  chan struct{}
 }
 
+// Options are what the command line says beyond the configuration.
+type Options struct {
+	Version string
+	Log     *slog.Logger
+	// AcceptLoss starts the server even when acknowledged data is damaged; what is lost is logged.
+	AcceptLoss bool
+}
+
 // Open opens the store and starts the actors. Listen and Serve then let requests in; Close ends everything.
-func Open(c config.Config, version string, log *slog.Logger) (*Server, error) {
-	s := &Server{config: c, version: version, log: log, metrics: prometheus.NewRegistry(), stopped: make(chan struct{})}
+func Open(c *config.Config, o Options) (*Server, error) {
+	if err := supported(c); err != nil {
+		return nil, err
+	}
+	s := &Server{config: c, version: o.Version, log: o.Log, metrics: prometheus.NewRegistry(), stopped: make(chan struct{})}
 	if err := os.MkdirAll(c.DataDir, 0o700); err != nil {
 		return nil, fmt.Errorf("data_dir: %w", err)
 	}
 	store, err := pebble.Open(pebble.Options{
-		Dir: filepath.Join(c.DataDir, "pebble"), CacheBytes: int64(c.Database.Cache), MemtableBytes: int64(c.Database.Memtable),
-		AcceptLoss: c.Database.AcceptLoss, Log: log})
+		Dir: filepath.Join(c.DataDir, "pebble"), CacheBytes: int64(c.Pebble.Cache), MemtableBytes: int64(c.Pebble.Memtable),
+		AcceptLoss: o.AcceptLoss, Log: o.Log})
 	if err != nil {
 		return nil, err
 	}
@@ -83,6 +96,24 @@ func Open(c config.Config, version string, log *slog.Logger) (*Server, error) {
 		return nil, errors.Join(err, s.Close())
 	}
 	return s, nil
+}
+
+// supported refuses what can be configured but is not served by this version, rather than to ignore it.
+func supported(c *config.Config) error {
+	var errs []error
+	if c.Storage != config.Pebble {
+		errs = append(errs, errors.New("storage: this version keeps its data in pebble only"))
+	}
+	if c.Cluster.Consul != "" {
+		errs = append(errs, errors.New("cluster.consul: this version runs on a single node only"))
+	}
+	if len(c.Appservices) > 0 {
+		errs = append(errs, errors.New("appservices: this version serves no application services"))
+	}
+	if c.Tracing.OTLPEndpoint != "" {
+		errs = append(errs, errors.New("tracing.otlp_endpoint: this version sends no traces"))
+	}
+	return errors.Join(errs...)
 }
 
 // start builds everything on top of the store.
@@ -226,19 +257,19 @@ func (s *Server) Listen() error {
 		for _, part := range l.Serves {
 			open.Serves = append(open.Serves, api.Part(part))
 		}
-		if l.TLS != nil {
-			open.Certificate, open.Key = l.TLS.Certificate, l.TLS.Key
-		}
+		open.Certificate, open.Key = l.TLS.Certificate, l.TLS.Key
 		listeners = append(listeners, open)
 	}
 	var err error
-	s.listener, err = api.Listen(s.api, listeners...)
-	if err != nil {
+	if s.listener, err = api.Listen(s.api, listeners...); err != nil {
+		return err
+	}
+	if err := s.ListenSocket(); err != nil {
 		return err
 	}
 	for i, addr := range s.listener.Addresses() {
 		scheme := "http"
-		if s.config.Listeners[i].TLS != nil {
+		if s.config.Listeners[i].TLS.Certificate != "" {
 			scheme = "https"
 		}
 		s.log.Info("listening", "address", scheme+"://"+addr.String(), "serves", s.config.Listeners[i].Serves)
@@ -254,12 +285,13 @@ func (s *Server) Serve() error { return s.listener.Serve() }
 
 // Close stops taking requests, finishes those begun as far as the shutdown timeout allows, puts the actors to rest and closes the store.
 func (s *Server) Close() error {
-	ctx, cancel := context.WithTimeout(context.Background(), s.config.ShutdownTimeout)
+	ctx, cancel := context.WithTimeout(context.Background(), time.Duration(s.config.ShutdownTimeout))
 	defer cancel()
 	var errs []error
 	if s.listener != nil {
 		errs = append(errs, s.listener.Shutdown(ctx))
 	}
+	errs = append(errs, s.closeSocket(ctx))
 	if s.seen != nil {
 		s.seen.Flush(ctx)
 	}

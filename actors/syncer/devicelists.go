@@ -1,0 +1,165 @@
+package syncer
+
+import (
+	"context"
+	"slices"
+
+	"github.com/matrixon/matrixon/actors/reader"
+	"github.com/matrixon/matrixon/actors/token"
+	"github.com/matrixon/matrixon/matrix/event"
+	"github.com/matrixon/matrixon/matrix/filter"
+	"github.com/matrixon/matrixon/messages"
+	"github.com/matrixon/matrixon/persistence"
+	"github.com/matrixon/matrixon/persistence/schema"
+)
+
+// deviceLists adds whose devices changed and who is no longer to be tracked; an initial sync has nothing to compare with.
+func (b *builder) deviceLists(resp *Response) (bool, error) {
+	if b.initial {
+		return false, nil
+	}
+	var rooms []string
+	for _, plan := range b.plan.Rooms {
+		if plan.Timeline {
+			rooms = append(rooms, plan.RoomId)
+		}
+	}
+	lists, err := b.deviceListsOf(rooms, b.plan.DeviceLists)
+	if err != nil || len(lists.Changed)+len(lists.Left) == 0 {
+		return false, err
+	}
+	resp.DeviceLists = lists
+	return true, nil
+}
+
+// KeyChanges answers GET /keys/changes for the time between two sync tokens.
+func (s *Syncer) KeyChanges(ctx context.Context, userID, from, to string) (*DeviceLists, error) {
+	begin, err := token.ParseSync(from)
+	if err != nil {
+		return nil, err
+	}
+	end, err := token.ParseSync(to)
+	if err != nil {
+		return nil, err
+	}
+	b := &builder{Syncer: s, ctx: ctx, req: Request{UserID: userID, Filter: &filter.Filter{}},
+		plan: &messages.SyncPlan{SincePos: begin.Pos, Pos: end.Pos}}
+	var rooms []string
+	for m, err := range schema.Memberships.Scan(ctx, s.reader.Store(), persistence.Range[schema.Membership]{
+		Prefix: schema.Membership{UserID: userID}, Keys: 1}) {
+		if err != nil {
+			return nil, err
+		}
+		rooms = append(rooms, m.RoomID)
+	}
+	return b.deviceListsOf(rooms, true)
+}
+
+// deviceListsOf looks at the members who came and went in these rooms, and at changed devices.
+func (b *builder) deviceListsOf(rooms []string, devices bool) (*DeviceLists, error) {
+	came, went := map[string]bool{}, map[string]bool{}
+	for _, roomID := range rooms {
+		if err := b.cameAndWent(roomID, came, went); err != nil {
+			return nil, err
+		}
+	}
+	if devices {
+		for row, err := range schema.DeviceListLogs.Scan(b.ctx, b.reader.Store(), persistence.Range[schema.DeviceListLog]{
+			From: &schema.DeviceListLog{Pos: b.plan.SincePos + 1}, Before: &schema.DeviceListLog{Pos: b.plan.Pos + 1}}) {
+			if err != nil {
+				return nil, err
+			}
+			came[row.UserID] = true
+		}
+	}
+	lists := &DeviceLists{Changed: []string{}, Left: []string{}}
+	for userID := range came {
+		shares, err := b.shares(userID)
+		if err != nil {
+			return nil, err
+		}
+		if shares {
+			lists.Changed = append(lists.Changed, userID)
+		}
+	}
+	for userID := range went {
+		shares, err := b.shares(userID)
+		if err != nil {
+			return nil, err
+		}
+		if !shares {
+			lists.Left = append(lists.Left, userID)
+		}
+	}
+	slices.Sort(lists.Changed)
+	slices.Sort(lists.Left)
+	return lists, nil
+}
+
+// cameAndWent finds the members of a room with whom the user began or stopped to share it.
+func (b *builder) cameAndWent(roomID string, came, went map[string]bool) error {
+	access, err := b.reader.Access(b.ctx, roomID, b.req.UserID)
+	if err != nil || access.Member.JoinedSeq == 0 {
+		return err
+	}
+	if !access.Joined() {
+		if access.Member.Pos <= b.plan.SincePos {
+			return nil
+		}
+		return b.each(roomID, func(m schema.CurrentState) {
+			if m.Membership == "join" {
+				went[m.StateKey] = true
+			}
+		})
+	}
+	st, ok, err := b.stretchOf(access, b.plan.Pos)
+	if err != nil || !ok {
+		return err
+	}
+	if st.fresh {
+		return b.each(roomID, func(m schema.CurrentState) {
+			if m.Membership == "join" {
+				came[m.StateKey] = true
+			}
+		})
+	}
+	end, err := b.reader.StateAt(b.ctx, roomID, st.last.StateAfter)
+	if err != nil {
+		return err
+	}
+	known, err := b.reader.StateAt(b.ctx, roomID, st.from.StateAfter)
+	if err != nil {
+		return err
+	}
+	changes, err := end.Changes(known, func(t event.Tuple) bool { return t.Type == "m.room.member" })
+	if err != nil {
+		return err
+	}
+	return b.sortMembers(st, changes, came, went)
+}
+
+func (b *builder) each(roomID string, do func(schema.CurrentState)) error {
+	members, err := b.reader.CurrentOf(b.ctx, roomID, "m.room.member")
+	for _, m := range members {
+		do(m)
+	}
+	return err
+}
+
+// sortMembers tells those who came since the token from those who went, and from those who only changed their profile.
+func (b *builder) sortMembers(st stretch, changes []reader.Entry, came, went map[string]bool) error {
+	for _, c := range changes {
+		m, ok, err := schema.Memberships.Get(b.ctx, b.reader.Store(), schema.Membership{UserID: c.StateKey, RoomID: st.room})
+		if err != nil {
+			return err
+		}
+		switch {
+		case !ok:
+		case m.Membership == "join" && m.JoinedSeq > st.since:
+			came[c.StateKey] = true
+		case m.Membership != "join" && m.JoinedSeq > 0:
+			went[c.StateKey] = true
+		}
+	}
+	return nil
+}

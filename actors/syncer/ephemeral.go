@@ -1,0 +1,92 @@
+package syncer
+
+import (
+	"github.com/go-json-experiment/json"
+	"github.com/go-json-experiment/json/jsontext"
+
+	"github.com/matrixon/matrixon/messages"
+	"github.com/matrixon/matrixon/persistence"
+	"github.com/matrixon/matrixon/persistence/schema"
+)
+
+// ephemeral gives a room's typing notifications and receipts, nil if there are none.
+func (b *builder) ephemeral(st stretch, plan *messages.RoomPlan) (*Events, error) {
+	f := &b.req.Filter.Room.Ephemeral
+	if !f.KeepsRoom(st.room) {
+		return nil, nil
+	}
+	var events []jsontext.Value
+	if plan.TypingChanged && f.KeepsType("m.typing") {
+		e, err := b.typing(plan.Typing)
+		if err != nil {
+			return nil, err
+		}
+		events = append(events, e)
+	}
+	if (plan.Receipts || st.fresh) && f.KeepsType("m.receipt") {
+		e, err := b.receipts(st)
+		if err != nil {
+			return nil, err
+		}
+		if e != nil {
+			events = append(events, e)
+		}
+	}
+	if len(events) == 0 {
+		return nil, nil
+	}
+	return &Events{events}, nil
+}
+
+func (b *builder) typing(users []string) (jsontext.Value, error) {
+	shown := []string{}
+	for _, u := range users {
+		if !b.ignored[u] {
+			shown = append(shown, u)
+		}
+	}
+	content, err := json.Marshal(map[string][]string{"user_ids": shown})
+	return clientEvent("m.typing", "", content), err
+}
+
+// receipt is what m.receipt says of one user's reading.
+type receipt struct {
+	TS       int64  `json:"ts"`
+	ThreadID string `json:"thread_id,omitempty"`
+}
+
+// receipts gives the receipts that moved since the token; private ones are the user's own only.
+func (b *builder) receipts(st stretch) (jsontext.Value, error) {
+	since := b.plan.SincePos
+	if st.fresh {
+		since = 0
+	}
+	content := map[string]map[string]map[string]receipt{}
+	for row, err := range schema.Receipts.Scan(b.ctx, b.reader.Store(), persistence.Range[schema.Receipt]{
+		Prefix: schema.Receipt{RoomID: st.room}, Keys: 1}) {
+		if err != nil {
+			return nil, err
+		}
+		if row.Pos <= since || b.ignored[row.UserID] || row.Type == "m.read.private" && row.UserID != b.req.UserID {
+			continue
+		}
+		byType := content[row.EventID]
+		if byType == nil {
+			byType = map[string]map[string]receipt{}
+			content[row.EventID] = byType
+		}
+		put2(byType, row.Type, row.UserID, receipt{TS: row.TS, ThreadID: row.ThreadID})
+	}
+	if len(content) == 0 {
+		return nil, nil
+	}
+	raw, err := json.Marshal(content)
+	return clientEvent("m.receipt", "", raw), err
+}
+
+func put2[V any](m map[string]map[string]V, a, b string, v V) {
+	if m[a] == nil {
+		m[a] = map[string]V{}
+	}
+	m[a][b] = v
+}

@@ -1,0 +1,225 @@
+package main
+
+import (
+	"bufio"
+	"bytes"
+	"context"
+	"crypto/rand"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"net"
+	"net/http"
+	"net/url"
+	"strings"
+
+	"github.com/go-json-experiment/json"
+
+	"github.com/matrixon/matrixon/cmd/matrixon/server"
+	"github.com/matrixon/matrixon/http/admin"
+)
+
+type userCommand struct {
+	Create     userCreate     `cmd:"" help:"Make an account."`
+	Password   userPassword   `cmd:"" help:"Set the password of an account."`
+	Admin      userAdmin      `cmd:"" help:"Make somebody an administrator, or no longer one."`
+	Lock       userLock       `cmd:"" help:"Lock an account out, or let it in again."`
+	Deactivate userDeactivate `cmd:"" help:"End an account for good."`
+	List       userList       `cmd:"" help:"List the accounts."`
+}
+
+// passwordFlags say where a password comes from: from standard input unless one is to be made up.
+type passwordFlags struct {
+	Generate bool `help:"Make a password up and print it, instead of reading one from standard input."`
+}
+
+func (f passwordFlags) read(m *Main) (string, error) {
+	if f.Generate {
+		made := rand.Text()
+		_, err := fmt.Fprintln(m.Stdout, "password:", made)
+		return made, err
+	}
+	fmt.Fprint(m.Stderr, "password: ")
+	line, err := bufio.NewReader(m.Stdin).ReadString('\n')
+	if err != nil && !errors.Is(err, io.EOF) {
+		return "", err
+	}
+	if line = strings.TrimRight(line, "\r\n"); line == "" {
+		return "", errors.New("no password was given; write one to standard input, or use --generate")
+	}
+	return line, nil
+}
+
+type userCreate struct {
+	configFlags
+	passwordFlags
+	Name  string `arg:"" help:"The name, as in @NAME:server."`
+	Admin bool   `help:"Make an administrator."`
+}
+
+// Run makes the account.
+func (c userCreate) Run(ctx context.Context, m *Main) error {
+	password, err := c.passwordFlags.read(m)
+	if err != nil {
+		return err
+	}
+	return c.change(ctx, m, c.Name, admin.Change{Create: true, Password: &password, Admin: &c.Admin})
+}
+
+type userPassword struct {
+	configFlags
+	passwordFlags
+	Name       string `arg:"" help:"The user."`
+	KeepLogins bool   `help:"Leave the user's sessions alone."`
+}
+
+// Run sets the password.
+func (c userPassword) Run(ctx context.Context, m *Main) error {
+	password, err := c.passwordFlags.read(m)
+	if err != nil {
+		return err
+	}
+	return c.change(ctx, m, c.Name, admin.Change{Password: &password, LogOut: !c.KeepLogins})
+}
+
+type userAdmin struct {
+	configFlags
+	Name   string `arg:"" help:"The user."`
+	Revoke bool   `help:"Take the rights away."`
+}
+
+// Run changes the rights.
+func (c userAdmin) Run(ctx context.Context, m *Main) error {
+	is := !c.Revoke
+	return c.change(ctx, m, c.Name, admin.Change{Admin: &is})
+}
+
+type userLock struct {
+	configFlags
+	Name   string `arg:"" help:"The user."`
+	Unlock bool   `help:"Let the user in again."`
+}
+
+// Run locks or unlocks.
+func (c userLock) Run(ctx context.Context, m *Main) error {
+	is := !c.Unlock
+	return c.change(ctx, m, c.Name, admin.Change{Locked: &is})
+}
+
+type userDeactivate struct {
+	configFlags
+	Name  string `arg:"" help:"The user."`
+	Erase bool   `help:"Delete the profile too."`
+}
+
+// Run deactivates.
+func (c userDeactivate) Run(ctx context.Context, m *Main) error {
+	return c.change(ctx, m, c.Name, admin.Change{Deactivate: true, Erase: c.Erase})
+}
+
+type userList struct{ configFlags }
+
+// Run lists.
+func (c userList) Run(ctx context.Context, m *Main) error {
+	return c.operate(ctx, m, func(do doer) error {
+		for from := ""; ; {
+			var page struct {
+				Users []admin.User `json:"users"`
+				Next  string       `json:"next"`
+			}
+			if err := call(ctx, do, http.MethodGet, "/users?from="+url.QueryEscape(from), nil, &page); err != nil {
+				return err
+			}
+			for _, u := range page.Users {
+				if err := describe(m.Stdout, u); err != nil {
+					return err
+				}
+			}
+			if from = page.Next; from == "" {
+				return nil
+			}
+		}
+	})
+}
+
+func describe(w io.Writer, u admin.User) error {
+	var marks []string
+	for mark, is := range map[string]bool{"admin": u.Admin, "deactivated": u.Deactivated, "locked": u.Locked, "suspended": u.Suspended} {
+		if is {
+			marks = append(marks, mark)
+		}
+	}
+	_, err := fmt.Fprintln(w, strings.TrimSpace(u.UserID+"  "+strings.Join(marks, " ")))
+	return err
+}
+
+// change changes one account and prints what became of it.
+func (f configFlags) change(ctx context.Context, m *Main, name string, c admin.Change) error {
+	return f.operate(ctx, m, func(do doer) error {
+		var u admin.User
+		if err := call(ctx, do, http.MethodPost, "/users/"+url.PathEscape(name), c, &u); err != nil {
+			return err
+		}
+		return describe(m.Stdout, u)
+	})
+}
+
+// doer carries out a request to the operator's interface.
+type doer func(*http.Request) (*http.Response, error)
+
+// operate reaches the server through its socket; when none runs, it opens the data itself for as long as it takes.
+func (f configFlags) operate(ctx context.Context, m *Main, do func(doer) error) error {
+	conf, _, err := f.load(m)
+	if err != nil {
+		return err
+	}
+	path := server.SocketPath(conf.DataDir)
+	dial := func(ctx context.Context, _, _ string) (net.Conn, error) {
+		return new(net.Dialer).DialContext(ctx, "unix", path)
+	}
+	client := &http.Client{Transport: &http.Transport{DialContext: dial}}
+	defer client.CloseIdleConnections()
+	if conn, err := dial(ctx, "", ""); err == nil {
+		return errors.Join(conn.Close(), do(client.Do))
+	}
+	quiet := slog.New(slog.NewTextHandler(m.Stderr, &slog.HandlerOptions{Level: slog.LevelWarn}))
+	s, err := server.Open(conf, server.Options{Version: buildInfo().Version, Log: quiet})
+	if err != nil {
+		return err
+	}
+	if err = s.ListenSocket(); err == nil {
+		err = do(client.Do)
+	}
+	return errors.Join(err, s.Close())
+}
+
+// call sends a request and reads the answer, or the error.
+func call(ctx context.Context, do doer, method, path string, body, answer any) error {
+	var raw []byte
+	if body != nil {
+		var err error
+		if raw, err = json.Marshal(body); err != nil {
+			return err
+		}
+	}
+	r, err := http.NewRequestWithContext(ctx, method, "http://admin"+admin.Base+path, bytes.NewReader(raw))
+	if err != nil {
+		return err
+	}
+	resp, err := do(r)
+	if err != nil {
+		return err
+	}
+	defer resp.Body.Close()
+	if resp.StatusCode == http.StatusOK {
+		return json.UnmarshalRead(resp.Body, answer)
+	}
+	var refused struct {
+		Error string `json:"error"`
+	}
+	if err := json.UnmarshalRead(resp.Body, &refused); err != nil {
+		return fmt.Errorf("the server answered %s", resp.Status)
+	}
+	return errors.New(refused.Error)
+}
