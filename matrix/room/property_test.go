@@ -167,6 +167,7 @@ func (c *chaos) check() {
 		}
 		c.checkStored(e, state)
 	}
+	c.checkRedactions(seen)
 	c.checkSummary(state)
 	for _, r := range c.replies {
 		if r.Err == nil && r.Entry != nil && seen[r.Entry.Event.ID()] != r.Entry.Seq {
@@ -195,6 +196,23 @@ func (c *chaos) checkStored(e *Entry, state map[event.Tuple]uint64) {
 	}
 	if n != len(state) {
 		c.rt.Fatalf("after event %d the state has %d events, not %d", e.Seq, n, len(state))
+	}
+}
+
+// checkRedactions wants every redaction to have taken effect, since everybody is of this server, but on the create event; and
+// nothing to be pruned without one. A redaction that was redacted itself may not tell its target any more.
+func (c *chaos) checkRedactions(seen map[string]uint64) {
+	redacted := map[uint64]bool{}
+	for _, e := range c.entries {
+		if e.Event.Type() == "m.room.redaction" && seen[e.Event.Redacts()] > 1 {
+			redacted[seen[e.Event.Redacts()]] = true
+		}
+	}
+	for _, e := range c.entries {
+		pruned := e.RedactedBy != ""
+		if redacted[e.Seq] && !pruned || pruned && (seen[e.RedactedBy] == 0 || c.entries[seen[e.RedactedBy]-1].Event.Type() != "m.room.redaction") {
+			c.rt.Fatalf("event %d was redacted by %q, and should be redacted: %v", e.Seq, e.RedactedBy, redacted[e.Seq])
+		}
 	}
 }
 
