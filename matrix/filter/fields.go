@@ -9,16 +9,25 @@ import (
 )
 
 // Trim gives the event with only the fields that event_fields names; with none named it gives the event itself. A field is a
-// path of member names joined by dots; a dot or backslash that belongs to a name is escaped by a backslash.
+// path of member names joined by dots; a dot or backslash that belongs to a name is escaped by a backslash (appendices,
+// "Dot-separated property paths").
 func (f *Filter) Trim(event []byte) []byte {
-	if len(f.EventFields) == 0 {
+	if f.fields == nil {
 		return event
 	}
-	wanted := &branch{}
-	for _, field := range f.EventFields {
-		wanted.add(splitPath(field))
+	return f.fields.pick(make([]byte, 0, len(event)), gjson.ParseBytes(event))
+}
+
+// compileFields makes the tree of the wanted fields, nil when all are wanted.
+func compileFields(paths []string) *branch {
+	if len(paths) == 0 {
+		return nil
 	}
-	return wanted.pick(nil, gjson.ParseBytes(event))
+	wanted := &branch{}
+	for _, path := range paths {
+		wanted.add(splitPath(path))
+	}
+	return wanted
 }
 
 // branch is a set of paths, as a tree.

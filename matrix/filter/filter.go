@@ -19,13 +19,15 @@ const (
 	MaxLimit = 1000     // events of one kind in an answer; larger limits are lowered to it
 )
 
-// Filter is a filter for /sync.
+// Filter is a filter for /sync. The zero value lets everything through; others are made by Parse.
 type Filter struct {
 	EventFields []string `json:"event_fields,omitempty"`
 	EventFormat string   `json:"event_format,omitempty"`
 	Presence    Event    `json:"presence,omitzero"`
 	AccountData Event    `json:"account_data,omitzero"`
 	Room        Room     `json:"room,omitzero"`
+
+	fields *branch // EventFields, compiled; nil for all
 }
 
 // Room filters what concerns rooms.
@@ -86,6 +88,7 @@ func Parse(raw []byte) (*Filter, error) {
 			return nil, err
 		}
 	}
+	f.fields = compileFields(f.EventFields)
 	return f, nil
 }
 
@@ -186,8 +189,16 @@ func (e *Event) Keeps(sender, typ string) bool {
 
 // KeepsType is Keeps for what has no sender, such as account data.
 func (e *Event) KeepsType(typ string) bool {
-	matches := func(pattern string) bool { return matchType(pattern, typ) }
-	return !slices.ContainsFunc(e.NotTypes, matches) && (e.Types == nil || slices.ContainsFunc(*e.Types, matches))
+	return !anyMatches(e.NotTypes, typ) && (e.Types == nil || anyMatches(*e.Types, typ))
+}
+
+func anyMatches(patterns []string, typ string) bool {
+	for _, pattern := range patterns {
+		if matchType(pattern, typ) {
+			return true
+		}
+	}
+	return false
 }
 
 // KeepsContent reports whether the filter lets an event with this content through. Whether other events relate to it
@@ -196,7 +207,7 @@ func (e *RoomEvent) KeepsContent(content []byte) bool {
 	if e.ContainsURL == nil {
 		return true
 	}
-	return gjson.GetBytes(content, "url").Type == gjson.String == *e.ContainsURL
+	return gjson.GetBytes(content, "url").Exists() == *e.ContainsURL
 }
 
 // KeepsAll reports whether the filter restricts nothing about single events.

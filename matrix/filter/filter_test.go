@@ -1,10 +1,14 @@
 package filter
 
 import (
+	"maps"
+	"reflect"
 	"regexp"
 	"strings"
 	"testing"
 
+	"github.com/go-json-experiment/json"
+	"github.com/tidwall/gjson"
 	"pgregory.net/rapid"
 )
 
@@ -43,12 +47,178 @@ func TestKeeps(t *testing.T) {
 	}
 }
 
+// parse makes a filter that the test needs to be valid.
+func parse(t testing.TB, raw string) *Filter {
+	t.Helper()
+	f, err := Parse([]byte(raw))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return f
+}
+
 func TestTrim(t *testing.T) {
 	t.Parallel()
-	f := &Filter{EventFields: []string{"type", "content.body", `content.a\.b`, `content.c\\d.e`, "missing"}}
-	got := string(f.Trim([]byte(`{"content":{"a.b":1,"body":"x","c\\d":{"e":2,"f":3},"url":"u"},"sender":"@a:d","type":"t"}`)))
-	if want := `{"content":{"a.b":1,"body":"x","c\\d":{"e":2}},"type":"t"}`; got != want {
-		t.Errorf("got %s, want %s", got, want)
+	const event = `{"content":{"a.b":1,"body":"x","c\\d":{"e":2,"f":3},"list":[{"g":1}],"url":"u"},"sender":"@a:d","type":"t"}`
+	for fields, want := range map[string]string{
+		`[]`:       event,
+		`["type"]`: `{"type":"t"}`,
+		`["type","content.body","content.a\\.b","content.c\\\\d.e","missing"]`: `{"content":{"a.b":1,"body":"x","c\\d":{"e":2}},"type":"t"}`,
+		`["content.body","content"]`:                  `{"content":{"a.b":1,"body":"x","c\\d":{"e":2,"f":3},"list":[{"g":1}],"url":"u"}}`,
+		`["content.missing"]`:                         `{"content":{}}`,
+		`["sender.x","content.list.g","content.a.b"]`: `{"content":{}}`,
+		`["content.body.","",".","\\"]`:               `{"content":{}}`,
+	} {
+		f := parse(t, `{"event_fields":`+fields+`}`)
+		if got := string(f.Trim([]byte(event))); got != want {
+			t.Errorf("%s gives %s, want %s", fields, got, want)
+		}
+	}
+}
+
+// What Trim leaves is what looking up each path finds.
+func TestTrimFindsPaths(t *testing.T) {
+	t.Parallel()
+	names := rapid.SampledFrom([]string{"a", "b", "a.b", `a\b`, `\.`, ""})
+	var object func(rt *rapid.T, depth int) map[string]any
+	object = func(rt *rapid.T, depth int) map[string]any {
+		m := map[string]any{}
+		for range rapid.IntRange(0, 4).Draw(rt, "members") {
+			name := names.Draw(rt, "name")
+			if m[name] = any("leaf"); depth < 3 && rapid.Bool().Draw(rt, "nested") {
+				m[name] = object(rt, depth+1)
+			}
+		}
+		return m
+	}
+	rapid.Check(t, func(rt *rapid.T) {
+		event := object(rt, 0)
+		paths := rapid.SliceOfN(rapid.SliceOfN(names, 1, 3), 1, 4).Draw(rt, "paths")
+		escape := strings.NewReplacer(`\`, `\\`, `.`, `\.`)
+		var fields []string
+		want := map[string]any{}
+		for _, path := range paths {
+			var escaped []string
+			for _, name := range path {
+				escaped = append(escaped, escape.Replace(name))
+			}
+			fields = append(fields, strings.Join(escaped, "."))
+			keep(want, event, path)
+		}
+		given, err := json.Marshal(map[string]any{"event_fields": fields})
+		if err != nil {
+			rt.Fatal(err)
+		}
+		raw, err := json.Marshal(event)
+		if err != nil {
+			rt.Fatal(err)
+		}
+		var got map[string]any
+		if err := json.Unmarshal(parse(t, string(given)).Trim(raw), &got); err != nil {
+			rt.Fatal(err)
+		}
+		if !reflect.DeepEqual(got, want) {
+			rt.Fatalf("%s of %s gives %v, want %v", given, raw, got, want)
+		}
+	})
+}
+
+// keep copies what stands at the path, and the objects above it.
+func keep(to, from map[string]any, path []string) {
+	value, ok := from[path[0]]
+	if !ok {
+		return
+	}
+	if len(path) == 1 {
+		to[path[0]] = value
+		return
+	}
+	below, ok := value.(map[string]any)
+	if !ok {
+		return
+	}
+	into, ok := to[path[0]].(map[string]any)
+	if !ok {
+		into = map[string]any{}
+	}
+	into = maps.Clone(into)
+	to[path[0]] = into
+	keep(into, below, path[1:])
+}
+
+func TestBounds(t *testing.T) {
+	t.Parallel()
+	list := func(n int, entry string) string {
+		return "[" + strings.TrimSuffix(strings.Repeat(entry+",", n), ",") + "]"
+	}
+	for what, c := range map[string]struct{ raw, code string }{
+		"too large":          {`{"x":"` + strings.Repeat("x", MaxSize) + `"}`, "M_TOO_LARGE"},
+		"many types":         {`{"presence":{"types":` + list(MaxList+1, `"x"`) + `}}`, "M_INVALID_PARAM"},
+		"many senders":       {`{"account_data":{"not_senders":` + list(MaxList+1, `"@a:b"`) + `}}`, "M_INVALID_PARAM"},
+		"many rooms":         {`{"room":{"not_rooms":` + list(MaxList+1, `"!a"`) + `}}`, "M_INVALID_PARAM"},
+		"many rooms below":   {`{"room":{"timeline":{"rooms":` + list(MaxList+1, `"!a"`) + `}}}`, "M_INVALID_PARAM"},
+		"many fields":        {`{"event_fields":` + list(MaxList+1, `"x"`) + `}`, "M_INVALID_PARAM"},
+		"many related":       {`{"room":{"state":{"related_by_senders":` + list(MaxList+1, `"@a:b"`) + `}}}`, "M_INVALID_PARAM"},
+		"deep":               {strings.Repeat("[", MaxSize), "M_NOT_JSON"},
+		"deep and valid":     {`{"x":` + strings.Repeat("[", 20_000) + strings.Repeat("]", 20_000) + `}`, "M_BAD_JSON"},
+		"a sender's grammar": {`{"room":{"ephemeral":{"senders":["@no"]}}}`, "M_INVALID_PARAM"},
+	} {
+		if _, err := Parse([]byte(c.raw)); err == nil || !strings.HasPrefix(err.Error(), c.code) {
+			t.Errorf("%s: %.200v, want %s", what, err, c.code)
+		}
+	}
+	parse(t, `{"presence":{"types":`+list(MaxList, `"x"`)+`}}`)
+}
+
+func TestParseRoomEvent(t *testing.T) {
+	t.Parallel()
+	all, err := ParseRoomEvent("")
+	if err != nil || !all.KeepsAll() || !all.Keeps("@a:b", "x") || !all.KeepsContent([]byte(`{}`)) {
+		t.Errorf("no filter does not keep all: %+v, %v", all, err)
+	}
+	f, err := ParseRoomEvent(`{"lazy_load_members":true,"contains_url":true,"limit":3,"related_by_rel_types":["m.thread"],"types":null}`)
+	switch {
+	case err != nil:
+		t.Error(err)
+	case !f.LazyLoadMembers || f.Limit != 3 || f.KeepsAll() || f.Types != nil || f.RelatedByRelTypes[0] != "m.thread":
+		t.Errorf("read as %+v", f)
+	case !f.KeepsContent([]byte(`{"url":null}`)) || f.KeepsContent([]byte(`{"info":{"url":"x"}}`)):
+		t.Error("contains_url looks at something else than the content's url")
+	}
+	for _, raw := range []string{`{`, `[]`, `{"limit":"1"}`, `{"contains_url":1}`, `{"senders":["x"]}`} {
+		if _, err := ParseRoomEvent(raw); err == nil {
+			t.Errorf("%s was accepted", raw)
+		}
+	}
+}
+
+// Matching allocates nothing.
+func TestKeepsAllocatesNothing(t *testing.T) {
+	f := parse(t, matching).Room.Timeline
+	if n := testing.AllocsPerRun(100, func() { f.Keeps("@a:d", "m.room.message") }); n != 0 {
+		t.Errorf("%v allocations", n)
+	}
+}
+
+const matching = `{"room":{"timeline":{"types":["m.room.n*","m.call.*","m.room.message"],"not_types":["*.topic","m.*.x*y"],"not_senders":["@b:d"]}}}`
+
+func BenchmarkKeeps(b *testing.B) {
+	f := parse(b, matching).Room.Timeline
+	b.ReportAllocs()
+	for b.Loop() {
+		if !f.Keeps("@a:d", "m.room.message") {
+			b.Fatal("the event was not kept")
+		}
+	}
+}
+
+func BenchmarkTrim(b *testing.B) {
+	f := parse(b, `{"event_fields":["type","sender","event_id","content.body","content.msgtype"]}`)
+	event := []byte(`{"content":{"body":"` + strings.Repeat("text ", 100) + `","format":"x","formatted_body":"` + strings.Repeat("text ", 100) +
+		`","msgtype":"m.text"},"event_id":"$x","origin_server_ts":1,"room_id":"!r","sender":"@a:d","type":"m.room.message","unsigned":{"age":1}}`)
+	b.ReportAllocs()
+	for b.Loop() {
+		f.Trim(event)
 	}
 }
 
@@ -65,11 +235,19 @@ func TestMatchType(t *testing.T) {
 	})
 }
 
+// Filters of strangers are read or refused, and what Trim leaves of JSON is JSON.
 func FuzzParse(f *testing.F) {
 	f.Add([]byte(`{"room":{"timeline":{"limit":10,"types":["*"]}},"event_fields":["content.body"]}`), []byte(`{"content":{"body":"x"}}`))
-	f.Fuzz(func(_ *testing.T, raw, event []byte) {
-		if flt, err := Parse(raw); err == nil {
-			flt.Trim(event)
+	f.Add([]byte(`{"event_fields":["a\\.b.\\\\"]}`), []byte(`{"a.b":{"\\":"\u00e9"}}`))
+	f.Fuzz(func(t *testing.T, raw, event []byte) {
+		flt, err := Parse(raw)
+		if err != nil {
+			return
+		}
+		flt.Room.Timeline.Keeps("@a:b", string(event))
+		trimmed := flt.Trim(event)
+		if gjson.ValidBytes(event) && gjson.ParseBytes(event).IsObject() && !gjson.ValidBytes(trimmed) {
+			t.Fatalf("%q leaves %q of %q", raw, trimmed, event)
 		}
 	})
 }
