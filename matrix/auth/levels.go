@@ -1,6 +1,7 @@
 package auth
 
 import (
+	"errors"
 	"math"
 	"slices"
 	"strconv"
@@ -63,8 +64,12 @@ type PowerLevels struct {
 	exists   bool
 }
 
-// Levels reads the power levels from the create event and the power levels event, either of which may be nil.
+// Levels reads the power levels from the create event and the power levels event, either of which may be nil. The error says
+// that an event is not of the type that it is given as.
 func Levels(v *roomversion.Version, create, powerLevels *event.Event) (*PowerLevels, error) {
+	if create != nil && create.Type() != typeCreate || powerLevels != nil && powerLevels.Type() != typePowerLevels {
+		return nil, errors.New("auth: power levels come from a create event and a power levels event")
+	}
 	p := &PowerLevels{version: v, creators: Creators(v, create)}
 	if powerLevels != nil {
 		p.content, p.exists = gjson.ParseBytes(powerLevels.Content()), true
@@ -72,20 +77,23 @@ func Levels(v *roomversion.Version, create, powerLevels *event.Event) (*PowerLev
 	return p, nil
 }
 
-// Creators are the room's creators (rooms/v12); before room version 12 there is one.
+// Creators are the room's creators (rooms/v12), the one who made the room first. Before room version 12 there is one, or none
+// when the create event names none.
 func Creators(v *roomversion.Version, create *event.Event) []string {
 	if create == nil {
 		return nil
 	}
 	if !v.CreatorIsSender {
-		return []string{gjson.GetBytes(create.Content(), "creator").Str}
+		if creator := gjson.GetBytes(create.Content(), "creator"); creator.Type == gjson.String {
+			return []string{creator.Str}
+		}
+		return nil
 	}
 	creators := []string{create.Sender()}
 	if v.PrivilegedCreators {
-		gjson.GetBytes(create.Content(), "additional_creators").ForEach(func(_, userID gjson.Result) bool {
+		for _, userID := range gjson.GetBytes(create.Content(), "additional_creators").Array() {
 			creators = append(creators, userID.Str)
-			return true
-		})
+		}
 	}
 	return creators
 }
@@ -171,8 +179,19 @@ func member(object gjson.Result, name string) gjson.Result {
 	return found
 }
 
+// members gives the members of an object to f; other values have none.
+func members(object gjson.Result, f func(name string, value gjson.Result)) {
+	if object.IsObject() {
+		object.ForEach(func(name, value gjson.Result) bool {
+			f(name.Str, value)
+			return true
+		})
+	}
+}
+
 // parseLevel reads a power level: an integer, and before room version 10 also a string or a float as the old
-// implementation read them (rooms/v1, "m.room.power_levels events accept values as strings" and "as floats").
+// implementation read them (rooms/v1, "m.room.power_levels events accept values as strings" and "as floats"). What that
+// implementation took and an int64 cannot hold becomes the nearest that it can; a number beyond a double is none.
 func parseLevel(value gjson.Result, v *roomversion.Version) (int64, bool) {
 	switch {
 	case value.Type == gjson.Number:
@@ -183,14 +202,21 @@ func parseLevel(value gjson.Result, v *roomversion.Version) (int64, bool) {
 			return 0, false
 		}
 		f, err := strconv.ParseFloat(value.Raw, 64)
-		if err != nil || math.Abs(f) >= 1<<63 {
-			return 0, false
-		}
-		return int64(f), true
+		return truncated(f), err == nil
 	case value.Type == gjson.String && !v.IntegerPowerLevels:
 		return parseStringLevel(value.Str)
 	}
 	return 0, false
+}
+
+func truncated(f float64) int64 {
+	switch {
+	case f >= 1<<63:
+		return math.MaxInt64
+	case f <= -1<<63:
+		return math.MinInt64
+	}
+	return int64(f)
 }
 
 func parseStringLevel(s string) (int64, bool) {
@@ -200,5 +226,5 @@ func parseStringLevel(s string) (int64, bool) {
 		return 0, false
 	}
 	n, err := strconv.ParseInt(s, 10, 64)
-	return n, err == nil
+	return n, err == nil || errors.Is(err, strconv.ErrRange)
 }

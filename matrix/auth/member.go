@@ -1,16 +1,13 @@
 package auth
 
 import (
-	"slices"
-
 	"github.com/tidwall/gjson"
 
 	"github.com/matrixon/matrixon/matrix/event"
-	"github.com/matrixon/matrixon/matrix/signing"
 )
 
-// checkMember is the rule on m.room.member. Whether join_authorised_via_users_server has signed is checked with the
-// event's other signatures.
+// checkMember is the rule on m.room.member. Whether the server of join_authorised_via_users_server has signed is checked
+// with the event's other signatures, see Signers.
 func (c *checker) checkMember() error {
 	target, isState := c.e.StateKey()
 	membership := c.content.Get("membership")
@@ -41,8 +38,8 @@ func (c *checker) checkMember() error {
 
 func (c *checker) checkJoin(target string, rule int) error {
 	e := c.e
-	creator := Creators(c.v, c.create)[0]
-	if prev := e.PrevEvents(); len(prev) == 1 && prev[0] == c.create.ID() && target == creator {
+	prev, creators := e.PrevEvents(), Creators(c.v, c.create)
+	if len(prev) == 1 && prev[0] == c.create.ID() && len(creators) > 0 && creators[0] == target {
 		return nil
 	}
 	if e.Sender() != target {
@@ -128,40 +125,10 @@ func (c *checker) checkThirdPartyInvite(target string, invite gjson.Result, rule
 	if promise.Sender() != c.e.Sender() {
 		return c.reject("the third-party invite was made by somebody else", c.member, rule, 1, 6)
 	}
-	if !signedByAny([]byte(signed.Raw), thirdPartyKeys(promise.Content())) {
+	if !signedByAny(signed, thirdPartyKeys(promise.Content())) {
 		return c.reject("no signature of the third-party invite is by a key of the room's", c.member, rule, 1, 8)
 	}
 	return nil
-}
-
-// thirdPartyKeys are the public keys that a third-party invite may be signed with.
-func thirdPartyKeys(content []byte) []string {
-	var keys []string
-	if k := gjson.GetBytes(content, "public_key"); k.Type == gjson.String {
-		keys = append(keys, k.Str)
-	}
-	gjson.GetBytes(content, "public_keys").ForEach(func(_, entry gjson.Result) bool {
-		if k := entry.Get("public_key"); k.Type == gjson.String {
-			keys = append(keys, k.Str)
-		}
-		return true
-	})
-	return keys
-}
-
-func signedByAny(object []byte, keys []string) bool {
-	found := false
-	gjson.GetBytes(object, "signatures").ForEach(func(entity, byKey gjson.Result) bool {
-		byKey.ForEach(func(keyID, _ gjson.Result) bool {
-			found = found || slices.ContainsFunc(keys, func(key string) bool {
-				public, err := signing.DecodeBase64(key)
-				return err == nil && signing.VerifyJSON(object, entity.Str, keyID.Str, public) == nil
-			})
-			return !found
-		})
-		return !found
-	})
-	return found
 }
 
 func (c *checker) checkLeave(target string, rule int) error {

@@ -13,129 +13,172 @@ var levelNames = []string{"users_default", "events_default", "state_default", "b
 
 // checkPowerLevels is the rule on m.room.power_levels.
 func (c *checker) checkPowerLevels(rule int) error {
-	next, err := c.checkPowerLevelsFormat(rule)
+	first, err := c.checkPowerLevelsFormat(rule)
 	if err != nil || !c.levels.exists {
 		return err
 	}
 	sender := c.levels.User(c.e.Sender())
-	old := c.levels.content
+	if err := c.checkSingleLevels(sender, rule, first+1); err != nil {
+		return err
+	}
+	names := []string{"events"}
+	if c.v.NotificationLevels {
+		names = append(names, "notifications")
+	}
+	for _, name := range names {
+		for _, was := range c.changes(name, c.levels.content, c.content) {
+			if sender.Less(was.level) {
+				return c.reject("the level of "+was.key+" in "+name+" is above the sender's own", rule, first+2, 1)
+			}
+		}
+	}
+	for _, name := range names {
+		for _, is := range c.changes(name, c.content, c.levels.content) {
+			if sender.Less(is.level) {
+				return c.reject("the new level of "+is.key+" in "+name+" is above the sender's own", rule, first+3, 1)
+			}
+		}
+	}
+	return c.checkUsers(sender, rule, first+4)
+}
+
+// checkPowerLevelsFormat is the part about types; it gives the number of the rule after it, which allows a room's first event.
+func (c *checker) checkPowerLevelsFormat(rule int) (int, error) {
+	usersRule := 1
+	if c.v.IntegerPowerLevels {
+		usersRule = 3
+		if err := c.checkIntegers(rule); err != nil {
+			return 0, err
+		}
+	} else if name := c.outsideDouble(); name != "" {
+		return 0, c.reject("the number in "+name+" is outside the range of a double", rule, usersRule)
+	}
+	users := member(c.content, "users")
+	if users.Exists() && !c.allLevels(users) {
+		return 0, c.reject("users is not an object of integers", rule, usersRule)
+	}
+	if bad := firstKey(users, func(userID string) bool { return !id.ValidUser(userID) }); bad != nil {
+		return 0, c.reject("users holds "+*bad+", which is not a user id", rule, usersRule)
+	}
+	if !c.v.PrivilegedCreators {
+		return usersRule + 1, nil
+	}
+	creators := Creators(c.v, c.create)
+	if bad := firstKey(users, func(userID string) bool { return slices.Contains(creators, userID) }); bad != nil {
+		return 0, c.reject("users holds the creator "+*bad+", whose power cannot be set", rule, usersRule+1)
+	}
+	return usersRule + 2, nil
+}
+
+// checkIntegers is the part on integers, from room version 10 on.
+func (c *checker) checkIntegers(rule int) error {
 	for _, name := range levelNames {
-		was, had := parseLevel(member(old, name), c.v)
+		if v := member(c.content, name); v.Exists() && !c.isLevel(v) {
+			return c.reject(name+" is not an integer", rule, 1)
+		}
+	}
+	for _, name := range []string{"events", "notifications"} {
+		if v := member(c.content, name); v.Exists() && !c.allLevels(v) {
+			return c.reject(name+" is not an object of integers", rule, 2)
+		}
+	}
+	return nil
+}
+
+// outsideDouble names the first member that holds a number beyond a double, which the old formats reject (rooms/v1,
+// "m.room.power_levels events accept values as floats").
+func (c *checker) outsideDouble() string {
+	for _, name := range levelNames {
+		if v := member(c.content, name); v.Type == gjson.Number && !c.isLevel(v) {
+			return name
+		}
+	}
+	for _, name := range []string{"events", "notifications"} {
+		bad := false
+		members(member(c.content, name), func(_ string, v gjson.Result) {
+			bad = bad || v.Type == gjson.Number && !c.isLevel(v)
+		})
+		if bad {
+			return name
+		}
+	}
+	return ""
+}
+
+func firstKey(object gjson.Result, is func(key string) bool) *string {
+	var found *string
+	members(object, func(key string, _ gjson.Result) {
+		if found == nil && is(key) {
+			found = &key
+		}
+	})
+	return found
+}
+
+func (c *checker) isLevel(v gjson.Result) bool {
+	_, ok := parseLevel(v, c.v)
+	return ok
+}
+
+func (c *checker) allLevels(object gjson.Result) bool {
+	ok := object.IsObject()
+	members(object, func(_ string, v gjson.Result) { ok = ok && c.isLevel(v) })
+	return ok
+}
+
+// checkSingleLevels compares users_default and its like before and after.
+func (c *checker) checkSingleLevels(sender Level, rule, number int) error {
+	for _, name := range levelNames {
+		was, had := parseLevel(member(c.levels.content, name), c.v)
 		is, has := parseLevel(member(c.content, name), c.v)
 		if had == has && was == is {
 			continue
 		}
 		if had && sender.Less(Of(was)) {
-			return c.reject("the level of "+name+" is above the sender's own", rule, next+1, 1)
+			return c.reject("the level of "+name+" is above the sender's own", rule, number, 1)
 		}
 		if has && sender.Less(Of(is)) {
-			return c.reject("the new level of "+name+" is above the sender's own", rule, next+1, 2)
+			return c.reject("the new level of "+name+" is above the sender's own", rule, number, 2)
 		}
 	}
-	maps := []string{"events"}
-	if c.v.NotificationLevels {
-		maps = append(maps, "notifications")
-	}
-	for _, name := range maps {
-		if err := c.checkEntries(name, sender, rule, next+2); err != nil {
-			return err
-		}
-	}
-	return c.checkUsers(sender, rule, next+4)
+	return nil
 }
 
-// checkPowerLevelsFormat is the part about types; it gives the number of the rule after it, which allows the first event.
-func (c *checker) checkPowerLevelsFormat(rule int) (int, error) {
-	usersRule := 1
-	if c.v.IntegerPowerLevels {
-		usersRule = 3
-		for _, name := range levelNames {
-			if v := member(c.content, name); v.Exists() && !isLevel(v, c) {
-				return 0, c.reject(name+" is not an integer", rule, 1)
-			}
-		}
-		for _, name := range []string{"events", "notifications"} {
-			if v := member(c.content, name); v.Exists() && !allLevels(v, c) {
-				return 0, c.reject(name+" is not an object of integers", rule, 2)
-			}
+// checkUsers compares the users before and after: nobody but themselves touches those as powerful as the sender.
+func (c *checker) checkUsers(sender Level, rule, number int) error {
+	for _, was := range c.changes("users", c.levels.content, c.content) {
+		if was.key != c.e.Sender() && !was.level.Less(sender) {
+			return c.reject(was.key+" has at least as much power as the sender", rule, number, 1)
 		}
 	}
-	next := usersRule + 1
-	users := member(c.content, "users")
-	if users.Exists() && !allLevels(users, c) {
-		return 0, c.reject("users is not an object of integers", rule, usersRule)
-	}
-	var bad error
-	creators := Creators(c.v, c.create)
-	users.ForEach(func(userID, _ gjson.Result) bool {
-		switch {
-		case !id.ValidUser(userID.Str):
-			bad = c.reject("users holds "+userID.Str+", which is not a user id", rule, usersRule)
-		case c.v.PrivilegedCreators && slices.Contains(creators, userID.Str):
-			bad = c.reject("users holds the creator "+userID.Str+", whose power cannot change", rule, 4)
+	for _, is := range c.changes("users", c.content, c.levels.content) {
+		if sender.Less(is.level) {
+			return c.reject("the new level of "+is.key+" is above the sender's own", rule, number+1, 1)
 		}
-		return bad == nil
-	})
-	if c.v.PrivilegedCreators {
-		next++
 	}
-	return next, bad
+	return nil
 }
 
-func isLevel(v gjson.Result, c *checker) bool {
-	_, ok := parseLevel(v, c.v)
-	return ok
+// entry is an entry of an object of levels.
+type entry struct {
+	key   string
+	level Level
 }
 
-func allLevels(object gjson.Result, c *checker) bool {
-	ok := object.IsObject()
-	object.ForEach(func(_, v gjson.Result) bool {
-		ok = ok && isLevel(v, c)
-		return ok
-	})
-	return ok
-}
-
-// entries reads an object of levels.
-func (c *checker) entries(content gjson.Result, name string) map[string]int64 {
-	m := map[string]int64{}
-	member(content, name).ForEach(func(key, v gjson.Result) bool {
+// changes are the entries of the object in one content that are missing or different in the other, in their order.
+func (c *checker) changes(name string, content, other gjson.Result) []entry {
+	elsewhere := map[string]int64{}
+	members(member(other, name), func(key string, v gjson.Result) {
 		if n, ok := parseLevel(v, c.v); ok {
-			m[key.Str] = n
+			elsewhere[key] = n
 		}
-		return true
 	})
-	return m
-}
-
-// checkEntries compares the events, or the notifications, before and after.
-func (c *checker) checkEntries(name string, sender Level, rule, changed int) error {
-	old, now := c.entries(c.levels.content, name), c.entries(c.content, name)
-	for key, was := range old {
-		if is, ok := now[key]; (!ok || is != was) && sender.Less(Of(was)) {
-			return c.reject("the level of "+key+" is above the sender's own", rule, changed, 1)
+	var changed []entry
+	members(member(content, name), func(key string, v gjson.Result) {
+		n, ok := parseLevel(v, c.v)
+		if there, had := elsewhere[key]; ok && (!had || there != n) {
+			changed = append(changed, entry{key, Of(n)})
 		}
-	}
-	for key, is := range now {
-		if was, ok := old[key]; (!ok || is != was) && sender.Less(Of(is)) {
-			return c.reject("the new level of "+key+" is above the sender's own", rule, changed+1, 1)
-		}
-	}
-	return nil
-}
-
-// checkUsers compares the users before and after: nobody touches those as powerful as they are, but themselves.
-func (c *checker) checkUsers(sender Level, rule, changed int) error {
-	old, now := c.entries(c.levels.content, "users"), c.entries(c.content, "users")
-	for userID, was := range old {
-		if is, ok := now[userID]; (!ok || is != was) && userID != c.e.Sender() && !Of(was).Less(sender) {
-			return c.reject(userID+" has at least as much power as the sender", rule, changed, 1)
-		}
-	}
-	for userID, is := range now {
-		if was, ok := old[userID]; (!ok || is != was) && sender.Less(Of(is)) {
-			return c.reject("the new level of "+userID+" is above the sender's own", rule, changed+1, 1)
-		}
-	}
-	return nil
+	})
+	return changed
 }
