@@ -5,6 +5,7 @@ package admin
 import (
 	"context"
 	"net/http"
+	"net/http/pprof"
 	"strings"
 
 	"github.com/go-json-experiment/json"
@@ -72,6 +73,9 @@ func New(d Deps) http.Handler {
 	m.HandleFunc("GET "+Base+"/users/{user}", h.answer(h.getUser))
 	m.HandleFunc("POST "+Base+"/users/{user}", h.answer(h.changeUser))
 	m.HandleFunc("GET "+Base+"/actors/{kind}/{id}", h.answer(h.inspect))
+	m.HandleFunc("GET /debug/pprof/", pprof.Index)
+	m.HandleFunc("GET /debug/pprof/profile", pprof.Profile)
+	m.HandleFunc("GET /debug/pprof/trace", pprof.Trace)
 	return m
 }
 

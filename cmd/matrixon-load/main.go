@@ -1,0 +1,83 @@
+// Command matrixon-load measures a Matrixon server over HTTP, as clients use it: durable sends into many rooms, delivery
+// to members who sync, first syncs, joins, and what idle syncing connections cost.
+//
+// It starts the server itself, on a free port with its data in a temporary folder and without rate limits, so that every
+// run begins alike. The figures are those of one machine that runs both; the server's CPU time is the server's alone.
+package main
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"os/signal"
+	"slices"
+	"time"
+
+	"github.com/alecthomas/kong"
+)
+
+type options struct {
+	Binary    string        `help:"The server's program." default:"build/matrixon" type:"existingfile"`
+	Scenarios []string      `arg:"" optional:"" help:"Which to run: send, fanout, initial-sync, join, idle; all by default."`
+	Duration  time.Duration `help:"How long to send." default:"10s"`
+	Rooms     int           `help:"How many rooms to send to." default:"50"`
+	Senders   int           `help:"How many clients send at once." default:"100"`
+	Members   int           `help:"How many members sync a room in fanout." default:"20"`
+	Idle      int           `help:"How many idle connections to hold." default:"1000"`
+	Profile   string        `help:"Write the server's CPU profile of the send scenario to this file." type:"path"`
+}
+
+// scenario is one measurement.
+type scenario struct {
+	name string
+	run  func(context.Context, *options, *server) error
+}
+
+var scenarios = []scenario{{"send", send}, {"fanout", fanout}, {"initial-sync", initialSync}, {"join", join}, {"idle", idle}}
+
+func main() {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
+	defer stop()
+	var o options
+	kong.Parse(&o, kong.Name("matrixon-load"), kong.Description("Measures a Matrixon server over HTTP."))
+	if err := run(ctx, &o); err != nil {
+		fmt.Fprintln(os.Stderr, "matrixon-load:", err)
+		stop()
+		os.Exit(1) //nolint:gocritic // stop has been called
+	}
+}
+
+func run(ctx context.Context, o *options) error {
+	for _, name := range o.Scenarios {
+		if !slices.ContainsFunc(scenarios, func(s scenario) bool { return s.name == name }) {
+			return fmt.Errorf("there is no scenario %q", name)
+		}
+	}
+	for _, s := range scenarios {
+		if len(o.Scenarios) > 0 && !slices.Contains(o.Scenarios, s.name) {
+			continue
+		}
+		if err := measure(ctx, o, s); err != nil {
+			return fmt.Errorf("%s: %w", s.name, err)
+		}
+	}
+	return nil
+}
+
+// measure runs one scenario against a fresh server.
+func measure(ctx context.Context, o *options, s scenario) error {
+	srv, err := start(ctx, o)
+	if err != nil {
+		return err
+	}
+	defer srv.stop()
+	fmt.Printf("== %s\n", s.name)
+	if s.name == scenarios[0].name {
+		rss, err := srv.rss()
+		if err != nil {
+			return err
+		}
+		fmt.Printf("%-34s %.1f MB\n", "memory of the empty server", float64(rss)/1e6)
+	}
+	return s.run(ctx, o, srv)
+}

@@ -1,0 +1,310 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"os"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"golang.org/x/sync/errgroup"
+)
+
+// latencies collects how long things took.
+type latencies struct {
+	mu  sync.Mutex
+	all []time.Duration
+}
+
+func (l *latencies) add(d time.Duration) {
+	l.mu.Lock()
+	l.all = append(l.all, d)
+	l.mu.Unlock()
+}
+
+func (l *latencies) print(what string) {
+	slices.Sort(l.all)
+	if len(l.all) == 0 {
+		fmt.Printf("%-34s none\n", what)
+		return
+	}
+	at := func(p float64) time.Duration { return l.all[int(p*float64(len(l.all)-1))].Round(10 * time.Microsecond) }
+	fmt.Printf("%-34s n %d  p50 %v  p95 %v  p99 %v  max %v\n", what, len(l.all), at(.5), at(.95), at(.99), at(1))
+}
+
+// cost prints what the server used between two readings, for each of n events.
+func cost(before, after usage, n int) {
+	fmt.Printf("%-34s %.3f ms CPU, %.0f allocations, %.1f kB allocated\n", "server per event",
+		float64((after.cpu-before.cpu).Microseconds())/1000/float64(n), (after.mallocs-before.mallocs)/float64(n), (after.bytes-before.bytes)/1000/float64(n))
+}
+
+// send measures acknowledged, durable sends into many rooms.
+func send(ctx context.Context, o *options, s *server) error {
+	clients, err := registerMany(ctx, s, o.Rooms)
+	if err != nil {
+		return err
+	}
+	rooms := make([]string, o.Rooms)
+	if err := parallel(ctx, o.Rooms, func(ctx context.Context, i int) (err error) {
+		rooms[i], err = clients[i].createRoom(ctx)
+		return err
+	}); err != nil {
+		return err
+	}
+	profiled := make(chan error, 1)
+	go func() { profiled <- profile(ctx, o, s) }()
+	before, err := s.usage()
+	if err != nil {
+		return err
+	}
+	var taken latencies
+	begun := time.Now()
+	timed, cancel := context.WithTimeout(ctx, o.Duration)
+	defer cancel()
+	var g errgroup.Group
+	for i := range o.Senders {
+		g.Go(func() error {
+			for n := 0; timed.Err() == nil; n++ {
+				at := time.Now()
+				if err := clients[i%o.Rooms].send(ctx, rooms[i%o.Rooms], fmt.Sprintf("t%d-%d", i, n), message); err != nil {
+					return err
+				}
+				taken.add(time.Since(at))
+			}
+			return nil
+		})
+	}
+	if err := g.Wait(); err != nil {
+		return err
+	}
+	elapsed := time.Since(begun)
+	after, err := s.usage()
+	if err != nil {
+		return err
+	}
+	fmt.Printf("%-34s %.0f/s\n", fmt.Sprintf("acknowledged sends, %d rooms", o.Rooms), float64(len(taken.all))/elapsed.Seconds())
+	taken.print("time to acknowledge")
+	cost(before, after, len(taken.all))
+	return <-profiled
+}
+
+// profile fetches a CPU profile of the server, through its administration socket, if one was asked for.
+func profile(ctx context.Context, o *options, s *server) error {
+	if o.Profile == "" {
+		return nil
+	}
+	r, err := http.NewRequestWithContext(ctx, http.MethodGet, fmt.Sprintf("http://admin/debug/pprof/profile?seconds=%d", int(o.Duration.Seconds())), nil)
+	if err != nil {
+		return err
+	}
+	dial := func(ctx context.Context, _, _ string) (net.Conn, error) {
+		return new(net.Dialer).DialContext(ctx, "unix", filepath.Join(s.folder, "data", "admin.sock"))
+	}
+	resp, err := (&http.Client{Transport: &http.Transport{DialContext: dial}}).Do(r)
+	if err != nil {
+		return err
+	}
+	defer resp.Body.Close()
+	f, err := os.Create(o.Profile)
+	if err != nil {
+		return err
+	}
+	if _, err := io.Copy(f, resp.Body); err != nil {
+		return err
+	}
+	return f.Close()
+}
+
+// fanout measures how long it takes until the syncing members of a room have an event.
+func fanout(ctx context.Context, o *options, s *server) error {
+	members, err := registerMany(ctx, s, o.Members+1)
+	if err != nil {
+		return err
+	}
+	sender := members[o.Members]
+	room, err := sender.createRoom(ctx)
+	if err != nil {
+		return err
+	}
+	if err := parallel(ctx, o.Members, func(ctx context.Context, i int) error { return members[i].join(ctx, room) }); err != nil {
+		return err
+	}
+	const events, pace = 200, 20 * time.Millisecond
+	var delivered latencies
+	var ready sync.WaitGroup
+	ready.Add(o.Members)
+	var g errgroup.Group
+	for _, m := range members[:o.Members] {
+		g.Go(func() error { return receive(ctx, m, room, events, &ready, &delivered) })
+	}
+	ready.Wait()
+	before, err := s.usage()
+	if err != nil {
+		return err
+	}
+	for n := range events {
+		content := map[string]any{"msgtype": "m.text", "body": "hello", "sent_at": time.Now().UnixMicro()}
+		if err := sender.send(ctx, room, "f"+strconv.Itoa(n), content); err != nil {
+			return err
+		}
+		time.Sleep(pace)
+	}
+	if err := g.Wait(); err != nil {
+		return err
+	}
+	after, err := s.usage()
+	if err != nil {
+		return err
+	}
+	delivered.print(fmt.Sprintf("send to receipt by %d members", o.Members))
+	cost(before, after, len(delivered.all))
+	return nil
+}
+
+// receive syncs until all events have come.
+func receive(ctx context.Context, m *client, room string, events int, ready *sync.WaitGroup, delivered *latencies) error {
+	at, err := m.sync(ctx, "", 0)
+	ready.Done()
+	for got := 0; got < events && err == nil; {
+		if at, err = m.sync(ctx, at.NextBatch, 30_000); err != nil {
+			break
+		}
+		for _, e := range at.Rooms.Join[room].Timeline.Events {
+			if e.Content.SentAt != 0 {
+				delivered.add(time.Since(time.UnixMicro(e.Content.SentAt)))
+				got++
+			}
+		}
+	}
+	return err
+}
+
+// initialSync measures the first sync of a user in a hundred rooms.
+func initialSync(ctx context.Context, _ *options, s *server) error {
+	const rooms, syncs = 100, 20
+	owners, err := registerMany(ctx, s, 10)
+	if err != nil {
+		return err
+	}
+	user, err := register(ctx, s)
+	if err != nil {
+		return err
+	}
+	if err := parallel(ctx, rooms, func(ctx context.Context, i int) error {
+		owner := owners[i%len(owners)]
+		room, err := owner.createRoom(ctx)
+		if err != nil {
+			return err
+		}
+		if err := user.join(ctx, room); err != nil {
+			return err
+		}
+		for n := range 20 {
+			if err := owner.send(ctx, room, fmt.Sprintf("i%d-%d", i, n), message); err != nil {
+				return err
+			}
+		}
+		return nil
+	}); err != nil {
+		return err
+	}
+	var taken latencies
+	for range syncs {
+		at := time.Now()
+		answer, err := user.sync(ctx, "", 0)
+		if err != nil {
+			return err
+		}
+		if len(answer.Rooms.Join) != rooms {
+			return fmt.Errorf("the sync shows %d rooms of %d", len(answer.Rooms.Join), rooms)
+		}
+		taken.add(time.Since(at))
+	}
+	taken.print(fmt.Sprintf("first sync in %d rooms", rooms))
+	return nil
+}
+
+// join measures joins of one public room.
+func join(ctx context.Context, _ *options, s *server) error {
+	const joins = 300
+	users, err := registerMany(ctx, s, joins+1)
+	if err != nil {
+		return err
+	}
+	room, err := users[joins].createRoom(ctx)
+	if err != nil {
+		return err
+	}
+	before, err := s.usage()
+	if err != nil {
+		return err
+	}
+	var taken latencies
+	if err := parallel(ctx, joins, func(ctx context.Context, i int) error {
+		at := time.Now()
+		err := users[i].join(ctx, room)
+		taken.add(time.Since(at))
+		return err
+	}); err != nil {
+		return err
+	}
+	after, err := s.usage()
+	if err != nil {
+		return err
+	}
+	taken.print("joins of one room")
+	cost(before, after, joins)
+	return nil
+}
+
+// idle measures the memory of connections that sync and hear nothing.
+func idle(ctx context.Context, o *options, s *server) error {
+	users, err := registerMany(ctx, s, o.Idle)
+	if err != nil {
+		return err
+	}
+	tokens := make([]string, o.Idle)
+	if err := parallel(ctx, o.Idle, func(ctx context.Context, i int) error {
+		answer, err := users[i].sync(ctx, "", 0)
+		tokens[i] = answer.NextBatch
+		return err
+	}); err != nil {
+		return err
+	}
+	s.http.CloseIdleConnections()
+	time.Sleep(time.Second)
+	before, err := s.rss()
+	if err != nil {
+		return err
+	}
+	held, release := context.WithCancel(ctx)
+	defer release()
+	var waiting, ended atomic.Int64
+	var g sync.WaitGroup
+	for i, u := range users {
+		g.Go(func() {
+			waiting.Add(1)
+			_, _ = u.sync(held, tokens[i], 120_000) // it ends when the connection is given up
+			ended.Add(1)
+		})
+	}
+	time.Sleep(3 * time.Second)
+	after, err := s.rss()
+	if err != nil {
+		return err
+	}
+	if ended.Load() > 0 {
+		fmt.Printf("%-34s %d of %d\n", "syncs that did not wait", ended.Load(), waiting.Load())
+	}
+	fmt.Printf("%-34s %.1f kB\n", fmt.Sprintf("memory of one of %d idle syncs", o.Idle), float64(after-before)/1000/float64(o.Idle))
+	release()
+	g.Wait()
+	return nil
+}
