@@ -5,6 +5,7 @@ import (
 	"errors"
 	"io"
 	"log/slog"
+	"runtime/debug"
 
 	"github.com/matrixon/matrixon/cmd/matrixon/config"
 	"github.com/matrixon/matrixon/cmd/matrixon/server"
@@ -30,6 +31,7 @@ func (c serveCommand) Run(ctx context.Context, m *Main) error {
 	if err := s.Listen(); err != nil {
 		return errors.Join(err, s.Close())
 	}
+	debug.FreeOSMemory() // starting up takes memory that serving does not
 	failed := make(chan error, 1)
 	go func() { failed <- s.Serve() }()
 	select {
