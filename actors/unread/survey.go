@@ -5,6 +5,8 @@ import (
 	"maps"
 	"math"
 
+	"github.com/tidwall/gjson"
+
 	"github.com/matrixon/matrixon/matrix/pushrules"
 	"github.com/matrixon/matrixon/persistence"
 	"github.com/matrixon/matrixon/persistence/schema"
@@ -55,14 +57,34 @@ func (s *survey) tally(ctx context.Context, old *tally, upto uint64) (*tally, er
 		return t, nil
 	}
 	t.counts.Threads = maps.Clone(t.counts.Threads)
-	redacted, err := s.scan(ctx, &t.counts, old.upto, upto, nil)
+	redactions, err := s.scan(ctx, &t.counts, old.upto, upto, nil)
 	if err != nil {
 		return nil, err
 	}
-	if redacted && (t.counts.Main.Notify > 0 || len(t.counts.Threads) > 0) {
+	takenBack, err := s.takenBack(ctx, &t.counts, redactions)
+	if err != nil {
+		return nil, err
+	}
+	if takenBack {
 		return s.anew(ctx, upto)
 	}
 	return t, nil
+}
+
+// takenBack reports whether the redactions may have taken back something unread, or an event of the user's own that read others.
+func (s *survey) takenBack(ctx context.Context, counts *Counts, redactions []schema.Event) (bool, error) {
+	if len(redactions) > 0 && (counts.Main.Notify > 0 || len(counts.Threads) > 0) {
+		return true, nil
+	}
+	for i := range redactions {
+		for _, path := range []string{"redacts", "content.redacts"} {
+			target, ok, err := s.c.event(ctx, s.member.RoomID, gjson.GetBytes(redactions[i].JSON, path).Str)
+			if err != nil || ok && target.Sender == s.member.UserID {
+				return true, err
+			}
+		}
+	}
+	return false, nil
 }
 
 // anew counts from the last event that is read in every thread.
@@ -102,11 +124,11 @@ func (s *survey) reread(ctx context.Context, counts *Counts, old *tally) error {
 	return err
 }
 
-// scan adds the events after the one number up to the other to the counts, of all threads or of some. It reports whether there was a
-// redaction among them, which may have taken back what was counted before.
-func (s *survey) scan(ctx context.Context, counts *Counts, after, upto uint64, only map[string]bool) (redacted bool, err error) {
+// scan adds the events after the one number up to the other to the counts, of all threads or of some. It gives the redactions
+// among them, which may have taken back what was counted before.
+func (s *survey) scan(ctx context.Context, counts *Counts, after, upto uint64, only map[string]bool) (redactions []schema.Event, err error) {
 	if after >= upto {
-		return false, nil
+		return nil, nil
 	}
 	q := persistence.Range[schema.Event]{Prefix: schema.Event{RoomID: s.member.RoomID}, Keys: 1, From: &schema.Event{Seq: after + 1}}
 	if upto < math.MaxUint64 {
@@ -114,23 +136,28 @@ func (s *survey) scan(ctx context.Context, counts *Counts, after, upto uint64, o
 	}
 	for row, err := range schema.Events.Scan(ctx, s.c.store, q) {
 		if err != nil {
-			return false, err
+			return nil, err
 		}
 		if row.Status != schema.Accepted {
 			continue
 		}
-		redacted = redacted || row.Type == "m.room.redaction"
+		if row.Type == redaction {
+			redactions = append(redactions, row)
+		}
 		if err := s.add(ctx, counts, &row, only); err != nil {
-			return false, err
+			return nil, err
 		}
 	}
-	return redacted, nil
+	return redactions, nil
 }
 
-// add counts one event. The user's own reads what came before it in its thread.
+const redaction = "m.room.redaction"
+
+// add counts one event. The user's own reads what came before it in its thread, except for those that are no sign of reading
+// (memberships change with the profile) and those whose thread is not known (redactions, and what was redacted).
 func (s *survey) add(ctx context.Context, counts *Counts, row *schema.Event, only map[string]bool) error {
 	own := row.Sender == s.member.UserID
-	if own && row.Type == "m.room.member" || !own && (row.RedactedBy != "" || s.ignored[row.Sender]) {
+	if row.RedactedBy != "" || s.ignored[row.Sender] && !own || own && (row.Type == "m.room.member" || row.Type == redaction) {
 		return nil
 	}
 	thread, err := s.c.thread(ctx, row)

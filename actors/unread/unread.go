@@ -8,7 +8,7 @@
 // the user ignores, nor read. Read, in its thread, is what lies
 //   - before the user's present stay in the room,
 //   - at or before the user's receipt for the thread, or the unthreaded one: the further of m.read and m.read.private,
-//   - before the user's own newest event, other than a membership: changing one's display name reads no rooms,
+//   - before the user's own newest event that is no membership and no redaction, and not redacted,
 //   - before the newest 5,000 events of the room, when a count begins anew; this bounds the work.
 package unread
 

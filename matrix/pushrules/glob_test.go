@@ -1,0 +1,115 @@
+package pushrules
+
+import (
+	"regexp"
+	"strings"
+	"testing"
+
+	"pgregory.net/rapid"
+)
+
+func TestWord(t *testing.T) {
+	t.Parallel()
+	for _, tc := range []struct {
+		pattern, text string
+		want          bool
+	}{
+		{"ex*ple", "An example event.", true},
+		{"ex*ple", "exple", true},
+		{"ex*ple", "An exciting triple-whammy", true},
+		{"ex*ple", "an exampled event", false},
+		{"cake", "cake", true},
+		{"cake", "CAKE!", true},
+		{"cake", "pancake", false},
+		{"cake", "cakes", false},
+		{"cake", "pancake or cake", true},
+		{"cake", "cake_", false},
+		{"cake", "über cakeé", true}, // é is no word character
+		{"@room", "hello @room: look", true},
+		{"@room", "hello@room", true},
+		{"@room", "@rooms", false},
+		{"c++", "I like C++", true},
+		{"?", "a", true},
+		{"?", "ab", false},
+		{"?", "é", true},
+		{"k*", "xk", false},
+		{"*", "", true},
+		{"", "", true},
+		{"straße", "die STRAßE", true},
+		{"k", "\u212a", true}, // the sign for Kelvin is k in lower case
+	} {
+		if got := newGlob(tc.pattern).word(tc.text); got != tc.want {
+			t.Errorf("%q in %q: %v", tc.pattern, tc.text, got)
+		}
+	}
+}
+
+// oracle translates the pattern into a regular expression over text in lower case.
+func oracle(pattern string) string {
+	var b strings.Builder
+	b.WriteString("(?s)")
+	for _, r := range lower(pattern) {
+		switch r {
+		case '*':
+			b.WriteString(".*")
+		case '?':
+			b.WriteString(".")
+		default:
+			b.WriteString(regexp.QuoteMeta(string(r)))
+		}
+	}
+	return b.String()
+}
+
+func TestGlobAgreesWithRegexp(t *testing.T) {
+	t.Parallel()
+	alphabet := rapid.SampledFrom([]rune("aAbÉé_ -"))
+	patterns := rapid.SampledFrom([]rune("aAbÉé_ -*?*?"))
+	rapid.Check(t, func(rt *rapid.T) {
+		pattern := rapid.StringOfN(patterns, 0, 8, -1).Draw(rt, "pattern")
+		text := rapid.StringOfN(alphabet, 0, 12, -1).Draw(rt, "text")
+		if rapid.Bool().Draw(rt, "long") {
+			filler := strings.Repeat("b", 70)
+			pattern, text = filler+pattern, filler+text
+		}
+		g, folded := newGlob(pattern), lower(text)
+		re := regexp.MustCompile(`\A` + strings.Replace(oracle(pattern), "(?s)", "(?s:", 1) + `)\z`)
+		if got, want := g.whole(text), re.MatchString(folded); got != want {
+			rt.Fatalf("whole = %v, the regular expression says %v", got, want)
+		}
+		want := false
+		for i := 0; i <= len(folded); i++ {
+			for j := i; j <= len(folded); j++ {
+				want = want || boundary(folded, i) && boundary(folded, j) && re.MatchString(folded[i:j]) && startsRunes(folded, i, j)
+			}
+		}
+		if got := g.word(text); got != want {
+			rt.Fatalf("word = %v, trying all parts says %v", got, want)
+		}
+	})
+}
+
+// startsRunes reports whether neither offset is inside a character.
+func startsRunes(s string, offsets ...int) bool {
+	for _, i := range offsets {
+		if i < len(s) && s[i]&0xC0 == 0x80 {
+			return false
+		}
+	}
+	return true
+}
+
+func FuzzGlob(f *testing.F) {
+	f.Add("ex*ple", "An example event.")
+	f.Add("a?*b", "a\xffxb")
+	f.Add(strings.Repeat("a*", 200), strings.Repeat("a", 300))
+	f.Fuzz(func(t *testing.T, pattern, text string) {
+		if len(pattern) > maxPattern {
+			return
+		}
+		g := newGlob(pattern)
+		if g.whole(text) && !g.word(text) {
+			t.Fatalf("%q matches %q as a whole, but no part of it", pattern, text)
+		}
+	})
+}
