@@ -7,6 +7,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/go-json-experiment/json/jsontext"
 	"github.com/google/go-cmp/cmp"
 	"pgregory.net/rapid"
 
@@ -155,8 +156,7 @@ func TestPutRuleReplaces(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	want := Rule{RuleID: "x", Actions: actions(), Pattern: new("b")}
-	want.Actions = got.Actions[:0:0]
+	want := Rule{RuleID: "x", Actions: []jsontext.Value{}, Pattern: new("b")}
 	if d := cmp.Diff(want, got); d != "" {
 		t.Errorf("(-want +got):\n%s", d)
 	}
@@ -299,7 +299,7 @@ func TestStoredIsWhatWasWritten(t *testing.T) {
 		`{"actions":["notify",{"set_tweak":"sound","value":"x"}],"pattern":"é*","conditions":[{"kind":"unknown","n":1},{"kind":"event_match","key":"type","pattern":"x"}]}`})
 	rapid.Check(t, func(rt *rapid.T) {
 		rules := Default(me)
-		for range rapid.IntRange(0, 20).Draw(rt, "steps") {
+		for range rapid.IntRange(0, 8).Draw(rt, "steps") {
 			kind, id := kinds.Draw(rt, "kind"), ids.Draw(rt, "id")
 			before := rules.Clone()
 			var err error

@@ -140,20 +140,20 @@ func (g *glob) step(states []uint64, r rune) {
 
 // containsWord reports whether the text contains the literal, which is in lower case, between word boundaries.
 func containsWord(text, literal string) bool {
-	for i := 0; ; {
-		if boundary(text, i) {
-			if n, ok := foldPrefix(text[i:], literal); ok && boundary(text, i+n) {
-				return true
-			}
+	if literal == "" {
+		return true // between the boundary at the start and itself
+	}
+	first := literal[0]
+	for i := range len(text) {
+		b := text[i]
+		if b < utf8.RuneSelf && foldASCII(b) != first || !utf8.RuneStart(b) || !boundary(text, i) {
+			continue
 		}
-		if i >= len(text) {
-			return false
-		}
-		i++
-		for i < len(text) && !utf8.RuneStart(text[i]) {
-			i++
+		if n, ok := foldPrefix(text[i:], literal); ok && boundary(text, i+n) {
+			return true
 		}
 	}
+	return false
 }
 
 // foldPrefix reports whether the text begins with the literal, which is in lower case, and how many bytes of text that takes.
