@@ -91,7 +91,7 @@ func Creators(v *roomversion.Version, create *event.Event) []string {
 	}
 	creators := []string{create.Sender()}
 	if v.PrivilegedCreators {
-		for _, userID := range gjson.GetBytes(create.Content(), "additional_creators").Array() {
+		for _, userID := range elements(gjson.GetBytes(create.Content(), "additional_creators")) {
 			creators = append(creators, userID.Str)
 		}
 	}
@@ -187,6 +187,14 @@ func members(object gjson.Result, f func(name string, value gjson.Result)) {
 			return true
 		})
 	}
+}
+
+// elements are the elements of an array; other values have none.
+func elements(list gjson.Result) []gjson.Result {
+	if !list.IsArray() {
+		return nil
+	}
+	return list.Array()
 }
 
 // parseLevel reads a power level: an integer, and before room version 10 also a string or a float as the old

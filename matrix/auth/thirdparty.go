@@ -22,7 +22,7 @@ func thirdPartyKeys(content []byte) []ed25519.PublicKey {
 		}
 	}
 	add(gjson.GetBytes(content, "public_key"))
-	for _, entry := range gjson.GetBytes(content, "public_keys").Array() {
+	for _, entry := range elements(gjson.GetBytes(content, "public_keys")) {
 		add(entry.Get("public_key"))
 	}
 	return keys
