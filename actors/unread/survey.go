@@ -57,10 +57,11 @@ func (s *survey) tally(ctx context.Context, old *tally, upto uint64) (*tally, er
 		return t, nil
 	}
 	t.counts.Threads = maps.Clone(t.counts.Threads)
-	redactions, err := s.scan(ctx, &t.counts, old.upto, upto, nil)
+	last, redactions, err := s.scan(ctx, &t.counts, old.upto, upto, nil)
 	if err != nil {
 		return nil, err
 	}
+	t.upto = last
 	takenBack, err := s.takenBack(ctx, &t.counts, redactions)
 	if err != nil {
 		return nil, err
@@ -89,13 +90,38 @@ func (s *survey) takenBack(ctx context.Context, counts *Counts, redactions []sch
 
 // anew counts from the last event that is read in every thread.
 func (s *survey) anew(ctx context.Context, upto uint64) (*tally, error) {
-	t := &tally{basis: s.basis, markers: s.markers, upto: upto}
+	t := &tally{basis: s.basis, markers: s.markers}
 	after := max(s.member.JoinedSeq, s.markers.room)
-	if upto > maxScan {
-		after = max(after, upto-maxScan)
+	if upto > maxScan && upto-maxScan > after {
+		newest, err := s.newest(ctx, upto)
+		if err != nil {
+			return nil, err
+		}
+		if upto = newest; upto > maxScan {
+			after = max(after, upto-maxScan)
+		}
 	}
-	_, err := s.scan(ctx, &t.counts, after, upto, nil)
+	var err error
+	t.upto, _, err = s.scan(ctx, &t.counts, after, upto, nil)
 	return t, err
+}
+
+// newest is the number of the room's last event up to the one with this number.
+func (s *survey) newest(ctx context.Context, upto uint64) (uint64, error) {
+	q := s.events()
+	q.Reverse, q.Limit = true, 1
+	if upto < math.MaxUint64 {
+		q.Before = &schema.Event{Seq: upto + 1}
+	}
+	rows, err := schema.Events.All(ctx, s.c.store, q)
+	if err != nil || len(rows) == 0 {
+		return 0, err
+	}
+	return rows[0].Seq, nil
+}
+
+func (s *survey) events() persistence.Range[schema.Event] {
+	return persistence.Range[schema.Event]{Prefix: schema.Event{RoomID: s.member.RoomID}, Keys: 1}
 }
 
 // reread counts again the threads in which receipts have moved over something unread.
@@ -120,24 +146,27 @@ func (s *survey) reread(ctx context.Context, counts *Counts, old *tally) error {
 	if after >= old.upto {
 		return nil
 	}
-	_, err := s.scan(ctx, counts, after, old.upto, moved)
+	_, _, err := s.scan(ctx, counts, after, old.upto, moved)
 	return err
 }
 
-// scan adds the events after the one number up to the other to the counts, of all threads or of some. It gives the redactions
-// among them, which may have taken back what was counted before.
-func (s *survey) scan(ctx context.Context, counts *Counts, after, upto uint64, only map[string]bool) (redactions []schema.Event, err error) {
+// scan adds the events after the one number up to the other to the counts, of all threads or of some. It gives the number of
+// the last event that is there, and the redactions, which may have taken back what was counted before.
+func (s *survey) scan(ctx context.Context, counts *Counts, after, upto uint64, only map[string]bool) (last uint64, redactions []schema.Event, err error) {
 	if after >= upto {
-		return nil, nil
+		return upto, nil, nil
 	}
-	q := persistence.Range[schema.Event]{Prefix: schema.Event{RoomID: s.member.RoomID}, Keys: 1, From: &schema.Event{Seq: after + 1}}
+	last = after
+	q := s.events()
+	q.From = &schema.Event{Seq: after + 1}
 	if upto < math.MaxUint64 {
 		q.Before = &schema.Event{Seq: upto + 1}
 	}
 	for row, err := range schema.Events.Scan(ctx, s.c.store, q) {
 		if err != nil {
-			return nil, err
+			return last, nil, err
 		}
+		last = row.Seq
 		if row.Status != schema.Accepted {
 			continue
 		}
@@ -145,10 +174,10 @@ func (s *survey) scan(ctx context.Context, counts *Counts, after, upto uint64, o
 			redactions = append(redactions, row)
 		}
 		if err := s.add(ctx, counts, &row, only); err != nil {
-			return nil, err
+			return last, nil, err
 		}
 	}
-	return redactions, nil
+	return last, redactions, nil
 }
 
 const redaction = "m.room.redaction"

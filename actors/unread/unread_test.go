@@ -210,18 +210,16 @@ func TestCountsUpToAnEarlierEvent(t *testing.T) {
 	w.say(bob)
 	last := w.say(bob)
 	for _, upto := range []uint64{last, first, last, 0, first, math.MaxUint64} {
-		want := int64(min(upto, last)) - int64(first) + 1
-		if upto < first {
-			want = 0
-		}
-		if upto == math.MaxUint64 {
-			// Nothing but the newest events is looked at, and there are none so far on.
-			want = 0
+		want := int64(0)
+		if upto >= first {
+			want = int64(min(upto, last) - first + 1)
 		}
 		if got := w.counts(upto).Main.Notify; got != want {
 			t.Errorf("up to %d: %d, want %d", upto, got, want)
 		}
 	}
+	w.say(bob)
+	w.expect(Count{4, 0}, nil)
 }
 
 func TestOneCountLooksAtBoundedlyMany(t *testing.T) {
