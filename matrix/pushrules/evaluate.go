@@ -232,12 +232,13 @@ func (e *Evaluator) holds(t *test, in *Input, values [][]byte) bool {
 	return false
 }
 
-// namesUser reports whether the body contains the display name between word boundaries.
+// namesUser reports whether the body contains the display name between word boundaries. Names that are longer than patterns may be
+// are not looked for.
 func namesUser(body []byte, displayName func() string) bool {
 	text, ok := textOf(body)
 	if !ok || displayName == nil {
 		return false
 	}
 	name := displayName()
-	return name != "" && containsWord(text, lower(name))
+	return name != "" && len(name) <= maxPattern && newLiteral(name).word(text)
 }

@@ -9,14 +9,14 @@ import (
 // glob matches text against a glob-style pattern (appendices, "Glob-style matching"), regardless of case: characters are
 // compared after unicode.ToLower.
 //
-// Patterns without * and ? are compared directly. Others run as an automaton whose states are the numbers of pattern
-// characters consumed so far, kept as a set of bits, so that the time is the length of the text times the number of 64-bit words that
-// the pattern needs, whatever the two hold.
+// Patterns without * and ? are compared directly, which is fast, but looking for a long one at each place of a long text need not be. Others run as
+// an automaton whose states are the numbers of pattern characters consumed so far, kept as a set of bits, so that the time is the
+// length of the text times the number of 64-bit words that the pattern needs, whatever the two hold.
 type glob struct {
 	literal string // in lower case; only when wild is false
 	wild    bool
 
-	words  int          // of a set of states
+	words  int          // of a set of states; 0 without an automaton
 	final  int          // the state in which all is consumed
 	stars  []uint64     // the states that may consume any character and stay
 	leads  [][]uint64   // the states that characters lead into; the first is for characters that the pattern does not hold
@@ -24,24 +24,43 @@ type glob struct {
 	others map[rune]int // the same beyond ASCII
 }
 
+// maxSearched is the length in bytes up to which literals are looked for directly.
+const maxSearched = 16
+
 func newGlob(pattern string) *glob {
-	g := &glob{}
 	if !strings.ContainsAny(pattern, "*?") {
-		g.literal = lower(pattern)
-		return g
+		return newLiteral(pattern)
 	}
-	g.wild = true
-	g.final = utf8.RuneCountInString(pattern) - strings.Count(pattern, "*")
+	g := &glob{wild: true}
+	g.automaton(pattern, true)
+	return g
+}
+
+// newLiteral makes the glob in which * and ? stand for themselves.
+func newLiteral(text string) *glob {
+	g := &glob{literal: lower(text)}
+	if len(g.literal) > maxSearched {
+		g.automaton(g.literal, false)
+	}
+	return g
+}
+
+// automaton prepares run; without wildcards * and ? are characters like others.
+func (g *glob) automaton(pattern string, wildcards bool) {
+	g.final = utf8.RuneCountInString(pattern)
+	if wildcards {
+		g.final -= strings.Count(pattern, "*")
+	}
 	g.words = g.final/64 + 1
 	g.stars, g.leads, g.others = g.set(), [][]uint64{g.set()}, map[rune]int{}
 	state := 0
 	for _, r := range pattern {
-		if r == '*' {
+		if wildcards && r == '*' {
 			add(g.stars, state)
 			continue
 		}
 		state++
-		if r == '?' {
+		if wildcards && r == '?' {
 			add(g.leads[0], state)
 		} else {
 			add(g.lead(fold(r)), state)
@@ -52,7 +71,6 @@ func newGlob(pattern string) *glob {
 			lead[i] |= g.leads[0][i]
 		}
 	}
-	return g
 }
 
 // lead gives the set for a character of the pattern, making it when needed.
@@ -95,7 +113,7 @@ func (g *glob) whole(text string) bool {
 
 // word reports whether the pattern matches a part of the text that starts and ends at word boundaries.
 func (g *glob) word(text string) bool {
-	if !g.wild {
+	if g.words == 0 {
 		return containsWord(text, g.literal)
 	}
 	return g.run(text, true)

@@ -90,6 +90,34 @@ func TestGlobAgreesWithRegexp(t *testing.T) {
 	})
 }
 
+// Long literals, which are found by the automaton, are found where short ones would be.
+func TestLongLiterals(t *testing.T) {
+	t.Parallel()
+	long := strings.Repeat("Är*? ", maxSearched)
+	for text, want := range map[string]bool{
+		long:                                 true,
+		"x " + strings.ToUpper(long):         true,
+		"xx" + long + "y":                    true, // it starts and ends with characters that are no word's
+		long[:len(long)-1] + "_":             false,
+		strings.ReplaceAll(long, "*?", "xy"): false,
+		long[:len(long)/2]:                   false,
+	} {
+		if got := newLiteral(long).word(text); got != want {
+			t.Errorf("in %q: %v", text, got)
+		}
+	}
+	rapid.Check(t, func(rt *rapid.T) {
+		text := rapid.StringMatching(`[aB -]{30,60}`).Draw(rt, "text")
+		literal := rapid.StringMatching(`[aB -]{33,36}`).Draw(rt, "literal")
+		if at := rapid.IntRange(0, len(text)).Draw(rt, "at"); rapid.Bool().Draw(rt, "inside") {
+			text = text[:at] + literal + text[at:]
+		}
+		if got, want := newLiteral(literal).word(text), containsWord(text, lower(literal)); got != want {
+			rt.Fatalf("the automaton says %v, the search %v", got, want)
+		}
+	})
+}
+
 // startsRunes reports whether neither offset is inside a character.
 func startsRunes(s string, offsets ...int) bool {
 	for _, i := range offsets {
@@ -98,6 +126,24 @@ func startsRunes(s string, offsets ...int) bool {
 		}
 	}
 	return true
+}
+
+// The worst that a stranger's text can do to a pattern: each place of it nearly matches.
+func BenchmarkHostileText(b *testing.B) {
+	for name, c := range map[string]struct{ pattern, text string }{
+		"long":    {strings.Repeat("-", maxPattern-1) + "x", strings.Repeat("-", 60_000)},
+		"short":   {strings.Repeat("é", maxSearched/2-1) + "x", strings.Repeat("É", 30_000)},
+		"with *?": {strings.Repeat("-?", maxPattern/2-2) + "x*y", strings.Repeat("-", 60_000)},
+	} {
+		b.Run(name, func(b *testing.B) {
+			g := newGlob(c.pattern)
+			for b.Loop() {
+				if g.word(c.text) {
+					b.Fatal("it matched")
+				}
+			}
+		})
+	}
 }
 
 func FuzzGlob(f *testing.F) {
