@@ -24,11 +24,15 @@ type Query struct {
 	Visibility string
 	// Membership is the user's membership at the event.
 	Membership string
-	// JoinedLater says that the user was in the room at some point at or after the event.
+	// JoinedLater says that the user was in the room at some point at or after the event. Leaving ends that: for someone who
+	// left, was banned, or was invited again since, it is false for everything after the end of the last stay.
 	JoinedLater bool
 }
 
-// Allowed decides by the specification's rules 1 to 5. For an event that changes the visibility, or the user's own membership, ask
+// Allowed decides by the specification's rules 1 to 5. For a server, ask with the best that any of its users has: a server sees what
+// one of them may see.
+//
+// For an event that changes the visibility, or the user's own membership, ask
 // twice, with what held before and after it: either suffices.
 func Allowed(q Query) bool {
 	switch {
