@@ -15,14 +15,8 @@ import (
 	"github.com/matrixon/matrixon/matrix/mxerr"
 )
 
-const (
-	// bodyTimeout bounds the reading of a JSON body, whatever its size: it is small.
-	bodyTimeout = 30 * time.Second
-	// stallTimeout bounds the wait for the next piece of a body that streams.
-	stallTimeout = 30 * time.Second
-	// maxDepth bounds how deeply JSON may be nested.
-	maxDepth = 100
-)
+// maxDepth bounds how deeply JSON may be nested.
+const maxDepth = 100
 
 // Body reads the whole body, once; later calls give the same bytes. Beyond the endpoint's bound it is 413 M_TOO_LARGE.
 func (r *Request) Body() ([]byte, error) {
@@ -37,15 +31,14 @@ func (r *Request) Body() ([]byte, error) {
 	if r.HTTP.ContentLength > limit {
 		return nil, tooLarge(limit)
 	}
-	_ = r.control.SetReadDeadline(time.Now().Add(bodyTimeout))
 	raw, err := io.ReadAll(io.LimitReader(r.HTTP.Body, limit+1))
-	_ = r.control.SetReadDeadline(time.Time{})
 	if err != nil {
 		return nil, unread(err)
 	}
 	if int64(len(raw)) > limit {
 		return nil, tooLarge(limit)
 	}
+	r.bodyEnded()
 	r.body, r.bodyRead = raw, true
 	return raw, nil
 }
@@ -64,7 +57,7 @@ func (s *streamed) Read(p []byte) (int, error) {
 	if s.left < 0 {
 		return 0, tooLarge(s.r.maxBody())
 	}
-	_ = s.r.control.SetReadDeadline(time.Now().Add(stallTimeout))
+	_ = s.r.control.SetReadDeadline(time.Now().Add(s.r.api.options.BodyTimeout))
 	if int64(len(p)) > s.left+1 {
 		p = p[:s.left+1]
 	}
@@ -74,12 +67,15 @@ func (s *streamed) Read(p []byte) (int, error) {
 	case s.left < 0:
 		return 0, tooLarge(s.r.maxBody())
 	case err == io.EOF:
-		_ = s.r.control.SetReadDeadline(time.Time{})
+		s.r.bodyEnded()
 	case err != nil:
 		err = unread(err)
 	}
 	return n, err
 }
+
+// bodyEnded lifts the deadline that stands since the request came; see service.ServeHTTP.
+func (r *Request) bodyEnded() { _ = r.control.SetReadDeadline(time.Time{}) }
 
 func (r *Request) maxBody() int64 {
 	if r.endpoint.MaxBody > 0 {

@@ -121,3 +121,10 @@ func (l *Limits) take(kind Limit, key string, n int) error {
 func waitFor(tokens float64, r Rate) int64 {
 	return max(1, int64(tokens/r.PerSecond*1000)+1)
 }
+
+// Close ends what runs beside the counting. Take still works afterwards.
+func (l *Limits) Close() {
+	if l != nil {
+		l.buckets.StopAllGoroutines()
+	}
+}

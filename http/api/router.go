@@ -31,6 +31,8 @@ type Options struct {
 	Now        func() time.Time
 	// TrustedProxies are the networks whose X-Forwarded-For header is believed.
 	TrustedProxies []netip.Prefix
+	// BodyTimeout bounds the reading of a small body, and the wait for the next piece of one that streams; 0 is 30 seconds.
+	BodyTimeout time.Duration
 }
 
 // API holds the endpoints of a node.
@@ -47,6 +49,9 @@ type API struct {
 func New(o Options) *API {
 	if o.Now == nil {
 		o.Now = time.Now
+	}
+	if o.BodyTimeout == 0 {
+		o.BodyTimeout = 30 * time.Second
 	}
 	a := &API{options: o, parts: map[Part]*table{}, observe: newObserver(o)}
 	a.draining, a.drain = context.WithCancel(context.Background())
@@ -180,6 +185,11 @@ type service struct {
 // ServeHTTP answers pre-flight requests and hands everything else on, observed. CORS headers are on all answers
 // (client-server API, "Web Browser Clients").
 func (s *service) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	if r.ContentLength != 0 {
+		// Whatever becomes of the request, its body is read to the end before the answer is sent: here or by net/http. So the
+		// deadline stands until the end was seen.
+		_ = http.NewResponseController(w).SetReadDeadline(time.Now().Add(s.api.options.BodyTimeout))
+	}
 	h := w.Header()
 	h.Set("Access-Control-Allow-Origin", "*")
 	h.Set("Access-Control-Allow-Methods", "GET, HEAD, POST, PUT, DELETE, OPTIONS")

@@ -333,6 +333,7 @@ func TestRateLimits(t *testing.T) {
 	t.Parallel()
 	now := time.Unix(1000, 0)
 	limits := api.NewLimits(map[api.Limit]api.Rate{"send": {PerSecond: 2, Burst: 3}}, func() time.Time { return now })
+	t.Cleanup(limits.Close)
 	s := serve(t, api.Options{Limits: limits, Auth: sessions{"a": {UserID: "@a:x"}, "b": {UserID: "@b:x"}, "free": {UserID: "@f:x", Unlimited: true}}},
 		api.Endpoint{Methods: []string{"GET"}, Path: "/x", Auth: api.User, Limit: "send", Handler: echoVars})
 	get := func(token string) answer { return call(t, s, "GET", "/x", "", "Authorization", "Bearer "+token) }

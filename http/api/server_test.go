@@ -292,3 +292,36 @@ func TestQueryParameters(t *testing.T) {
 		}
 	}
 }
+
+func TestSlowBodiesAreCutOff(t *testing.T) {
+	t.Parallel()
+	s := serve(t, api.Options{BodyTimeout: 20 * time.Millisecond},
+		api.Endpoint{Methods: []string{"POST"}, Path: "/small", Handler: func(r *api.Request) (any, error) { return r.Object() }},
+		api.Endpoint{Methods: []string{"POST"}, Path: "/large", MaxBody: 1 << 20, Handler: func(r *api.Request) (any, error) {
+			n, err := io.Copy(io.Discard, r.Stream())
+			return map[string]int64{"bytes": n}, err
+		}},
+	)
+	for path, want := range map[string]int{"/small": 408, "/large": 408, "/unknown": 404} {
+		conn, err := net.Dial("tcp", s.Listener.Addr().String())
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer conn.Close()
+		fmt.Fprintf(conn, "POST %s HTTP/1.1\r\nHost: x\r\nContent-Length: 100\r\n\r\n{", path)
+		resp, err := http.ReadResponse(bufio.NewReader(conn), nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer resp.Body.Close()
+		if resp.StatusCode != want {
+			t.Errorf("%s: %d", path, resp.StatusCode)
+		}
+	}
+	if got := call(t, s, "POST", "/large", strings.Repeat("x", 1<<20)); got.raw != `{"bytes":1048576}` {
+		t.Errorf("%s", got.raw)
+	}
+	if got := call(t, s, "POST", "/large", strings.Repeat("x", 1<<20+1)); got.status != 413 || got.body["errcode"] != "M_TOO_LARGE" {
+		t.Errorf("%d %s", got.status, got.raw)
+	}
+}

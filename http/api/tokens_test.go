@@ -31,6 +31,12 @@ func (s *slow) ReadRow(ctx context.Context, sc *persistence.Schema, row any) (bo
 	return ok, err
 }
 
+func newTokens(t *testing.T, o api.TokensOptions) *api.Tokens {
+	tokens := api.NewTokens(o)
+	t.Cleanup(tokens.Close)
+	return tokens
+}
+
 func tokenStore(t *testing.T, token string, expires int64) *slow {
 	t.Helper()
 	s := memory.New(memory.Options{})
@@ -51,7 +57,7 @@ func TestSessionsAreRemembered(t *testing.T) {
 	t.Parallel()
 	token := secret.New(secret.Access)
 	store := tokenStore(t, token, 0)
-	tokens := api.NewTokens(api.TokensOptions{Store: store, Now: time.Now, Remember: time.Minute})
+	tokens := newTokens(t, api.TokensOptions{Store: store, Now: time.Now, Remember: time.Minute})
 	for range 3 {
 		s, err := tokens.Authenticate(context.Background(), token, nil)
 		if err != nil || s.UserID != "@a:x" || s.DeviceID != "D" {
@@ -76,7 +82,7 @@ func TestARevokedSessionIsNotRememberedByARaceWithItsReading(t *testing.T) {
 	t.Parallel()
 	token := secret.New(secret.Access)
 	store := tokenStore(t, token, 0)
-	tokens := api.NewTokens(api.TokensOptions{Store: store, Now: time.Now, Remember: time.Hour})
+	tokens := newTokens(t, api.TokensOptions{Store: store, Now: time.Now, Remember: time.Hour})
 	store.after = func() {
 		store.after = nil
 		write(t, store.Store, schema.AccessTokens.Delete(schema.AccessToken{Hash: secret.Hash(token)}))
@@ -94,7 +100,7 @@ func TestRevocationElsewhereIsNoticedInTime(t *testing.T) {
 	t.Parallel()
 	token := secret.New(secret.Access)
 	store := tokenStore(t, token, 0)
-	tokens := api.NewTokens(api.TokensOptions{Store: store, Now: time.Now, Remember: time.Nanosecond})
+	tokens := newTokens(t, api.TokensOptions{Store: store, Now: time.Now, Remember: time.Nanosecond})
 	if _, err := tokens.Authenticate(context.Background(), token, nil); err != nil {
 		t.Fatal(err)
 	}
@@ -108,7 +114,7 @@ func TestMadeUpTokensAreNotLookedUp(t *testing.T) {
 	t.Parallel()
 	token := secret.New(secret.Access)
 	store := tokenStore(t, token, 0)
-	tokens := api.NewTokens(api.TokensOptions{Store: store, Now: time.Now, Remember: time.Minute})
+	tokens := newTokens(t, api.TokensOptions{Store: store, Now: time.Now, Remember: time.Minute})
 	flipped := token[:10] + string(token[10]^1) + token[11:]
 	for _, bad := range []string{"", "x", "mxat_", flipped, token + "a", token[:len(token)-1], secret.New(secret.Refresh), strings.Repeat("mxat_", 1000)} {
 		if _, err := tokens.Authenticate(context.Background(), bad, nil); mxerr.From(err).Code != "M_UNKNOWN_TOKEN" {
@@ -126,7 +132,7 @@ func TestExpiredTokensLogOutSoftly(t *testing.T) {
 	token := secret.New(secret.Access)
 	store := tokenStore(t, token, now.UnixMilli()+1000)
 	used := 0
-	tokens := api.NewTokens(api.TokensOptions{Store: store, Now: func() time.Time { return now }, Remember: time.Hour,
+	tokens := newTokens(t, api.TokensOptions{Store: store, Now: func() time.Time { return now }, Remember: time.Hour,
 		FirstUse: func(context.Context, *api.Session) bool { used++; return false }})
 	if _, err := tokens.Authenticate(context.Background(), token, nil); err != nil || used != 1 {
 		t.Fatalf("%v, told %d times", err, used)

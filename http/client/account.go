@@ -19,7 +19,6 @@ func (a *accounts) account() []api.Endpoint {
 	return []api.Endpoint{
 		{Methods: post, Path: "/_matrix/client/v3/account/password", R0: true, Auth: api.Optional, Limit: api.LimitAccount, WhileSuspended: true, Handler: a.changePassword},
 		{Methods: post, Path: "/_matrix/client/v3/account/deactivate", R0: true, Auth: api.Optional, Limit: api.LimitAccount, WhileSuspended: true, Handler: a.deactivate},
-		{Methods: get, Path: "/_matrix/client/v3/account/3pid", R0: true, Auth: api.User, Handler: a.thirdPartyIDs},
 		{Methods: post, Path: "/_matrix/client/v3/user/{userId}/openid/request_token", R0: true, Auth: api.User, Limit: api.LimitAccount, WhileSuspended: true, Handler: a.openID},
 	}
 }
@@ -70,11 +69,6 @@ func (a *accounts) deactivate(r *api.Request) (any, error) {
 		return nil, err
 	}
 	return map[string]string{"id_server_unbind_result": "success"}, nil
-}
-
-// thirdPartyIDs is always empty: this server keeps no email addresses and phone numbers.
-func (a *accounts) thirdPartyIDs(*api.Request) (any, error) {
-	return map[string]any{"threepids": []any{}}, nil
 }
 
 const (

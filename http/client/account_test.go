@@ -437,3 +437,17 @@ func TestOpenID(t *testing.T) {
 		t.Error("the expired token was not swept")
 	}
 }
+
+func TestThirdPartyIDsAreRefused(t *testing.T) {
+	t.Parallel()
+	s := newServer(t)
+	p := s.register("alice")
+	if got := s.v3("GET", "/account/3pid", p.token, nil).ok(); got.raw != `{"threepids":[]}` {
+		t.Errorf("%s", got.raw)
+	}
+	s.v3("POST", "/account/3pid/add", p.token, m{}).refused(400, "M_THREEPID_MEDIUM_NOT_SUPPORTED")
+	s.v3("POST", "/account/3pid/email/requestToken", "", m{}).refused(400, "M_THREEPID_MEDIUM_NOT_SUPPORTED")
+	s.v3("POST", "/register/email/requestToken", "", m{}).refused(403, "M_THREEPID_DENIED")
+	s.v3("POST", "/register/email/requestToken", "", "x").refused(400, "M_NOT_JSON")
+	s.v3("POST", "/account/3pid/delete", p.token, m{}).ok()
+}

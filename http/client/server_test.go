@@ -138,6 +138,8 @@ func newServer(t *testing.T, change ...func(*setup)) *server {
 	s.http = httptest.NewServer(a.Handler(api.Client, api.Admin))
 	t.Cleanup(func() {
 		s.http.Close()
+		s.tokens.Close()
+		c.limits.Close()
 		if err := s.node.Stop(context.Background()); err != nil {
 			t.Error(err)
 		}
