@@ -135,6 +135,11 @@ func (a *Access) Gap(ctx context.Context, tok string, backwards bool) (uint64, e
 	return t.Seq, err
 }
 
+// Bound resolves a token that a page must not pass; an empty one is the end of the direction.
+func (a *Access) Bound(ctx context.Context, tok string, backwards bool) (uint64, error) {
+	return a.Gap(ctx, tok, !backwards)
+}
+
 // Context is an event with its neighbours.
 type Context struct {
 	Event         schema.Event

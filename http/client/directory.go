@@ -1,0 +1,172 @@
+package client
+
+import (
+	"net/http"
+
+	"github.com/matrixon/matrixon/http/api"
+	"github.com/matrixon/matrixon/matrix/id"
+	"github.com/matrixon/matrixon/matrix/mxerr"
+	"github.com/matrixon/matrixon/messages"
+	"github.com/matrixon/matrixon/persistence"
+	"github.com/matrixon/matrixon/persistence/schema"
+)
+
+func (h *rooms) directory() []api.Endpoint {
+	const alias = v3 + "/directory/room/{roomAlias}"
+	const list = v3 + "/directory/list/room/{roomId}"
+	return []api.Endpoint{
+		{Methods: get, Path: alias, R0: true, Handler: h.getAlias},
+		{Methods: put, Path: alias, R0: true, Auth: api.User, Limit: api.LimitMessage, Handler: h.putAlias},
+		{Methods: remove, Path: alias, R0: true, Auth: api.User, Limit: api.LimitMessage, Handler: h.deleteAlias},
+		{Methods: get, Path: aRoom + "/aliases", R0: true, Auth: api.User, Limit: api.LimitRead, Handler: h.roomAliases},
+		{Methods: get, Path: list, R0: true, Handler: h.getPublished},
+		{Methods: put, Path: list, R0: true, Auth: api.User, Limit: api.LimitMessage, Handler: h.putPublished},
+	}
+}
+
+// alias gives the alias that the path names, if it is one of this server.
+func (h *rooms) alias(r *api.Request) (string, error) {
+	alias := r.Vars["roomAlias"]
+	_, server, err := id.ParseAlias(alias)
+	if err != nil {
+		return "", mxerr.InvalidParam("%.255q is no room alias: %v", alias, err)
+	}
+	if server != h.ServerName {
+		return "", mxerr.NotFound("the alias %s is of another server", alias)
+	}
+	return alias, nil
+}
+
+// find reads a local alias.
+func (h *rooms) find(r *api.Request, alias string) (schema.Alias, error) {
+	row, ok, err := schema.Aliases.Get(r.Ctx, h.Store, schema.Alias{Alias: alias})
+	if err == nil && !ok {
+		err = mxerr.NotFound("there is no room with the alias %.255s", alias)
+	}
+	return row, err
+}
+
+// resolve gives the room that an alias names.
+func (h *rooms) resolve(r *api.Request, alias string) (string, error) {
+	if _, _, err := id.ParseAlias(alias); err != nil {
+		return "", mxerr.InvalidParam("%.255q is no room alias: %v", alias, err)
+	}
+	row, err := h.find(r, alias)
+	return row.RoomID, err
+}
+
+func (h *rooms) getAlias(r *api.Request) (any, error) {
+	alias, err := h.alias(r)
+	if err != nil {
+		return nil, err
+	}
+	row, err := h.find(r, alias)
+	if err != nil {
+		return nil, err
+	}
+	return map[string]any{"room_id": row.RoomID, "servers": []string{h.ServerName}}, nil
+}
+
+func (h *rooms) putAlias(r *api.Request) (any, error) {
+	alias := r.Vars["roomAlias"]
+	if _, server, err := id.ParseAlias(alias); err != nil || server != h.ServerName {
+		return nil, mxerr.InvalidParam("an alias here reads #name:%s", h.ServerName)
+	}
+	var body struct {
+		RoomID string `json:"room_id"`
+	}
+	if err := r.Decode(&body); err != nil {
+		return nil, err
+	}
+	if !id.ValidRoomID(body.RoomID) {
+		return nil, mxerr.InvalidParam("room_id must be a room id")
+	}
+	if _, err := h.find(r, alias); err == nil {
+		return nil, mxerr.New(http.StatusConflict, "M_UNKNOWN", "the alias %s is taken", alias)
+	} else if mxerr.From(err).Status != http.StatusNotFound {
+		return nil, err
+	}
+	if err := h.known(r.Ctx, body.RoomID); err != nil {
+		return nil, err
+	}
+	_, err := AskRoom[*messages.Done](r.Ctx, h.Deps, body.RoomID, &messages.CreateAlias{By: requester(r), Alias: alias})
+	return nil, err
+}
+
+func (h *rooms) deleteAlias(r *api.Request) (any, error) {
+	alias, err := h.alias(r)
+	if err != nil {
+		return nil, err
+	}
+	row, err := h.find(r, alias)
+	if err != nil {
+		return nil, err
+	}
+	_, err = AskRoom[*messages.Done](r.Ctx, h.Deps, row.RoomID, &messages.DeleteAlias{By: requester(r), Alias: alias, Admin: r.Session.Admin})
+	return nil, err
+}
+
+func (h *rooms) roomAliases(r *api.Request) (any, error) {
+	a, err := h.access(r)
+	if err != nil {
+		return nil, err
+	}
+	if !a.Joined() {
+		room, ok, err := schema.Rooms.Get(r.Ctx, h.Store, schema.Room{RoomID: a.RoomID})
+		if err != nil {
+			return nil, err
+		}
+		if !ok || room.HistoryVisibility != "world_readable" {
+			return nil, mxerr.Forbidden("you are not in the room %s", a.RoomID)
+		}
+	}
+	aliases := []string{}
+	for row, err := range schema.AliasesByRoom.Scan(r.Ctx, h.Store, persistence.Range[schema.AliasByRoom]{
+		Prefix: schema.AliasByRoom{RoomID: a.RoomID}, Keys: 1}) {
+		if err != nil {
+			return nil, err
+		}
+		aliases = append(aliases, row.Alias)
+	}
+	return map[string]any{"aliases": aliases}, nil
+}
+
+func (h *rooms) getPublished(r *api.Request) (any, error) {
+	roomID, err := roomID(r)
+	if err != nil {
+		return nil, err
+	}
+	room, err := h.Reader.Room(r.Ctx, roomID)
+	if err != nil {
+		return nil, err
+	}
+	visibility := "private"
+	if room.Published {
+		visibility = "public"
+	}
+	return map[string]string{"visibility": visibility}, nil
+}
+
+func (h *rooms) putPublished(r *api.Request) (any, error) {
+	roomID, err := roomID(r)
+	if err != nil {
+		return nil, err
+	}
+	var body struct {
+		Visibility string `json:"visibility"`
+	}
+	if err := r.DecodeOptional(&body); err != nil {
+		return nil, err
+	}
+	if body.Visibility == "" {
+		body.Visibility = "public"
+	}
+	if body.Visibility != "public" && body.Visibility != "private" {
+		return nil, mxerr.InvalidParam("visibility must be public or private, not %.64q", body.Visibility)
+	}
+	if err := h.known(r.Ctx, roomID); err != nil {
+		return nil, err
+	}
+	_, err = AskRoom[*messages.Done](r.Ctx, h.Deps, roomID, &messages.SetPublished{By: requester(r), Published: body.Visibility == "public", Admin: r.Session.Admin})
+	return nil, err
+}

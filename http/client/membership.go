@@ -1,0 +1,192 @@
+package client
+
+import (
+	"strings"
+
+	"github.com/go-json-experiment/json"
+	"github.com/go-json-experiment/json/jsontext"
+
+	"github.com/matrixon/matrixon/actors/user"
+	"github.com/matrixon/matrixon/actors/user/account"
+	"github.com/matrixon/matrixon/http/api"
+	"github.com/matrixon/matrixon/matrix/id"
+	"github.com/matrixon/matrixon/matrix/mxerr"
+	"github.com/matrixon/matrixon/messages"
+	"github.com/matrixon/matrixon/persistence/schema"
+)
+
+func (h *rooms) membership() []api.Endpoint {
+	change := func(action messages.ChangeMembership_Action, limit api.Limit) api.Endpoint {
+		return api.Endpoint{Methods: post, R0: true, Auth: api.User, Limit: limit,
+			Handler: func(r *api.Request) (any, error) { return h.changeOther(r, action) }}
+	}
+	at := func(path string, e api.Endpoint) api.Endpoint {
+		e.Path = aRoom + path
+		return e
+	}
+	return []api.Endpoint{
+		{Methods: post, Path: aRoom + "/join", R0: true, Auth: api.User, Limit: api.LimitJoin, Handler: h.joinRoom},
+		{Methods: post, Path: v3 + "/join/{roomIdOrAlias}", R0: true, Auth: api.User, Limit: api.LimitJoin, Handler: h.joinRoom},
+		{Methods: post, Path: v3 + "/knock/{roomIdOrAlias}", R0: true, Auth: api.User, Limit: api.LimitJoin, Handler: h.knock},
+		{Methods: post, Path: aRoom + "/leave", R0: true, Auth: api.User, Limit: api.LimitJoin, WhileSuspended: true, Handler: h.leave},
+		{Methods: post, Path: aRoom + "/forget", R0: true, Auth: api.User, Limit: api.LimitJoin, WhileSuspended: true, Handler: h.forget},
+		at("/invite", change(messages.ChangeMembership_INVITE, api.LimitInvite)),
+		at("/kick", change(messages.ChangeMembership_KICK, api.LimitMessage)),
+		at("/ban", change(messages.ChangeMembership_BAN, api.LimitMessage)),
+		at("/unban", change(messages.ChangeMembership_UNBAN, api.LimitMessage)),
+		{Methods: get, Path: v3 + "/joined_rooms", R0: true, Auth: api.User, Limit: api.LimitRead, Handler: h.joinedRooms},
+	}
+}
+
+// joinBody is the body of requests about one's own membership.
+type joinBody struct {
+	Reason           string         `json:"reason"`
+	ThirdPartySigned jsontext.Value `json:"third_party_signed"`
+}
+
+// target resolves the room that a path names by id or alias.
+func (h *rooms) target(r *api.Request) (string, error) {
+	given := r.Vars["roomIdOrAlias"]
+	if given == "" {
+		given = r.Vars["roomId"]
+	}
+	if strings.HasPrefix(given, "#") {
+		return h.resolve(r, given)
+	}
+	if !id.ValidRoomID(given) {
+		return "", mxerr.InvalidParam("%.255q is neither a room id nor an alias", given)
+	}
+	return given, h.known(r.Ctx, given)
+}
+
+func (h *rooms) joinRoom(r *api.Request) (any, error) {
+	return h.enter(r, messages.ChangeMembership_JOIN)
+}
+
+func (h *rooms) knock(r *api.Request) (any, error) {
+	return h.enter(r, messages.ChangeMembership_KNOCK)
+}
+
+func (h *rooms) enter(r *api.Request, action messages.ChangeMembership_Action) (any, error) {
+	var body joinBody
+	if err := r.DecodeOptional(&body); err != nil {
+		return nil, err
+	}
+	if body.ThirdPartySigned.Kind() == '{' {
+		return nil, mxerr.InvalidParam("third-party invites need an identity server, and this server uses none")
+	}
+	roomID, err := h.target(r)
+	if err != nil {
+		return nil, err
+	}
+	if err := h.change(r, roomID, action, r.User(), body.Reason); err != nil {
+		return nil, err
+	}
+	return map[string]string{"room_id": roomID}, nil
+}
+
+// change asks the room for a change of membership. The profile goes into the event of whoever comes in.
+func (h *rooms) change(r *api.Request, roomID string, action messages.ChangeMembership_Action, target, reason string) error {
+	content, err := h.profileContent(r, target)
+	if err != nil {
+		return err
+	}
+	_, err = AskRoom[*messages.EventSent](r.Ctx, h.Deps, roomID, &messages.ChangeMembership{
+		By: requester(r), Action: action, Target: target, Reason: reason, Content: content})
+	return err
+}
+
+// profileContent is what a member event tells of a local user.
+func (h *rooms) profileContent(r *api.Request, userID string) ([]byte, error) {
+	if id.ServerOf(userID) != h.ServerName {
+		return nil, nil
+	}
+	fields, err := account.Profile(r.Ctx, h.Store, userID)
+	if err != nil {
+		return nil, err
+	}
+	content := map[string]jsontext.Value{}
+	for _, f := range fields {
+		if f.Field == "displayname" || f.Field == "avatar_url" {
+			content[f.Field] = f.Value
+		}
+	}
+	return json.Marshal(content)
+}
+
+// changeOther is invite, kick, ban and unban.
+func (h *rooms) changeOther(r *api.Request, action messages.ChangeMembership_Action) (any, error) {
+	var body struct {
+		UserID  *string        `json:"user_id"`
+		Reason  string         `json:"reason"`
+		Medium  jsontext.Value `json:"medium"`
+		Address jsontext.Value `json:"address"`
+	}
+	if err := r.Decode(&body); err != nil {
+		return nil, err
+	}
+	if body.UserID == nil {
+		if action == messages.ChangeMembership_INVITE && body.Medium != nil {
+			return nil, mxerr.InvalidParam("invites by address need an identity server, and this server uses none")
+		}
+		return nil, mxerr.MissingParam("user_id is required")
+	}
+	if !id.ValidUser(*body.UserID) {
+		return nil, mxerr.InvalidParam("%.255q is no user id", *body.UserID)
+	}
+	roomID, err := h.member(r)
+	if err != nil {
+		return nil, err
+	}
+	if action == messages.ChangeMembership_INVITE {
+		if err := h.invitable(r, *body.UserID); err != nil {
+			return nil, err
+		}
+	}
+	return nil, h.change(r, roomID, action, *body.UserID, body.Reason)
+}
+
+// invitable refuses to invite local users who do not exist, and users of servers that cannot be reached.
+func (h *rooms) invitable(r *api.Request, userID string) error {
+	if id.ServerOf(userID) != h.ServerName {
+		return mxerr.Forbidden("%s is on another server, and this server does not federate", userID)
+	}
+	a, ok, err := schema.Accounts.Get(r.Ctx, h.Store, schema.Account{UserID: userID})
+	if err == nil && (!ok || a.Deactivated) {
+		err = mxerr.NotFound("there is no user %s", userID)
+	}
+	return err
+}
+
+func (h *rooms) leave(r *api.Request) (any, error) {
+	var body struct {
+		Reason string `json:"reason"`
+	}
+	if err := r.DecodeOptional(&body); err != nil {
+		return nil, err
+	}
+	roomID, err := h.member(r)
+	if err != nil {
+		return nil, err
+	}
+	_, err = AskRoom[*messages.EventSent](r.Ctx, h.Deps, roomID, &messages.ChangeMembership{
+		By: requester(r), Action: messages.ChangeMembership_LEAVE, Target: r.User(), Reason: body.Reason})
+	return nil, err
+}
+
+func (h *rooms) forget(r *api.Request) (any, error) {
+	roomID, err := h.member(r)
+	if err != nil {
+		return nil, err
+	}
+	_, err = AskRoom[*messages.Done](r.Ctx, h.Deps, roomID, &messages.Forget{By: requester(r)})
+	return nil, err
+}
+
+func (h *rooms) joinedRooms(r *api.Request) (any, error) {
+	joined, err := user.JoinedRooms(r.Ctx, h.Store, r.User())
+	if err != nil {
+		return nil, err
+	}
+	return map[string]any{"joined_rooms": joined}, nil
+}

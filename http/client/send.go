@@ -1,0 +1,149 @@
+package client
+
+import (
+	"github.com/go-json-experiment/json"
+	"github.com/go-json-experiment/json/jsontext"
+	"github.com/tidwall/gjson"
+
+	"github.com/matrixon/matrixon/http/api"
+	"github.com/matrixon/matrixon/matrix/id"
+	"github.com/matrixon/matrixon/matrix/mxerr"
+	"github.com/matrixon/matrixon/messages"
+	"github.com/matrixon/matrixon/persistence/schema"
+)
+
+func (h *rooms) sending() []api.Endpoint {
+	return []api.Endpoint{
+		{Methods: put, Path: aRoom + "/send/{eventType}/{txnId}", R0: true, Auth: api.User, Limit: api.LimitMessage, Handler: h.send},
+		{Methods: put, Path: aRoom + "/redact/{eventId}/{txnId}", R0: true, Auth: api.User, Limit: api.LimitMessage, WhileSuspended: true, Handler: h.redact},
+		{Methods: put, Path: aRoom + "/state/{eventType}", Also: []string{aRoom + "/state/{eventType}/", aRoom + "/state/{eventType}/{stateKey}"},
+			R0: true, Auth: api.User, Limit: api.LimitMessage, Handler: h.putState},
+	}
+}
+
+// sent answers with the event's id.
+func (h *rooms) sent(r *api.Request, roomID string, event *messages.Proposal, txnID string) (any, error) {
+	event.Sender = r.User()
+	answer, err := AskRoom[*messages.EventSent](r.Ctx, h.Deps, roomID, &messages.SendEvent{By: requester(r), Event: event, TxnId: txnID})
+	if err != nil {
+		return nil, err
+	}
+	return map[string]string{"event_id": answer.EventId}, nil
+}
+
+func (h *rooms) send(r *api.Request) (any, error) {
+	content, err := r.Object()
+	if err != nil {
+		return nil, err
+	}
+	roomID, err := h.member(r)
+	if err != nil {
+		return nil, err
+	}
+	event := &messages.Proposal{Type: r.Vars["eventType"], Content: content}
+	if event.Type == "m.room.redaction" {
+		event.Redacts = gjson.GetBytes(content, "redacts").Str
+		if event.Redacts == "" {
+			return nil, mxerr.BadJSON("a redaction needs redacts, the id of the event to redact")
+		}
+	}
+	return h.sent(r, roomID, event, r.Vars["txnId"])
+}
+
+func (h *rooms) redact(r *api.Request) (any, error) {
+	var body struct {
+		Reason *string `json:"reason,omitzero"`
+	}
+	if err := r.DecodeOptional(&body); err != nil {
+		return nil, err
+	}
+	roomID, err := h.member(r)
+	if err != nil {
+		return nil, err
+	}
+	if !id.ValidEventID(r.Vars["eventId"]) {
+		return nil, mxerr.InvalidParam("%.255q is no event id", r.Vars["eventId"])
+	}
+	content, err := json.Marshal(body)
+	if err != nil {
+		return nil, err
+	}
+	return h.sent(r, roomID, &messages.Proposal{Type: "m.room.redaction", Content: content, Redacts: r.Vars["eventId"]}, r.Vars["txnId"])
+}
+
+// putState sends a state event. Memberships keep their own rules, whatever the endpoint.
+func (h *rooms) putState(r *api.Request) (any, error) {
+	content, err := r.Object()
+	if err != nil {
+		return nil, err
+	}
+	roomID, err := h.member(r)
+	if err != nil {
+		return nil, err
+	}
+	typ, stateKey := r.Vars["eventType"], r.Vars["stateKey"]
+	switch typ {
+	case "m.room.canonical_alias":
+		if err := h.checkCanonicalAlias(r, roomID, content); err != nil {
+			return nil, err
+		}
+	case "m.room.member":
+		return h.putMember(r, roomID, stateKey, content)
+	}
+	return h.sent(r, roomID, &messages.Proposal{Type: typ, StateKey: &stateKey, Content: content}, "")
+}
+
+// putMember turns a member event into the change of membership that it is.
+func (h *rooms) putMember(r *api.Request, roomID, target string, content jsontext.Value) (any, error) {
+	if !id.ValidUser(target) {
+		return nil, mxerr.InvalidParam("the state key of m.room.member must be a user id")
+	}
+	if gjson.GetBytes(content, "membership").Str == "invite" {
+		if err := h.invitable(r, target); err != nil {
+			return nil, err
+		}
+	}
+	return h.sent(r, roomID, &messages.Proposal{Type: "m.room.member", StateKey: &target, Content: content}, "")
+}
+
+// checkCanonicalAlias wants every alias that is new in the event to point to the room (client-server API, m.room.canonical_alias).
+func (h *rooms) checkCanonicalAlias(r *api.Request, roomID string, content jsontext.Value) error {
+	old := map[string]bool{}
+	current, ok, err := h.Reader.Current(r.Ctx, roomID, "m.room.canonical_alias", "")
+	if err != nil {
+		return err
+	}
+	if ok {
+		for _, alias := range canonicalAliases([]byte(gjson.GetBytes(current.JSON, "content").Raw)) {
+			old[alias] = true
+		}
+	}
+	for _, alias := range canonicalAliases(content) {
+		if old[alias] {
+			continue
+		}
+		if _, _, err := id.ParseAlias(alias); err != nil {
+			return mxerr.InvalidParam("%.255q is no room alias: %v", alias, err)
+		}
+		row, ok, err := schema.Aliases.Get(r.Ctx, h.Store, schema.Alias{Alias: alias})
+		if err != nil {
+			return err
+		}
+		if !ok || row.RoomID != roomID {
+			return mxerr.New(400, "M_BAD_ALIAS", "the alias %s does not point to this room", alias)
+		}
+	}
+	return nil
+}
+
+func canonicalAliases(content []byte) []string {
+	var aliases []string
+	if a := gjson.GetBytes(content, "alias"); a.Type == gjson.String && a.Str != "" {
+		aliases = append(aliases, a.Str)
+	}
+	gjson.GetBytes(content, "alt_aliases").ForEach(func(_, a gjson.Result) bool {
+		aliases = append(aliases, a.String())
+		return true
+	})
+	return aliases
+}
