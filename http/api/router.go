@@ -71,14 +71,15 @@ func (a *API) Add(part Part, endpoints ...Endpoint) {
 }
 
 // table finds endpoints by the escaped path. Because mux tries its routes one after the other, routes are kept in
-// many small routers, found by the number of the path's segments and by the fourth of them.
+// many small routers, found by the number of the path's segments and by two of them that are rarely variables: those after
+// /_matrix/client/v3/ and after /_matrix/client/v3/rooms/{roomId}/.
 type table struct {
 	groups map[group]*mux.Router
 }
 
 type group struct {
-	segments int
-	fourth   string // empty when there is none or it is a variable
+	segments      int
+	fourth, sixth string // empty when there is none or it is a variable
 }
 
 // endpointRoute ties an endpoint to its template, in the place of mux's handler.
@@ -91,13 +92,15 @@ type endpointRoute struct {
 func (endpointRoute) ServeHTTP(w http.ResponseWriter, r *http.Request) { http.NotFound(w, r) }
 
 func groupOf(path string) group {
-	g := group{segments: strings.Count(path, "/")}
-	if g.segments > 3 {
-		g.fourth = strings.SplitN(path, "/", 6)[4]
+	parts := strings.Split(path, "/") // the first is empty: paths begin with a slash
+	g := group{segments: len(parts) - 1}
+	word := func(i int) string {
+		if i >= len(parts) || strings.HasPrefix(parts[i], "{") {
+			return ""
+		}
+		return parts[i]
 	}
-	if strings.HasPrefix(g.fourth, "{") {
-		g.fourth = ""
-	}
+	g.fourth, g.sixth = word(4), word(6)
 	return g
 }
 
@@ -127,9 +130,9 @@ func (t *table) add(e *Endpoint) {
 func (t *table) find(r *http.Request, path string) (endpointRoute, map[string]string, error) {
 	g := groupOf(path)
 	var wrongMethod bool
-	for _, fourth := range []string{g.fourth, ""} {
-		router := t.groups[group{g.segments, fourth}]
-		if router == nil {
+	for i, candidate := range [...]group{g, {g.segments, g.fourth, ""}, {g.segments, "", g.sixth}, {g.segments, "", ""}} {
+		router := t.groups[candidate]
+		if router == nil || i > 0 && candidate == g {
 			continue
 		}
 		var m mux.RouteMatch
