@@ -110,6 +110,37 @@ func TestOwnEventsRead(t *testing.T) {
 	w.expect(Count{1, 0}, threads{root: {2, 0}})
 }
 
+// A message of one's own that was taken back reads nothing any more, also when all was read before.
+func TestOwnRedactedEventsDoNotRead(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	w.say(bob)
+	own := w.say(alice)
+	w.expect(Count{}, nil)
+	w.redact(alice, own)
+	w.expect(Count{1, 0}, nil)
+}
+
+func TestStateIsInNoThread(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	root := w.say(bob)
+	w.state(bob, "m.room.tombstone", "", fmt.Sprintf(`{"m.relates_to":{"rel_type":"m.thread","event_id":%q}}`, id(root)))
+	w.expect(Count{2, 1}, nil)
+}
+
+func TestDeletedReceiptsReadNothing(t *testing.T) {
+	t.Parallel()
+	for _, thread := range []string{"", Main} {
+		w := newWorld(t)
+		w.say(bob)
+		w.read("m.read", thread, w.seq)
+		w.expect(Count{}, nil)
+		w.put(schema.Receipts.Delete(schema.Receipt{RoomID: place, UserID: alice, Type: "m.read", ThreadID: thread}))
+		w.expect(Count{1, 0}, nil)
+	}
+}
+
 func TestWhatDoesNotCount(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
@@ -220,6 +251,11 @@ func TestCountsUpToAnEarlierEvent(t *testing.T) {
 	}
 	w.say(bob)
 	w.expect(Count{4, 0}, nil)
+	// Events that were not there yet when they were asked for are counted when they are.
+	w.counts(w.seq + 2)
+	w.say(bob)
+	w.say(bob)
+	w.expect(Count{6, 0}, nil)
 }
 
 func TestOneCountLooksAtBoundedlyMany(t *testing.T) {
