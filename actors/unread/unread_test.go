@@ -2,12 +2,15 @@ package unread
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"math"
+	"sync"
 	"testing"
 
 	"pgregory.net/rapid"
 
+	"github.com/matrixon/matrixon/persistence"
 	"github.com/matrixon/matrixon/persistence/schema"
 )
 
@@ -432,4 +435,35 @@ func BenchmarkCounts(b *testing.B) {
 			w.ask(w.counter, upto)
 		}
 	})
+}
+
+func TestManyAskAtOnce(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	root := w.say(bob)
+	for range 50 {
+		w.reply(bob, root)
+	}
+	var group sync.WaitGroup
+	for g := range uint64(8) {
+		group.Go(func() {
+			for upto := root + g; upto <= w.seq; upto++ {
+				counts, err := w.counter.Counts(context.Background(), alice, place, upto)
+				if err != nil || counts.Main != (Count{1, 0}) || counts.Threads[id(root)].Notify != int64(upto-root) {
+					t.Errorf("up to %d: %+v, %v", upto, counts, err)
+				}
+			}
+		})
+	}
+	group.Wait()
+}
+
+func TestRoomWithoutSummaryIsCorrupt(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	w.put(schema.Rooms.Delete(schema.Room{RoomID: place}))
+	w.say(bob)
+	if _, err := w.counter.Counts(context.Background(), alice, place, w.seq); !errors.Is(err, persistence.ErrCorrupt) {
+		t.Errorf("%v, want ErrCorrupt", err)
+	}
 }
