@@ -126,16 +126,6 @@ func (s *Ruleset) JSON() ([]byte, error) {
 	return b, nil
 }
 
-// Clone copies the ruleset, so that the copy can be changed.
-func (s *Ruleset) Clone() *Ruleset {
-	c := *s
-	for _, kind := range []string{Override, Content, Room, Sender, Underride} {
-		rules := c.kind(kind)
-		*rules = slices.Clone(*rules)
-	}
-	return &c
-}
-
 // Rule finds a rule; 404 M_NOT_FOUND when there is none, 400 M_INVALID_PARAM when the kind is unknown.
 func (s *Ruleset) Rule(kind, ruleID string) (Rule, error) {
 	rules, i, err := s.find(kind, ruleID)
