@@ -71,7 +71,7 @@ func Accounts(d Deps, o AccountOptions) []api.Endpoint {
 	a := &accounts{Deps: d, o: o, refresher: newRefresher(d)}
 	var all []api.Endpoint
 	for _, part := range [][]api.Endpoint{
-		a.discovery(), a.login(), a.registration(), a.account(), a.thirdPartyIDs(), a.devices(), a.profiles(), a.accountData(), a.filters(), a.pushRules(),
+		a.discovery(), a.login(), a.registration(), a.account(), a.moderation(), a.thirdPartyIDs(), a.devices(), a.profiles(), a.accountData(), a.filters(), a.pushRules(),
 	} {
 		all = append(all, part...)
 	}

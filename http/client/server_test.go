@@ -171,7 +171,7 @@ func (s *server) do(method, path, token string, body any) answer {
 	case string:
 		reader = strings.NewReader(b)
 	default:
-		raw, err := json.Marshal(b)
+		raw, err := json.Marshal(b, json.Deterministic(true))
 		if err != nil {
 			s.t.Fatal(err)
 		}
