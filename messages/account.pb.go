@@ -122,7 +122,6 @@ type RegisterAccount struct {
 	DisplayName       string                 `protobuf:"bytes,3,opt,name=display_name,json=displayName,proto3" json:"display_name,omitempty"`                   // empty for none
 	RegistrationToken string                 `protobuf:"bytes,4,opt,name=registration_token,json=registrationToken,proto3" json:"registration_token,omitempty"` // one use of it is counted; empty for none
 	Session           *OpenSession           `protobuf:"bytes,5,opt,name=session,proto3" json:"session,omitempty"`                                              // absent: no login
-	AppserviceId      string                 `protobuf:"bytes,6,opt,name=appservice_id,json=appserviceId,proto3" json:"appservice_id,omitempty"`                // of the application service that registers, empty else
 	unknownFields     protoimpl.UnknownFields
 	sizeCache         protoimpl.SizeCache
 }
@@ -190,13 +189,6 @@ func (x *RegisterAccount) GetSession() *OpenSession {
 		return x.Session
 	}
 	return nil
-}
-
-func (x *RegisterAccount) GetAppserviceId() string {
-	if x != nil {
-		return x.AppserviceId
-	}
-	return ""
 }
 
 // LogIn is OpenSession for an account that exists. Answer: Done or Failure.
@@ -1410,14 +1402,13 @@ const file_account_proto_rawDesc = "" +
 	"\x11access_expires_ts\x18\x04 \x01(\x03R\x0faccessExpiresTs\x12!\n" +
 	"\frefresh_hash\x18\x05 \x01(\fR\vrefreshHash\x12,\n" +
 	"\x12refresh_expires_ts\x18\x06 \x01(\x03R\x10refreshExpiresTs\x12(\n" +
-	"\x10login_token_hash\x18\a \x01(\fR\x0eloginTokenHash\"\xf4\x01\n" +
+	"\x10login_token_hash\x18\a \x01(\fR\x0eloginTokenHash\"\xcf\x01\n" +
 	"\x0fRegisterAccount\x12#\n" +
 	"\rpassword_hash\x18\x01 \x01(\tR\fpasswordHash\x12\x14\n" +
 	"\x05admin\x18\x02 \x01(\bR\x05admin\x12!\n" +
 	"\fdisplay_name\x18\x03 \x01(\tR\vdisplayName\x12-\n" +
 	"\x12registration_token\x18\x04 \x01(\tR\x11registrationToken\x12/\n" +
-	"\asession\x18\x05 \x01(\v2\x15.matrixon.OpenSessionR\asession\x12#\n" +
-	"\rappservice_id\x18\x06 \x01(\tR\fappserviceId\"8\n" +
+	"\asession\x18\x05 \x01(\v2\x15.matrixon.OpenSessionR\asession\"8\n" +
 	"\x05LogIn\x12/\n" +
 	"\asession\x18\x01 \x01(\v2\x15.matrixon.OpenSessionR\asession\"\xed\x01\n" +
 	"\x0eRefreshSession\x12!\n" +

@@ -168,7 +168,7 @@ func (a *accounts) registerForAppservice(r *api.Request, q *registerRequest) (an
 	if !a.o.Appservices.Owns(service, userID) {
 		return nil, mxerr.New(http.StatusBadRequest, "M_EXCLUSIVE", "%s is not in the application service's namespace", userID)
 	}
-	return a.make(r, userID, q, &messages.RegisterAccount{AppserviceId: service})
+	return a.make(r, userID, q, &messages.RegisterAccount{})
 }
 
 func (a *accounts) available(r *api.Request) (any, error) {
