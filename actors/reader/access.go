@@ -44,7 +44,7 @@ func (a *Access) until() uint64 {
 	case a.Joined():
 		return math.MaxUint64
 	case a.Member.JoinedSeq > 0:
-		return a.Member.Seq
+		return a.Member.LeftSeq
 	}
 	return 0
 }
@@ -82,7 +82,7 @@ func (a *Access) State(ctx context.Context) (*State, error) {
 		return nil, err
 	}
 	if !a.Joined() && a.WasJoined() {
-		row, err := a.r.EventAt(ctx, a.RoomID, a.Member.Seq)
+		row, err := a.r.EventAt(ctx, a.RoomID, a.Member.LeftSeq)
 		if err != nil {
 			return nil, err
 		}

@@ -116,7 +116,7 @@ func (q *query) member(userID string) error {
 	row, ok, err := schema.Memberships.Get(q.ctx, q.store, schema.Membership{UserID: userID, RoomID: q.roomID})
 	q.found.Members[userID] = room.MemberRow{
 		Exists: ok, Membership: row.Membership, EventID: row.EventID, Seq: row.Seq, Pos: row.Pos, Sender: row.Sender,
-		JoinedSeq: row.JoinedSeq, Forgotten: row.Forgotten, StrippedState: row.StrippedState,
+		JoinedSeq: row.JoinedSeq, LeftSeq: row.LeftSeq, Forgotten: row.Forgotten, StrippedState: row.StrippedState,
 	}
 	return err
 }

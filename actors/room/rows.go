@@ -36,7 +36,7 @@ func (w *writes) state(roomID string, e *room.Entry) {
 func (w *writes) member(roomID string, m room.MemberChange) {
 	w.add(schema.Memberships.Put(schema.Membership{
 		UserID: m.UserID, RoomID: roomID, Membership: m.Row.Membership, EventID: m.Row.EventID, Seq: m.Row.Seq, Pos: m.Row.Pos,
-		Sender: m.Row.Sender, JoinedSeq: m.Row.JoinedSeq, Forgotten: m.Row.Forgotten, StrippedState: m.Row.StrippedState,
+		Sender: m.Row.Sender, JoinedSeq: m.Row.JoinedSeq, LeftSeq: m.Row.LeftSeq, Forgotten: m.Row.Forgotten, StrippedState: m.Row.StrippedState,
 	}))
 }
 

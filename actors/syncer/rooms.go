@@ -165,8 +165,8 @@ func (b *builder) leftRoom(access *reader.Access) (*LeftRoom, error) {
 		return nil, err
 	}
 	room := &LeftRoom{}
-	if access.Member.JoinedSeq == 0 {
-		// Never in: an invite or a knock that ended. There is nothing to see but the end itself.
+	if access.Member.JoinedSeq == 0 || access.Member.LeftSeq != access.Member.Seq {
+		// Not in before it: an invite or a knock that ended, or a ban of somebody who had left. There is nothing to see but that.
 		own, err := access.Client(b.ctx, b.view(), last)
 		if err != nil {
 			return nil, err

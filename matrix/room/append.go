@@ -155,12 +155,14 @@ func (d *draft) setMembership(entry, replaced *Entry) error {
 	if replaced != nil {
 		entry.PrevMembership = replaced.Event.Membership()
 		was := d.memberRow(userID)
-		row.JoinedSeq = was.JoinedSeq
+		row.JoinedSeq, row.LeftSeq = was.JoinedSeq, was.LeftSeq
 		row.Forgotten = was.Forgotten && (row.Membership == "leave" || row.Membership == "ban")
 	}
 	switch {
 	case row.Membership == "join" && entry.PrevMembership != "join":
 		row.JoinedSeq = entry.Seq
+	case row.Membership != "join" && entry.PrevMembership == "join":
+		row.LeftSeq = entry.Seq
 	case row.Membership == "invite" || row.Membership == "knock":
 		row.StrippedState = d.strippedState(e)
 	}

@@ -47,7 +47,8 @@ type MemberRow struct {
 	Seq           uint64
 	Pos           uint64 // 0: of the commit that this row is written with
 	Sender        string
-	JoinedSeq     uint64
+	JoinedSeq     uint64 // of the event with which the present or last stay began
+	LeftSeq       uint64 // of the event with which the last stay ended
 	Forgotten     bool
 	StrippedState []byte
 }

@@ -63,6 +63,7 @@ type Membership struct {
 	JoinedSeq     uint64 `col:"joined_seq"` // of the event with which the present or last stay began, 0 if never joined
 	Forgotten     bool   `col:"forgotten"`
 	StrippedState []byte `col:"stripped_state,json"` // of an invite or knock: a JSON array
+	LeftSeq       uint64 `col:"left_seq"`            // of the event with which the last stay ended, 0 if none has ended
 }
 
 // Room is the summary of a room's state for directories and listings. Written when the state it shows changes.
