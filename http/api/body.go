@@ -81,6 +81,9 @@ func (r *Request) maxBody() int64 {
 	if r.endpoint.MaxBody > 0 {
 		return r.endpoint.MaxBody
 	}
+	if m := r.api.options.MaxBody; m > 0 {
+		return m
+	}
 	return DefaultMaxBody
 }
 

@@ -75,7 +75,7 @@ type Endpoint struct {
 
 	Auth  Auth
 	Limit Limit // the kind of action whose rate is limited; empty is no limit
-	// MaxBody bounds the request's body in bytes; 0 is DefaultMaxBody.
+	// MaxBody bounds the request's body in bytes; 0 is that of the Options.
 	MaxBody int64
 
 	// WhileSuspended lets suspended users call an endpoint that is not GET (client-server API, "Account suspension").

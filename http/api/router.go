@@ -29,6 +29,8 @@ type Options struct {
 	Metrics    prometheus.Registerer
 	Tracer     trace.Tracer
 	Now        func() time.Time
+	// MaxBody bounds the bodies of endpoints that set no bound of their own, in bytes; 0 is DefaultMaxBody.
+	MaxBody int64
 	// TrustedProxies are the networks whose X-Forwarded-For header is believed.
 	TrustedProxies []netip.Prefix
 	// BodyTimeout bounds the reading of a small body, and the wait for the next piece of one that streams; 0 is 30 seconds.

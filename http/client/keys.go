@@ -40,15 +40,15 @@ func Encryption(d Deps, o EncryptionOptions) []api.Endpoint {
 	e := &encryption{d, o}
 	own := []api.Endpoint{
 		{Methods: post, Path: "/_matrix/client/v3/keys/upload", Also: []string{"/_matrix/client/v3/keys/upload/{deviceId}"}, R0: true, Auth: api.User,
-			Limit: api.LimitKeys, MaxBody: keysBody, Handler: e.upload},
+			Limit: api.LimitKeys, MaxBody: keysBody, WhileSuspended: true, Handler: e.upload},
 		{Methods: post, Path: "/_matrix/client/v3/keys/query", R0: true, Auth: api.User, Limit: api.LimitKeys, MaxBody: keysBody, WhileSuspended: true, Handler: e.query},
-		{Methods: post, Path: "/_matrix/client/v3/keys/claim", R0: true, Auth: api.User, Limit: api.LimitKeys, MaxBody: keysBody, Handler: e.claim},
+		{Methods: post, Path: "/_matrix/client/v3/keys/claim", R0: true, Auth: api.User, Limit: api.LimitKeys, MaxBody: keysBody, WhileSuspended: true, Handler: e.claim},
 		{Methods: get, Path: "/_matrix/client/v3/keys/changes", R0: true, Auth: api.User, Limit: api.LimitRead, Handler: e.changes},
 		{Methods: post, Path: "/_matrix/client/v3/keys/device_signing/upload", Also: []string{"/_matrix/client/unstable/keys/device_signing/upload"}, R0: true,
-			Auth: api.User, Limit: api.LimitKeys, Handler: e.uploadCrossSigning},
+			Auth: api.User, Limit: api.LimitKeys, WhileSuspended: true, Handler: e.uploadCrossSigning},
 		{Methods: post, Path: "/_matrix/client/v3/keys/signatures/upload", Also: []string{"/_matrix/client/unstable/keys/signatures/upload"}, R0: true,
-			Auth: api.User, Limit: api.LimitKeys, MaxBody: keysBody, Handler: e.uploadSignatures},
-		{Methods: put, Path: "/_matrix/client/v3/sendToDevice/{eventType}/{txnId}", R0: true, Auth: api.User, Limit: api.LimitKeys, MaxBody: keysBody, Handler: e.sendToDevice},
+			Auth: api.User, Limit: api.LimitKeys, MaxBody: keysBody, WhileSuspended: true, Handler: e.uploadSignatures},
+		{Methods: put, Path: "/_matrix/client/v3/sendToDevice/{eventType}/{txnId}", R0: true, Auth: api.User, Limit: api.LimitKeys, MaxBody: keysBody, WhileSuspended: true, Handler: e.sendToDevice},
 	}
 	return append(own, e.backups()...)
 }

@@ -67,6 +67,7 @@ type RegistrationToken struct {
 	Pending     int64  `col:"pending"`
 	Completed   int64  `col:"completed"`
 	ExpiresTS   int64  `col:"expires_ts"`
+	Configured  bool   `col:"configured"` // it stands in the configuration, and goes when it goes there
 }
 
 // AuthSession is a user-interactive authentication in progress.

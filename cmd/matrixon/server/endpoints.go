@@ -15,30 +15,37 @@ const authLifetime = uia.Lifetime
 
 // buildAPI adds the endpoints of every area.
 func (s *Server) buildAPI() {
-	deps := client.Deps{ServerName: s.config.ServerName, Store: s.store, Caller: s.node, Now: time.Now, Log: s.log}
+	deps := s.deps()
 	engine := &uia.Engine{ServerName: s.config.ServerName, Store: s.store, Passwords: s.hasher}
 	s.seen = api.NewLastSeen(client.WriteSightings(deps))
 	s.tokens = api.NewTokens(api.TokensOptions{Store: s.store, Now: time.Now, Remember: sessionMemory, FirstUse: client.ConfirmRefresh(deps)})
 	s.api = api.New(api.Options{Auth: s.tokens, Limits: s.limits(), Seen: s.seen, Log: s.log, Metrics: s.metrics, Now: time.Now,
-		TrustedProxies: s.config.TrustedProxies})
+		TrustedProxies: s.config.TrustedProxies, MaxBody: int64(s.config.Events.MaxBody)})
 	operator := api.Operator{ServerName: s.config.ServerName, Version: s.version}
 	if s.config.Metrics.Enabled {
 		operator.Gatherer = s.metrics
 	}
 	s.api.AddOperator(operator)
-	s.api.Add(api.Client, client.Accounts(deps, client.AccountOptions{
+	accounts := client.AccountOptions{
 		Sessions: s.tokens, Passwords: s.hasher, UIA: engine,
 		Registration: client.RegistrationOptions{Open: s.config.Registration.Open,
 			TokensRequired: s.config.Registration.TokensRequired, SharedSecret: s.config.Registration.SharedSecret.Reveal()},
 		AccessLifetime: time.Duration(s.config.Session.AccessTokenLifetime), RefreshLifetime: time.Duration(s.config.Session.RefreshTokenLifetime),
 		Discovery: s.discovery(),
-	})...)
+	}
+	s.api.Add(api.Client, client.Accounts(deps, accounts)...)
+	s.api.Add(api.Admin, client.SharedSecretRegistration(deps, accounts)...)
 	s.api.Add(api.Client, client.Rooms(deps, client.RoomOptions{
 		Reader:  s.reader,
 		Creator: &room.Creator{Caller: s.node, Store: s.store, ServerName: s.config.ServerName, Key: s.key, Now: time.Now, Random: rand.Reader},
 	})...)
 	s.api.Add(api.Client, client.Encryption(deps, client.EncryptionOptions{UIA: engine, Syncer: s.syncer})...)
 	s.api.Add(api.Client, client.Sync(deps, s.syncer, s.config.Presence.Enabled)...)
+}
+
+// deps are what the endpoints of clients share.
+func (s *Server) deps() client.Deps {
+	return client.Deps{ServerName: s.config.ServerName, Store: s.store, Caller: s.node, Now: time.Now, Log: s.log}
 }
 
 func (s *Server) limits() *api.Limits {

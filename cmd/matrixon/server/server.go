@@ -29,6 +29,7 @@ import (
 	"github.com/matrixon/matrixon/cmd/matrixon/config"
 	"github.com/matrixon/matrixon/http/api"
 	"github.com/matrixon/matrixon/http/api/password"
+	"github.com/matrixon/matrixon/http/client"
 	"github.com/matrixon/matrixon/matrix/signing"
 	"github.com/matrixon/matrixon/persistence"
 	"github.com/matrixon/matrixon/persistence/pebble"
@@ -81,6 +82,9 @@ func Open(c *config.Config, o Options) (*Server, error) {
 	if err := supported(c); err != nil {
 		return nil, err
 	}
+	if c.Federation.Enabled {
+		o.Log.Info("this version does not federate: users chat within " + c.ServerName)
+	}
 	s := &Server{config: c, version: o.Version, log: o.Log, metrics: prometheus.NewRegistry(), stopped: make(chan struct{})}
 	if err := os.MkdirAll(c.DataDir, 0o700); err != nil {
 		return nil, fmt.Errorf("data_dir: %w", err)
@@ -124,6 +128,9 @@ func (s *Server) start() error {
 		return err
 	}
 	var err error
+	if err = s.registrationTokens(ctx); err != nil {
+		return err
+	}
 	if s.key, err = signingKey(filepath.Join(s.config.DataDir, "signing.key")); err != nil {
 		return err
 	}
@@ -181,6 +188,29 @@ func (s *Server) claimName(ctx context.Context) error {
 	return err
 }
 
+// registrationTokens makes the configured tokens good, and those that no longer stand in the configuration void.
+func (s *Server) registrationTokens(ctx context.Context) error {
+	configured := map[string]bool{}
+	var writes []persistence.Mutation
+	for _, token := range s.config.Registration.Tokens {
+		configured[token.Reveal()] = true
+		writes = append(writes, schema.RegistrationTokens.Put(schema.RegistrationToken{Token: token.Reveal(), UsesAllowed: -1, Configured: true}))
+	}
+	for row, err := range schema.RegistrationTokens.Scan(ctx, s.store, persistence.Range[schema.RegistrationToken]{}) {
+		if err != nil {
+			return err
+		}
+		if row.Configured && !configured[row.Token] {
+			writes = append(writes, schema.RegistrationTokens.Delete(row))
+		}
+	}
+	if len(writes) == 0 {
+		return nil
+	}
+	_, err := persistence.Await(ctx, s.store, &persistence.Commit{Write: writes})
+	return err
+}
+
 // signingKey reads the key that signs events, or makes it.
 func signingKey(file string) (signing.Key, error) {
 	text, err := os.ReadFile(file)
@@ -235,6 +265,9 @@ func (s *Server) background(ctx context.Context) {
 	flush, sweep := time.NewTicker(flushSightings), time.NewTicker(sweepExpired)
 	defer flush.Stop()
 	defer sweep.Stop()
+	if err := client.FinishDeactivations(ctx, s.deps()); err != nil && ctx.Err() == nil {
+		s.log.Error("deactivated users are still in rooms", "error", err)
+	}
 	for {
 		select {
 		case <-ctx.Done():
