@@ -1,7 +1,8 @@
 # make run     build and run a server for trying out: http://127.0.0.1:8008, data in ./data
 # make test    everything that must hold: format, vet, lint, all tests under the race detector
 # make lint    golangci-lint alone, installed first if need be
-# make bench   the benchmarks, kept apart from the tests
+# make bench   measures the real server over HTTP
+# make microbench  the benchmarks of single packages
 # make proto   generate messages/*.pb.go from messages/*.proto
 # make build   build/matrixon
 
@@ -9,7 +10,7 @@ VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo deve
 COMMIT ?= $(shell git rev-parse --short=12 HEAD 2>/dev/null)
 LDFLAGS := -X main.version=$(VERSION) -X main.commit=$(COMMIT)
 
-.PHONY: build run test lint bench proto
+.PHONY: build run test lint bench microbench proto
 
 build:
 	go build -trimpath -ldflags '$(LDFLAGS)' -o build/matrixon ./cmd/matrixon
@@ -24,10 +25,16 @@ test:
 lint:
 	scripts/lint.sh
 
+# LOAD is passed on to cmd/matrixon-load: make bench LOAD='--duration 30s send'
+LOAD ?=
+bench: build
+	go build -trimpath -o build/matrixon-load ./cmd/matrixon-load
+	build/matrixon-load $(LOAD)
+
 # BENCH chooses by name, as go test -bench does; PKG by package.
 BENCH ?= .
 PKG ?= ./...
-bench:
+microbench:
 	go test -run '^$$' -bench '$(BENCH)' -benchmem $(PKG)
 
 proto:

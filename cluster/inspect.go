@@ -75,11 +75,17 @@ type Filter struct {
 	Limit int                 // 0: all
 }
 
-// The orders of a list, largest first.
-func ByDepth(a, b Info) int   { return cmp.Compare(b.Depth, a.Depth) }
-func ByLoad(a, b Info) int    { return cmp.Compare(b.Load(), a.Load()) }
+// ByDepth orders a list by what waits, most first.
+func ByDepth(a, b Info) int { return cmp.Compare(b.Depth, a.Depth) }
+
+// ByLoad orders a list by the share of a processor, largest first.
+func ByLoad(a, b Info) int { return cmp.Compare(b.Load(), a.Load()) }
+
+// ByHandled orders a list by the messages handled, most first.
 func ByHandled(a, b Info) int { return cmp.Compare(b.Handled, a.Handled) }
-func ByLastAt(a, b Info) int  { return b.LastAt.Compare(a.LastAt) }
+
+// ByLastAt orders a list by the time of the last message, newest first.
+func ByLastAt(a, b Info) int { return b.LastAt.Compare(a.LastAt) }
 
 // Actors lists this node's actors as they are now.
 func (n *Node) Actors(f Filter) []Info {

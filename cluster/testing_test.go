@@ -3,6 +3,7 @@ package cluster
 import (
 	"bytes"
 	"context"
+	"errors"
 	"io"
 	"log/slog"
 	"slices"
@@ -164,7 +165,8 @@ func wantDone(t testing.TB, answer proto.Message, err error) {
 
 func wantError(t testing.TB, err error, status int, code string) {
 	t.Helper()
-	e, ok := err.(*mxerr.Error)
+	var e *mxerr.Error
+	ok := errors.As(err, &e)
 	if !ok || e.Status != status || e.Code != code {
 		t.Errorf("error %v; want %d %s", err, status, code)
 	}

@@ -188,10 +188,6 @@ func text(user, body, txn string) *messages.SendEvent {
 	return &messages.SendEvent{By: by(user), TxnId: txn, Event: &messages.Proposal{Type: "m.room.message", Sender: user, Content: content}}
 }
 
-func state(user, eventType, stateKey, content string) *messages.SendEvent {
-	return &messages.SendEvent{By: by(user), Event: &messages.Proposal{Type: eventType, StateKey: &stateKey, Sender: user, Content: []byte(content)}}
-}
-
 func change(user string, action messages.ChangeMembership_Action, target string) *messages.ChangeMembership {
 	return &messages.ChangeMembership{By: by(user), Action: action, Target: target}
 }

@@ -128,7 +128,7 @@ func (c userList) Run(ctx context.Context, m *Main) error {
 				Users []admin.User `json:"users"`
 				Next  string       `json:"next"`
 			}
-			if err := call(ctx, do, http.MethodGet, "/users?from="+url.QueryEscape(from), nil, &page); err != nil {
+			if err := ask(ctx, do, http.MethodGet, "/users?from="+url.QueryEscape(from), nil, &page); err != nil {
 				return err
 			}
 			for _, u := range page.Users {
@@ -158,7 +158,7 @@ func describe(w io.Writer, u admin.User) error {
 func (f configFlags) change(ctx context.Context, m *Main, name string, c admin.Change) error {
 	return f.operate(ctx, m, func(do doer) error {
 		var u admin.User
-		if err := call(ctx, do, http.MethodPost, "/users/"+url.PathEscape(name), c, &u); err != nil {
+		if err := ask(ctx, do, http.MethodPost, "/users/"+url.PathEscape(name), c, &u); err != nil {
 			return err
 		}
 		return describe(m.Stdout, u)
@@ -194,8 +194,8 @@ func (f configFlags) operate(ctx context.Context, m *Main, do func(doer) error) 
 	return errors.Join(err, s.Close())
 }
 
-// call sends a request and reads the answer, or the error.
-func call(ctx context.Context, do doer, method, path string, body, answer any) error {
+// ask sends a request and reads the answer, or the error.
+func ask(ctx context.Context, do doer, method, path string, body, answer any) error {
 	var raw []byte
 	if body != nil {
 		var err error

@@ -66,7 +66,7 @@ func (s *streamed) Read(p []byte) (int, error) {
 	switch {
 	case s.left < 0:
 		return 0, tooLarge(s.r.maxBody())
-	case err == io.EOF:
+	case errors.Is(err, io.EOF):
 		s.r.bodyEnded()
 	case err != nil:
 		err = unread(err)

@@ -49,7 +49,7 @@ type Responder interface {
 func (a *API) execute(r *Request) (answer any, err error) {
 	defer func() {
 		if p := recover(); p != nil {
-			if p == http.ErrAbortHandler {
+			if p == http.ErrAbortHandler { //nolint:errorlint // a panic's value, not an error's chain
 				panic(p)
 			}
 			answer, err = nil, fmt.Errorf("panic: %v\n%s", p, debug.Stack())
