@@ -125,3 +125,17 @@ func (r *Reader) Last(ctx context.Context, roomID string, pos uint64) (row schem
 	}
 	return found, true, nil
 }
+
+// JoinedRooms lists the rooms that the user is joined to.
+func JoinedRooms(ctx context.Context, r persistence.Reader, userID string) ([]string, error) {
+	var rooms []string
+	for m, err := range schema.Memberships.Scan(ctx, r, persistence.Range[schema.Membership]{Prefix: schema.Membership{UserID: userID}, Keys: 1}) {
+		if err != nil {
+			return nil, err
+		}
+		if m.Membership == "join" {
+			rooms = append(rooms, m.RoomID)
+		}
+	}
+	return rooms, nil
+}

@@ -7,7 +7,7 @@ import (
 	"github.com/go-json-experiment/json"
 	"github.com/go-json-experiment/json/jsontext"
 
-	"github.com/matrixon/matrixon/actors/user"
+	"github.com/matrixon/matrixon/actors/reader"
 	"github.com/matrixon/matrixon/persistence"
 	"github.com/matrixon/matrixon/persistence/schema"
 )
@@ -112,7 +112,7 @@ func Share(ctx context.Context, r persistence.Reader, userID, other string) (boo
 
 // joined are the rooms that the user is in.
 func joined(ctx context.Context, r persistence.Reader, userID string) (map[string]bool, error) {
-	rooms, err := user.JoinedRooms(ctx, r, userID)
+	rooms, err := reader.JoinedRooms(ctx, r, userID)
 	mine := make(map[string]bool, len(rooms))
 	for _, roomID := range rooms {
 		mine[roomID] = true

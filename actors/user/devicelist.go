@@ -3,6 +3,7 @@ package user
 import (
 	"context"
 
+	"github.com/matrixon/matrixon/actors/reader"
 	"github.com/matrixon/matrixon/messages"
 	"github.com/matrixon/matrixon/persistence"
 	"github.com/matrixon/matrixon/persistence/schema"
@@ -11,7 +12,7 @@ import (
 // DeviceListChange gives what a commit must contain when the user's devices or cross-signing keys change, so that
 // everyone who shares a room learns of it (client-server API, "Tracking the device list for a user").
 func (o *Op) DeviceListChange(ctx context.Context) ([]persistence.Mutation, *messages.DeviceListNotice, error) {
-	rooms, err := JoinedRooms(ctx, o.Store, o.UserID)
+	rooms, err := reader.JoinedRooms(ctx, o.Store, o.UserID)
 	if err != nil {
 		return nil, nil, err
 	}

@@ -6,6 +6,7 @@ import (
 
 	"google.golang.org/protobuf/proto"
 
+	"github.com/matrixon/matrixon/actors/reader"
 	"github.com/matrixon/matrixon/cluster"
 	"github.com/matrixon/matrixon/matrix/mxerr"
 	"github.com/matrixon/matrixon/messages"
@@ -131,7 +132,7 @@ func storePresence(ctx context.Context, o *Op, state string, statusMsg *string, 
 	if ok && was.State == row.State && was.StatusMsg == row.StatusMsg {
 		return nil
 	}
-	rooms, err := JoinedRooms(ctx, o.Store, o.UserID)
+	rooms, err := reader.JoinedRooms(ctx, o.Store, o.UserID)
 	if err != nil {
 		return err
 	}

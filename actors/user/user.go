@@ -23,7 +23,6 @@ import (
 	"github.com/matrixon/matrixon/matrix/mxerr"
 	"github.com/matrixon/matrixon/messages"
 	"github.com/matrixon/matrixon/persistence"
-	"github.com/matrixon/matrixon/persistence/schema"
 )
 
 // Hub is what a user's actor needs of the node's hub.
@@ -219,18 +218,4 @@ func (a *actor) publish(n Notices, pos uint64) {
 		n.Presence.UserId, n.Presence.Pos = a.userID, pos
 		a.deps.Hub.Presence(n.Presence)
 	}
-}
-
-// JoinedRooms lists the rooms that the user is joined to.
-func JoinedRooms(ctx context.Context, r persistence.Reader, userID string) ([]string, error) {
-	var rooms []string
-	for m, err := range schema.Memberships.Scan(ctx, r, persistence.Range[schema.Membership]{Prefix: schema.Membership{UserID: userID}, Keys: 1}) {
-		if err != nil {
-			return nil, err
-		}
-		if m.Membership == "join" {
-			rooms = append(rooms, m.RoomID)
-		}
-	}
-	return rooms, nil
 }

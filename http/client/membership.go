@@ -6,7 +6,7 @@ import (
 	"github.com/go-json-experiment/json"
 	"github.com/go-json-experiment/json/jsontext"
 
-	"github.com/matrixon/matrixon/actors/user"
+	"github.com/matrixon/matrixon/actors/reader"
 	"github.com/matrixon/matrixon/actors/user/account"
 	"github.com/matrixon/matrixon/http/api"
 	"github.com/matrixon/matrixon/matrix/id"
@@ -184,7 +184,7 @@ func (h *rooms) forget(r *api.Request) (any, error) {
 }
 
 func (h *rooms) joinedRooms(r *api.Request) (any, error) {
-	joined, err := user.JoinedRooms(r.Ctx, h.Store, r.User())
+	joined, err := reader.JoinedRooms(r.Ctx, h.Store, r.User())
 	if err != nil {
 		return nil, err
 	}
