@@ -35,9 +35,56 @@ func TestResolveLikeTheOracle(t *testing.T) {
 						w.rejected[id] = true
 					}
 				}
-				requireAgreement(rt, w.history, w.drawStates())
+				states := w.drawStates()
+				requireAgreement(rt, w.history, states)
+				requireSameChains(rt, w.history, states)
 			})
 		})
+	}
+}
+
+// requireSameChains compares what the walk finds with the oracle. The first state stands for what all agree on, too.
+func requireSameChains(t rapid.TB, h *history, states []naive.State) {
+	t.Helper()
+	chains := stateres.NewChains(h)
+	shared := states[0]
+	var whole []naive.State
+	var rest [][]string
+	conflicted := map[string]bool{}
+	for _, s := range states[1:] {
+		both := maps.Clone(s)
+		for k, id := range shared {
+			both[event.Tuple{Type: "shared " + k.Type, StateKey: k.StateKey}] = id
+		}
+		whole = append(whole, both)
+		rest = append(rest, slices.Collect(maps.Values(s)))
+	}
+	difference, err := chains.AuthDifference(maps.Values(shared), rest)
+	if err != nil {
+		t.Fatal(err)
+	}
+	requireSameIDs(t, "auth difference", naive.AuthDifference(h.v, whole, h), difference)
+	for k, id := range states[0] {
+		for _, s := range states[1:] {
+			if s[k] != id {
+				conflicted[id], conflicted[s[k]] = true, true
+			}
+		}
+	}
+	delete(conflicted, "")
+	subgraph, err := chains.Subgraph(slices.Collect(maps.Keys(conflicted)))
+	if err != nil {
+		t.Fatal(err)
+	}
+	requireSameIDs(t, "subgraph", naive.Subgraph(conflicted, h), subgraph)
+}
+
+func requireSameIDs(t rapid.TB, what string, want map[string]bool, got []string) {
+	t.Helper()
+	sorted := slices.Sorted(maps.Keys(want))
+	slices.Sort(got)
+	if !slices.Equal(sorted, got) {
+		t.Fatalf("the %s is %v, and by the oracle %v", what, got, sorted)
 	}
 }
 

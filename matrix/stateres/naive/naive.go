@@ -33,6 +33,16 @@ func Resolve(v *roomversion.Version, states []State, events Events) State {
 	return n.resolveV2(states)
 }
 
+// AuthDifference is ∪Cᵢ − ∩Cᵢ of the states' auth chains.
+func AuthDifference(v *roomversion.Version, states []State, events Events) map[string]bool {
+	return room{v, events}.authDifference(states)
+}
+
+// Subgraph is the conflicted state subgraph of the conflicted events.
+func Subgraph(conflicted map[string]bool, events Events) map[string]bool {
+	return room{events: events}.subgraph(conflicted)
+}
+
 type room struct {
 	v      *roomversion.Version
 	events Events
