@@ -59,12 +59,12 @@ func TestLongChains(t *testing.T) {
 		t.Run("v"+version, func(t *testing.T) {
 			t.Parallel()
 			v, _ := roomversion.Get(version)
-			h, states := fork(t, v, 10_000, 10_000, 0)
+			h, states := fork(t, v, 5_000, 5_000, 0)
 			got, err := stateres.Resolve(v, states, h, stateres.NewChains(h))
 			if err != nil {
 				t.Fatal(err)
 			}
-			if got[powerTuple] != "$p19999" || got[event.Tuple{Type: "m.room.topic"}] != "$topic" {
+			if got[powerTuple] != "$p9999" || got[event.Tuple{Type: "m.room.topic"}] != "$topic" {
 				t.Fatalf("got %s and %s", got[powerTuple], got[event.Tuple{Type: "m.room.topic"}])
 			}
 		})
