@@ -1,0 +1,206 @@
+// Package clienttest lets tests use the client-server API as clients do: over HTTP, with the real router, the actors of
+// rooms and users, and the memory store.
+package clienttest
+
+import (
+	"context"
+	"crypto/rand"
+	"log/slog"
+	"net/http/httptest"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/matrixon/matrixon/actors/hub"
+	"github.com/matrixon/matrixon/actors/reader"
+	"github.com/matrixon/matrixon/actors/room"
+	"github.com/matrixon/matrixon/actors/syncer"
+	"github.com/matrixon/matrixon/actors/unread"
+	"github.com/matrixon/matrixon/actors/user"
+	"github.com/matrixon/matrixon/actors/user/account"
+	"github.com/matrixon/matrixon/actors/user/keys"
+	"github.com/matrixon/matrixon/cluster"
+	"github.com/matrixon/matrixon/http/api"
+	"github.com/matrixon/matrixon/http/api/password"
+	"github.com/matrixon/matrixon/http/api/secret"
+	"github.com/matrixon/matrixon/http/api/uia"
+	"github.com/matrixon/matrixon/http/client"
+	"github.com/matrixon/matrixon/matrix/signing"
+	"github.com/matrixon/matrixon/persistence"
+	"github.com/matrixon/matrixon/persistence/memory"
+	"github.com/matrixon/matrixon/persistence/schema"
+)
+
+// ServerName is the name of the server in a World.
+const ServerName = "example.org"
+
+// World is a server with its users.
+type World struct {
+	T      *testing.T
+	Store  persistence.Store
+	Node   *cluster.Node
+	Reader *reader.Reader
+	Tokens *api.Tokens
+	Clock  *Clock
+
+	http *httptest.Server
+	log  *failures
+}
+
+// Clock is the server's time. It stands still until it is moved on.
+type Clock struct {
+	mu  sync.Mutex
+	now time.Time
+}
+
+// Now is the time.
+func (c *Clock) Now() time.Time {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.now
+}
+
+// Advance moves the time on.
+func (c *Clock) Advance(d time.Duration) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.now = c.now.Add(d)
+}
+
+// New starts a server that ends with the test. The test fails if the server had to answer with an error of its own
+// (500), whatever the test makes of that answer.
+func New(t *testing.T) *World {
+	t.Helper()
+	w := &World{
+		T: t, Store: memory.New(memory.Options{}), Clock: &Clock{now: time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC)}, log: &failures{t: t},
+	}
+	log := slog.New(w.log)
+	w.Node = cluster.NewNode(cluster.Options{Name: "a", Logger: log})
+	t.Cleanup(w.close)
+	key := signing.NewKey("a_test", make([]byte, 32))
+	h := hub.New(w.Node)
+	var err error
+	if w.Reader, err = reader.New(w.Store, w.Clock.Now); err != nil {
+		t.Fatal(err)
+	}
+	counter, err := unread.New(w.Store)
+	if err != nil {
+		t.Fatal(err)
+	}
+	sync, err := syncer.New(w.Node, w.Reader, counter, true, w.Clock.Now)
+	if err != nil {
+		t.Fatal(err)
+	}
+	handlers := append(account.Handlers(account.Options{}), keys.Handlers()...)
+	for _, kind := range []cluster.Kind{
+		{Name: cluster.KindRoom, Bound: 1000, New: room.New(room.Deps{
+			Store: w.Store, Notices: h, ServerName: ServerName, Key: key, Now: w.Clock.Now})},
+		{Name: cluster.KindUser, Bound: 1000, New: user.New(user.Deps{
+			Store: w.Store, Hub: h, Now: w.Clock.Now, Log: log, Presence: true}, handlers...)},
+	} {
+		if err := w.Node.Register(kind); err != nil {
+			t.Fatal(err)
+		}
+	}
+	deps := client.Deps{ServerName: ServerName, Store: w.Store, Caller: w.Node, Now: w.Clock.Now, Log: log}
+	w.Tokens = api.NewTokens(api.TokensOptions{Store: w.Store, Now: w.Clock.Now, Remember: time.Minute})
+	passwords, err := password.New(password.Parameters{MemoryKiB: 8, Iterations: 1, Parallelism: 1})
+	if err != nil {
+		t.Fatal(err)
+	}
+	engine := &uia.Engine{ServerName: ServerName, Store: w.Store, Passwords: passwords}
+	a := api.New(api.Options{Auth: w.Tokens, Log: log, Now: w.Clock.Now})
+	a.Add(api.Client, client.Accounts(deps, client.AccountOptions{Sessions: w.Tokens, Passwords: passwords, UIA: engine, AccessLifetime: time.Hour})...)
+	a.Add(api.Client, client.Rooms(deps, client.RoomOptions{
+		Reader:  w.Reader,
+		Creator: &room.Creator{Caller: w.Node, Store: w.Store, ServerName: ServerName, Key: key, Now: w.Clock.Now, Random: rand.Reader},
+	})...)
+	a.Add(api.Client, client.Encryption(deps, client.EncryptionOptions{UIA: engine, Syncer: sync})...)
+	a.Add(api.Client, client.Sync(deps, sync, true)...)
+	w.http = httptest.NewServer(a.Handler(api.Client))
+	return w
+}
+
+func (w *World) close() {
+	if w.http != nil {
+		w.http.Close()
+	}
+	if w.Tokens != nil {
+		w.Tokens.Close()
+	}
+	if err := w.Node.Stop(context.Background()); err != nil {
+		w.T.Error(err)
+	}
+	if err := w.Store.Close(); err != nil {
+		w.T.Error(err)
+	}
+	w.log.end()
+}
+
+// Register makes a user with one session, without asking the endpoints of accounts.
+func (w *World) Register(name string) *User {
+	w.T.Helper()
+	userID := "@" + name + ":" + ServerName
+	w.Write(schema.Accounts.Put(schema.Account{UserID: userID, CreatedTS: w.Clock.Now().UnixMilli()}))
+	return w.session(userID, "DEVICE")
+}
+
+func (w *World) session(userID, device string) *User {
+	w.T.Helper()
+	u := &User{world: w, ID: userID, Device: device, Token: secret.New(secret.Access)}
+	w.Write(
+		schema.Devices.Put(schema.Device{UserID: userID, DeviceID: device}),
+		schema.AccessTokens.Put(schema.AccessToken{Hash: secret.Hash(u.Token), UserID: userID, DeviceID: device}),
+	)
+	return u
+}
+
+// Nobody asks without a token.
+func (w *World) Nobody() *User { return &User{world: w} }
+
+// Write commits rows as if some actor had.
+func (w *World) Write(rows ...persistence.Mutation) {
+	w.T.Helper()
+	if _, err := persistence.Await(context.Background(), w.Store, &persistence.Commit{Write: rows}); err != nil {
+		w.T.Fatal(err)
+	}
+}
+
+// failures makes what the server logs as an error a failure of the test.
+type failures struct {
+	t     *testing.T
+	mu    sync.Mutex
+	ended bool
+}
+
+// Enabled implements slog.Handler.
+func (f *failures) Enabled(_ context.Context, level slog.Level) bool { return level >= slog.LevelError }
+
+// Handle implements slog.Handler.
+func (f *failures) Handle(_ context.Context, r slog.Record) error {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if f.ended {
+		return nil
+	}
+	text := r.Message
+	r.Attrs(func(a slog.Attr) bool {
+		text += " " + a.String()
+		return true
+	})
+	f.t.Errorf("the server logged an error: %s", text)
+	return nil
+}
+
+// WithAttrs implements slog.Handler.
+func (f *failures) WithAttrs([]slog.Attr) slog.Handler { return f }
+
+// WithGroup implements slog.Handler.
+func (f *failures) WithGroup(string) slog.Handler { return f }
+
+// end is called when the test is over, and must not be told of anything any more.
+func (f *failures) end() {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.ended = true
+}
