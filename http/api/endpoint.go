@@ -5,6 +5,7 @@ package api
 
 import (
 	"net/http"
+	"strings"
 )
 
 // Part is a set of endpoints that a listener serves or does not.
@@ -70,7 +71,7 @@ type Endpoint struct {
 	Path string
 	// Also lists further templates of the same operation, such as unstable spellings.
 	Also []string
-	// R0 serves a /_matrix/client/v3/ path below /_matrix/client/r0/ too.
+	// R0 serves the /_matrix/client/v3/ paths below /_matrix/client/r0/ too.
 	R0 bool
 
 	Auth  Auth
@@ -88,13 +89,15 @@ type Endpoint struct {
 
 // templates lists every path of the endpoint.
 func (e *Endpoint) templates() []string {
+	const v3, r0 = "/_matrix/client/v3/", "/_matrix/client/r0/"
+	if e.R0 && !strings.HasPrefix(e.Path, v3) {
+		panic("api: R0 is for paths below " + v3 + ", not " + e.Path)
+	}
 	t := append([]string{e.Path}, e.Also...)
-	if e.R0 {
-		const v3 = "/_matrix/client/v3/"
-		if len(e.Path) < len(v3) || e.Path[:len(v3)] != v3 {
-			panic("api: R0 is for paths below " + v3 + ", not " + e.Path)
+	for _, path := range t {
+		if rest, ok := strings.CutPrefix(path, v3); ok && e.R0 {
+			t = append(t, r0+rest)
 		}
-		t = append(t, "/_matrix/client/r0/"+e.Path[len(v3):])
 	}
 	return t
 }
