@@ -289,8 +289,12 @@ func TestCirclesEnd(t *testing.T) {
 			cite("$x", "m.room.power_levels", "", "$y"), cite("$y", "m.room.power_levels", "", "$z"), cite("$z", "m.room.power_levels", "", "$x"),
 			cite("$self", "m.room.member", "@u4:c", "$self", "$x"), cite("$topic", "m.room.topic", "", "$x"), state,
 		}
-		if _, err := stateres.Resolve(v, states, w, stateres.NewChains(w)); err != nil {
-			t.Errorf("room version %s: %v", version, err)
+		agreed := []naive.State{maps.Clone(states[0]), maps.Clone(states[4])}
+		agreed[1][powerTuple] = "$x" // the mainline is the circle
+		for _, conflict := range [][]naive.State{states, agreed} {
+			if _, err := stateres.Resolve(v, conflict, w, stateres.NewChains(w)); err != nil {
+				t.Errorf("room version %s: %v", version, err)
+			}
 		}
 	}
 }
