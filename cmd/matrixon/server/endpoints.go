@@ -4,6 +4,8 @@ import (
 	"crypto/rand"
 	"time"
 
+	"go.opentelemetry.io/otel"
+
 	"github.com/matrixon/matrixon/actors/room"
 	"github.com/matrixon/matrixon/http/api"
 	"github.com/matrixon/matrixon/http/api/uia"
@@ -20,7 +22,7 @@ func (s *Server) buildAPI() {
 	s.seen = api.NewLastSeen(client.WriteSightings(deps))
 	s.tokens = api.NewTokens(api.TokensOptions{Store: s.store, Now: time.Now, Remember: sessionMemory, FirstUse: client.ConfirmRefresh(deps)})
 	s.api = api.New(api.Options{Auth: s.tokens, Limits: s.limits(), Seen: s.seen, Log: s.log, Metrics: s.metrics, Now: time.Now,
-		TrustedProxies: s.config.TrustedProxies, MaxBody: int64(s.config.Events.MaxBody)})
+		TrustedProxies: s.config.TrustedProxies, MaxBody: int64(s.config.Events.MaxBody), Tracer: otel.Tracer("github.com/matrixon/matrixon/http")})
 	operator := api.Operator{ServerName: s.config.ServerName, Version: s.version}
 	if s.config.Metrics.Enabled {
 		operator.Gatherer = s.metrics

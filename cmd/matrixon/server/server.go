@@ -67,6 +67,8 @@ type Server struct {
 	socket   *http.Server
 	stop     context.CancelFunc // of the background work
 	stopped  chan struct{}
+
+	stopTracing func(context.Context) error
 }
 
 // Options are what the command line says beyond the configuration.
@@ -114,9 +116,6 @@ func supported(c *config.Config) error {
 	if len(c.Appservices) > 0 {
 		errs = append(errs, errors.New("appservices: this version serves no application services"))
 	}
-	if c.Tracing.OTLPEndpoint != "" {
-		errs = append(errs, errors.New("tracing.otlp_endpoint: this version sends no traces"))
-	}
 	return errors.Join(errs...)
 }
 
@@ -128,6 +127,9 @@ func (s *Server) start() error {
 		return err
 	}
 	var err error
+	if s.stopTracing, err = s.startTracing(ctx); err != nil {
+		return err
+	}
 	if err = s.registrationTokens(ctx); err != nil {
 		return err
 	}
@@ -336,6 +338,9 @@ func (s *Server) Close() error {
 		if s.api != nil {
 			<-s.stopped
 		}
+	}
+	if s.stopTracing != nil {
+		errs = append(errs, s.stopTracing(ctx))
 	}
 	return errors.Join(append(errs, s.store.Close())...)
 }
