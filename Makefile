@@ -1,4 +1,4 @@
-# make run     build and run a server for trying out: http://127.0.0.1:8008, data in ./data
+# make run     build and run a server for trying out: http://127.0.0.1:8008, open to sign up, data in ./data
 # make test    everything that must hold: format, vet, lint, all tests under the race detector
 # make lint    golangci-lint alone, installed first if need be
 # make bench   measures the real server over HTTP
@@ -17,7 +17,7 @@ build:
 
 run: build
 	mkdir -p data
-	build/matrixon serve
+	build/matrixon serve --set registration.open=true
 
 test:
 	scripts/test.sh

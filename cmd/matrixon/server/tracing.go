@@ -3,6 +3,8 @@ package server
 import (
 	"context"
 	"fmt"
+	"net/url"
+	"strings"
 
 	"go.opentelemetry.io/otel"
 	"go.opentelemetry.io/otel/attribute"
@@ -18,6 +20,9 @@ func (s *Server) startTracing(ctx context.Context) (stop func(context.Context) e
 	endpoint := s.config.Tracing.OTLPEndpoint
 	if endpoint == "" {
 		return func(context.Context) error { return nil }, nil
+	}
+	if u, err := url.Parse(endpoint); err == nil && strings.Trim(u.Path, "/") == "" {
+		endpoint = u.JoinPath("v1", "traces").String() // where collectors expect traces (OTLP/HTTP, "Requests")
 	}
 	exporter, err := otlptracehttp.New(ctx, otlptracehttp.WithEndpointURL(endpoint))
 	if err != nil {
