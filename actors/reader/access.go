@@ -75,8 +75,8 @@ func (r *Reader) worldReadable(ctx context.Context, roomID string) (bool, error)
 	return ok && room.HistoryVisibility == visibility.WorldReadable, err
 }
 
-// State is the state that the user may see: that of now for members and for everyone in a world-readable room, that at the leave
-// for those who left.
+// State is the state that the user may see: that of now for members, that at the leave for those who left, and that of now for
+// everyone else in a world-readable room.
 func (a *Access) State(ctx context.Context) (*State, error) {
 	if err := a.RequireRead(ctx); err != nil {
 		return nil, err
@@ -86,13 +86,7 @@ func (a *Access) State(ctx context.Context) (*State, error) {
 		if err != nil {
 			return nil, err
 		}
-		readable, err := a.r.worldReadable(ctx, a.RoomID)
-		if err != nil {
-			return nil, err
-		}
-		if !readable {
-			return a.r.StateAt(ctx, a.RoomID, row.StateAfter)
-		}
+		return a.r.StateAt(ctx, a.RoomID, row.StateAfter)
 	}
 	last, ok, err := a.r.Last(ctx, a.RoomID, math.MaxUint64)
 	if err != nil {
@@ -109,6 +103,10 @@ func (a *Access) Sees(ctx context.Context, row *schema.Event) (bool, error) {
 	after, err := a.r.visibilityAt(ctx, a.RoomID, row.StateAfter)
 	if err != nil {
 		return false, err
+	}
+	if a.Member.Forgotten && !a.Joined() {
+		// Whoever forgot the room is a stranger to its history (POST /rooms/{roomId}/forget).
+		return after == visibility.WorldReadable, nil
 	}
 	joinedLater := row.Seq <= a.until()
 	if joinedLater && (after == visibility.Shared || after == visibility.WorldReadable) {

@@ -80,8 +80,26 @@ func (a *Access) Read(ctx context.Context, p Page) (Stretch, error) {
 	return s, nil
 }
 
+// Filter gives those of the events that the filter lets through, in the same array.
+func (a *Access) Filter(ctx context.Context, f *filter.RoomEvent, rows []schema.Event) ([]schema.Event, error) {
+	kept := rows[:0]
+	for i := range rows {
+		keeps, err := a.keeps(ctx, f, &rows[i])
+		if err != nil {
+			return nil, err
+		}
+		if keeps {
+			kept = append(kept, rows[i])
+		}
+	}
+	return kept, nil
+}
+
 // keeps reports whether the filter lets the event through.
 func (a *Access) keeps(ctx context.Context, f *filter.RoomEvent, row *schema.Event) (bool, error) {
+	if f != nil && !f.KeepsRoom(a.RoomID) {
+		return false, nil
+	}
 	if f == nil || f.KeepsAll() {
 		return true, nil
 	}

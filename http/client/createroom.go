@@ -2,6 +2,7 @@ package client
 
 import (
 	"github.com/matrixon/matrixon/http/api"
+	"github.com/matrixon/matrixon/matrix/mxerr"
 	"github.com/matrixon/matrixon/matrix/room"
 )
 
@@ -20,6 +21,11 @@ func (h *rooms) createRoom(r *api.Request) (any, error) {
 	if err := r.DecodeOptional(&body); err != nil {
 		return nil, err
 	}
+	for _, userID := range body.Invite {
+		if err := h.invitable(r, userID); err != nil {
+			return nil, err
+		}
+	}
 	roomID, err := h.Creator.Create(r.Ctx, requester(r), body)
 	if err != nil {
 		return nil, err
@@ -35,6 +41,9 @@ func (h *rooms) upgrade(r *api.Request) (any, error) {
 	var body room.UpgradeRequest
 	if err := r.Decode(&body); err != nil {
 		return nil, err
+	}
+	if body.NewVersion == "" {
+		return nil, mxerr.MissingParam("new_version is required")
 	}
 	replacement, err := h.Creator.Upgrade(r.Ctx, requester(r), roomID, body)
 	if err != nil {

@@ -78,6 +78,9 @@ func (h *rooms) putAlias(r *api.Request) (any, error) {
 	if err := r.Decode(&body); err != nil {
 		return nil, err
 	}
+	if body.RoomID == "" {
+		return nil, mxerr.MissingParam("room_id is required")
+	}
 	if !id.ValidRoomID(body.RoomID) {
 		return nil, mxerr.InvalidParam("room_id must be a room id")
 	}

@@ -1,7 +1,9 @@
 package client
 
 import (
+	"maps"
 	"math"
+	"slices"
 
 	"github.com/go-json-experiment/json/jsontext"
 
@@ -44,7 +46,10 @@ func (h *rooms) event(r *api.Request) (any, error) {
 }
 
 func (h *rooms) messages(r *api.Request) (any, error) {
-	dir, err := r.Enum("dir", "b", "b", "f")
+	if _, err := r.Need("dir"); err != nil {
+		return nil, err
+	}
+	dir, err := r.Enum("dir", "", "b", "f")
 	if err != nil {
 		return nil, err
 	}
@@ -116,7 +121,7 @@ func (h *rooms) senders(r *api.Request, a *reader.Access, rows []schema.Event) (
 		return nil, err
 	}
 	var members []schema.Event
-	for userID := range wanted {
+	for _, userID := range slices.Sorted(maps.Keys(wanted)) {
 		row, ok, err := s.Get(r.Ctx, "m.room.member", userID)
 		if err != nil {
 			return nil, err
@@ -154,14 +159,28 @@ func (h *rooms) context(r *api.Request) (any, error) {
 		"event": shown[0], "events_before": shown[1 : 1+len(c.Before)], "events_after": shown[1+len(c.Before):],
 		"start": token.Timeline{Seq: c.Start}.String(), "end": token.Timeline{Seq: c.End}.String(),
 	}
-	var keep func(event.Tuple) bool
-	if f.LazyLoadMembers {
-		senders := map[string]bool{}
-		for _, row := range all {
-			senders[row.Sender] = true
-		}
-		keep = func(t event.Tuple) bool { return t.Type != "m.room.member" || senders[t.StateKey] }
-	}
-	answer["state"], err = h.stateEvents(r, a, c.State, keep)
+	answer["state"], err = h.contextState(r, a, c, f)
 	return answer, err
+}
+
+// contextState is the state at the last event of a context, as far as the filter wants it.
+func (h *rooms) contextState(r *api.Request, a *reader.Access, c *reader.Context, f *filter.RoomEvent) ([]jsontext.Value, error) {
+	senders := map[string]bool{c.Event.Sender: true}
+	for _, row := range slices.Concat(c.Before, c.After) {
+		senders[row.Sender] = true
+	}
+	entries, err := c.State.Entries(func(t event.Tuple) bool {
+		return f.KeepsType(t.Type) && (!f.LazyLoadMembers || t.Type != "m.room.member" || senders[t.StateKey])
+	})
+	if err != nil {
+		return nil, err
+	}
+	rows, err := c.State.Events(r.Ctx, entries)
+	if err != nil {
+		return nil, err
+	}
+	if rows, err = a.Filter(r.Ctx, f, rows); err != nil {
+		return nil, err
+	}
+	return events(r, a, rows)
 }

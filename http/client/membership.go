@@ -1,13 +1,13 @@
 package client
 
 import (
+	"net/http"
 	"strings"
 
-	"github.com/go-json-experiment/json"
 	"github.com/go-json-experiment/json/jsontext"
+	"github.com/tidwall/gjson"
 
 	"github.com/matrixon/matrixon/actors/reader"
-	"github.com/matrixon/matrixon/actors/user/account"
 	"github.com/matrixon/matrixon/http/api"
 	"github.com/matrixon/matrixon/matrix/id"
 	"github.com/matrixon/matrixon/matrix/mxerr"
@@ -44,11 +44,15 @@ type joinBody struct {
 	ThirdPartySigned jsontext.Value `json:"third_party_signed"`
 }
 
-// target resolves the room that a path names by id or alias.
+// target resolves the room that a path names by id, or where the endpoint says so, by alias.
 func (h *rooms) target(r *api.Request) (string, error) {
-	given := r.Vars["roomIdOrAlias"]
-	if given == "" {
-		given = r.Vars["roomId"]
+	given, either := r.Vars["roomIdOrAlias"]
+	if !either {
+		roomID, err := roomID(r)
+		if err != nil {
+			return "", err
+		}
+		return roomID, h.known(r.Ctx, roomID)
 	}
 	if strings.HasPrefix(given, "#") {
 		return h.resolve(r, given)
@@ -85,33 +89,22 @@ func (h *rooms) enter(r *api.Request, action messages.ChangeMembership_Action) (
 	return map[string]string{"room_id": roomID}, nil
 }
 
-// change asks the room for a change of membership. The profile goes into the event of whoever comes in.
+// change asks the room for a change of membership. The profile of a local user goes into the event with which the user comes in.
 func (h *rooms) change(r *api.Request, roomID string, action messages.ChangeMembership_Action, target, reason string) error {
-	content, err := h.profileContent(r, target)
-	if err != nil {
-		return err
-	}
-	_, err = AskRoom[*messages.EventSent](r.Ctx, h.Deps, roomID, &messages.ChangeMembership{
-		By: requester(r), Action: action, Target: target, Reason: reason, Content: content})
-	return err
-}
-
-// profileContent is what a member event tells of a local user.
-func (h *rooms) profileContent(r *api.Request, userID string) ([]byte, error) {
-	if id.ServerOf(userID) != h.ServerName {
-		return nil, nil
-	}
-	fields, err := account.Profile(r.Ctx, h.Store, userID)
-	if err != nil {
-		return nil, err
-	}
-	content := map[string]jsontext.Value{}
-	for _, f := range fields {
-		if f.Field == "displayname" || f.Field == "avatar_url" {
-			content[f.Field] = f.Value
+	var content []byte
+	switch action {
+	case messages.ChangeMembership_JOIN, messages.ChangeMembership_INVITE, messages.ChangeMembership_KNOCK:
+		if id.ServerOf(target) != h.ServerName {
+			break
+		}
+		var err error
+		if content, err = MemberContent(r.Ctx, h.Deps, target); err != nil {
+			return err
 		}
 	}
-	return json.Marshal(content)
+	_, err := AskRoom[*messages.EventSent](r.Ctx, h.Deps, roomID, &messages.ChangeMembership{
+		By: requester(r), Action: action, Target: target, Reason: reason, Content: content})
+	return err
 }
 
 // changeOther is invite, kick, ban and unban.
@@ -146,14 +139,25 @@ func (h *rooms) changeOther(r *api.Request, action messages.ChangeMembership_Act
 	return nil, h.change(r, roomID, action, *body.UserID, body.Reason)
 }
 
-// invitable refuses to invite local users who do not exist, and users of servers that cannot be reached.
+// invitable refuses to invite local users who do not exist or want no invites (client-server API, "Invite permission"), and
+// users of servers that cannot be reached.
 func (h *rooms) invitable(r *api.Request, userID string) error {
+	if !id.ValidUser(userID) {
+		return mxerr.InvalidParam("%.255q is no user id", userID)
+	}
 	if id.ServerOf(userID) != h.ServerName {
 		return mxerr.Forbidden("%s is on another server, and this server does not federate", userID)
 	}
 	a, ok, err := schema.Accounts.Get(r.Ctx, h.Store, schema.Account{UserID: userID})
-	if err == nil && (!ok || a.Deactivated) {
-		err = mxerr.NotFound("there is no user %s", userID)
+	if err != nil {
+		return err
+	}
+	if !ok || a.Deactivated {
+		return mxerr.NotFound("there is no user %s", userID)
+	}
+	permission, _, err := schema.AccountDatas.Get(r.Ctx, h.Store, schema.AccountData{UserID: userID, Type: "m.invite_permission_config"})
+	if err == nil && gjson.GetBytes(permission.Content, "default_action").Str == "block" && userID != r.User() {
+		err = mxerr.New(http.StatusForbidden, "M_INVITE_BLOCKED", "%s takes no invites", userID)
 	}
 	return err
 }

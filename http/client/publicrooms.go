@@ -1,6 +1,7 @@
 package client
 
 import (
+	"context"
 	"encoding/base64"
 	"slices"
 	"strings"
@@ -9,14 +10,17 @@ import (
 
 	"github.com/matrixon/matrixon/http/api"
 	"github.com/matrixon/matrixon/matrix/mxerr"
+	"github.com/matrixon/matrixon/matrix/visibility"
 	"github.com/matrixon/matrixon/persistence"
 	"github.com/matrixon/matrixon/persistence/schema"
 )
 
 // The bounds of the directory of public rooms.
 const (
-	publicPage = 100  // rooms in an answer, when the client does not say
+	publicSize = 100  // rooms in an answer, when the client does not say
 	publicMost = 1000 // and at most
+	// publicScanned is how many rooms one request looks at, publicCounted how many it counts.
+	publicScanned, publicCounted = 5000, 10_000
 )
 
 func (h *rooms) publicRooms() []api.Endpoint {
@@ -69,7 +73,7 @@ func (c publicCursor) String() string {
 func (h *rooms) getPublicRooms(r *api.Request) (any, error) {
 	q := publicQuery{Since: r.Param("since")}
 	if r.Param("limit") != "" {
-		limit, err := r.Int("limit", publicPage, 0, publicMost)
+		limit, err := r.Int("limit", publicSize, 0, publicMost)
 		if err != nil {
 			return nil, err
 		}
@@ -93,76 +97,118 @@ func (h *rooms) listPublic(r *api.Request, q publicQuery) (any, error) {
 	if server := r.Param("server"); server != "" && server != h.ServerName {
 		return nil, mxerr.NotFound("the rooms of %.255s cannot be listed: this server does not federate", server)
 	}
-	limit := int64(publicPage)
+	limit := int64(publicSize)
 	if q.Limit != nil {
 		if *q.Limit < 0 {
 			return nil, mxerr.InvalidParam("limit must not be negative")
 		}
 		limit = min(*q.Limit, publicMost)
 	}
-	var at publicCursor
-	if q.Since != "" {
-		raw, err := base64.RawURLEncoding.DecodeString(q.Since)
-		if err != nil || json.Unmarshal(raw, &at) != nil {
-			return nil, mxerr.InvalidParam("the token %.64q was not given out by this server", q.Since)
-		}
-	}
-	found, total, err := h.matchingPublic(r, q)
+	at, err := parsePublicCursor(q.Since)
 	if err != nil {
 		return nil, err
 	}
-	from, to := window(found, at, q.Since != "", int(limit))
-	answer := map[string]any{"chunk": found[from:to], "total_room_count_estimate": total}
-	if to < len(found) && to > from {
-		answer["next_batch"] = publicCursor{found[to-1].JoinedMembers, found[to-1].RoomID, false}.String()
+	page, err := h.readPublic(r.Ctx, q, at, int(limit))
+	if err != nil {
+		return nil, err
 	}
-	if from > 0 && to > from {
-		answer["prev_batch"] = publicCursor{found[from].JoinedMembers, found[from].RoomID, true}.String()
+	total, err := h.countPublic(r.Ctx)
+	if err != nil {
+		return nil, err
+	}
+	answer := map[string]any{"chunk": page.rooms, "total_room_count_estimate": total}
+	if page.next != nil {
+		answer["next_batch"] = page.next.String()
+	}
+	if page.prev != nil {
+		answer["prev_batch"] = page.prev.String()
 	}
 	return answer, nil
 }
 
-// window finds the page that the cursor asks for in the rooms, which are ordered largest first.
-func window(found []publicRoom, at publicCursor, continued bool, limit int) (from, to int) {
-	if !continued {
-		return 0, min(limit, len(found))
+func parsePublicCursor(since string) (*publicCursor, error) {
+	if since == "" {
+		return nil, nil
 	}
-	before := func(room publicRoom) bool {
-		return room.JoinedMembers > at.Members || room.JoinedMembers == at.Members && room.RoomID > at.RoomID
+	var at publicCursor
+	raw, err := base64.RawURLEncoding.DecodeString(since)
+	if err != nil || json.Unmarshal(raw, &at) != nil {
+		return nil, mxerr.InvalidParam("the token %.64q was not given out by this server", since)
 	}
-	n := 0
-	for n < len(found) && before(found[n]) {
-		n++
-	}
-	if at.Back {
-		return max(n-limit, 0), n
-	}
-	if n < len(found) && found[n].RoomID == at.RoomID {
-		n++
-	}
-	return n, min(n+limit, len(found))
+	return &at, nil
 }
 
-// matchingPublic lists the published rooms that the filter lets through, largest first, and how many there are in all.
-func (h *rooms) matchingPublic(r *api.Request, q publicQuery) (found []publicRoom, total int, err error) {
-	found = []publicRoom{}
-	term := strings.ToLower(q.Filter.Term)
-	for listed, err := range schema.PublicRooms.Scan(r.Ctx, h.Store, persistence.Range[schema.PublicRoom]{Reverse: true}) {
+// countPublic says how many rooms are published, as far as it is worth counting.
+func (h *rooms) countPublic(ctx context.Context) (total int, err error) {
+	for _, err := range schema.PublicRooms.Scan(ctx, h.Store, persistence.Range[schema.PublicRoom]{Limit: publicCounted}) {
 		if err != nil {
-			return nil, 0, err
+			return 0, err
 		}
 		total++
-		row, ok, err := schema.Rooms.Get(r.Ctx, h.Store, schema.Room{RoomID: listed.RoomID})
-		if err != nil {
-			return nil, 0, err
-		}
-		if !ok || !q.Filter.keeps(row, term) {
-			continue
-		}
-		found = append(found, publicRoom{row.RoomID, row.Name, row.Topic, row.AvatarURL, row.CanonicalAlias, row.JoinedMembers,
-			row.HistoryVisibility == "world_readable", row.GuestAccess == "can_join", row.JoinRule, row.RoomType})
 	}
-	return found, total, nil
+	return total, nil
+}
+
+// publicPage is a page of the directory: the rooms, and where to go on in both directions, if there is anything.
+type publicPage struct {
+	rooms      []publicRoom
+	next, prev *publicCursor
+}
+
+// readPublic reads the published rooms that the filter lets through, largest first. It looks at publicScanned rooms at most, so
+// a page may be short, or even empty, and yet be followed by another.
+func (h *rooms) readPublic(ctx context.Context, q publicQuery, at *publicCursor, limit int) (page publicPage, err error) {
+	page.rooms = []publicRoom{}
+	if limit == 0 || q.ThirdPartyInstanceID != "" { // no network is bridged by this server itself
+		return page, nil
+	}
+	back := at != nil && at.Back
+	term := strings.ToLower(q.Filter.Term)
+	listing := persistence.Range[schema.PublicRoom]{Reverse: !back}
+	if at != nil {
+		listing.After = &schema.PublicRoom{JoinedMembers: at.Members, RoomID: at.RoomID}
+	}
+	var last schema.PublicRoom
+	more, scanned := false, 0
+	for listed, err := range schema.PublicRooms.Scan(ctx, h.Store, listing) {
+		if err != nil {
+			return page, err
+		}
+		if len(page.rooms) == limit || scanned == publicScanned {
+			more = true
+			break
+		}
+		scanned++
+		last = listed
+		row, ok, err := schema.Rooms.Get(ctx, h.Store, schema.Room{RoomID: listed.RoomID})
+		if err != nil {
+			return page, err
+		}
+		if ok && q.Filter.keeps(row, term) {
+			page.rooms = append(page.rooms, show(row))
+		}
+	}
+	onward, whence := &page.next, &page.prev
+	if back {
+		slices.Reverse(page.rooms)
+		onward, whence = whence, onward
+	}
+	if more {
+		*onward = &publicCursor{last.JoinedMembers, last.RoomID, back}
+	}
+	if n := len(page.rooms); at != nil && n > 0 {
+		edge := page.rooms[0]
+		if back {
+			edge = page.rooms[n-1]
+		}
+		*whence = &publicCursor{edge.JoinedMembers, edge.RoomID, !back}
+	}
+	return page, nil
+}
+
+func show(row schema.Room) publicRoom {
+	return publicRoom{row.RoomID, row.Name, row.Topic, row.AvatarURL, row.CanonicalAlias, row.JoinedMembers,
+		row.HistoryVisibility == visibility.WorldReadable, row.GuestAccess == "can_join", row.JoinRule, row.RoomType}
 }
 
 func (f publicFilter) keeps(row schema.Room, term string) bool {

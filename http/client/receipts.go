@@ -2,7 +2,10 @@ package client
 
 import (
 	"github.com/go-json-experiment/json"
+	"github.com/go-json-experiment/json/jsontext"
+	"github.com/tidwall/gjson"
 
+	"github.com/matrixon/matrixon/actors/reader"
 	"github.com/matrixon/matrixon/http/api"
 	"github.com/matrixon/matrixon/matrix/id"
 	"github.com/matrixon/matrixon/matrix/mxerr"
@@ -31,21 +34,21 @@ func (h *rooms) typing(r *api.Request) (any, error) {
 	if body.Typing == nil {
 		return nil, mxerr.MissingParam("typing is required")
 	}
-	roomID, err := h.joinedRoom(r)
+	a, err := h.joined(r)
 	if err != nil {
 		return nil, err
 	}
-	_, err = AskRoom[*messages.Done](r.Ctx, h.Deps, roomID, &messages.SetTyping{By: requester(r), Typing: *body.Typing, TimeoutMs: body.Timeout})
+	_, err = AskRoom[*messages.Done](r.Ctx, h.Deps, a.RoomID, &messages.SetTyping{By: requester(r), Typing: *body.Typing, TimeoutMs: body.Timeout})
 	return nil, err
 }
 
-// joinedRoom gives the room of the path if the user is in it.
-func (h *rooms) joinedRoom(r *api.Request) (string, error) {
+// joined is access for those who are in the room.
+func (h *rooms) joined(r *api.Request) (*reader.Access, error) {
 	a, err := h.access(r)
 	if err != nil {
-		return "", err
+		return nil, err
 	}
-	return a.RoomID, a.RequireJoined()
+	return a, a.RequireJoined()
 }
 
 // The types of receipts. The last one is account data, which is why it has no thread.
@@ -57,44 +60,47 @@ const (
 
 func (h *rooms) receipt(r *api.Request) (any, error) {
 	var body struct {
-		ThreadID *string `json:"thread_id"`
+		ThreadID jsontext.Value `json:"thread_id"`
 	}
 	if err := r.DecodeOptional(&body); err != nil {
 		return nil, err
 	}
-	typ := r.Vars["receiptType"]
-	switch {
-	case typ != receiptRead && typ != receiptPrivate && typ != fullyRead:
+	typ, thread := r.Vars["receiptType"], ""
+	if typ != receiptRead && typ != receiptPrivate && typ != fullyRead {
 		return nil, mxerr.InvalidParam("the receipt type must be m.read, m.read.private or m.fully_read, not %.64q", typ)
-	case body.ThreadID != nil && typ == fullyRead:
-		return nil, mxerr.InvalidParam("m.fully_read belongs to no thread")
-	case body.ThreadID != nil && *body.ThreadID == "":
-		return nil, mxerr.InvalidParam("thread_id must be main or the id of a thread's root")
 	}
-	roomID, err := h.joinedRoom(r)
+	if body.ThreadID != nil {
+		if typ == fullyRead {
+			return nil, mxerr.InvalidParam("m.fully_read belongs to no thread")
+		}
+		if thread = gjson.ParseBytes(body.ThreadID).Str; thread == "" {
+			return nil, mxerr.InvalidParam("thread_id must be main or the id of a thread's root")
+		}
+	}
+	a, err := h.joined(r)
 	if err != nil {
 		return nil, err
 	}
-	thread := ""
-	if body.ThreadID != nil {
-		thread = *body.ThreadID
-	}
-	return nil, h.markRead(r, roomID, typ, r.Vars["eventId"], thread)
+	return nil, h.markRead(r, a, typ, r.Vars["eventId"], thread)
 }
 
-func (h *rooms) markRead(r *api.Request, roomID, typ, eventID, thread string) error {
+// markRead moves a receipt, or the marker of what was fully read, to an event of the room that the user may see.
+func (h *rooms) markRead(r *api.Request, a *reader.Access, typ, eventID, thread string) error {
 	if !id.ValidEventID(eventID) {
 		return mxerr.InvalidParam("%.255q is no event id", eventID)
+	}
+	if _, err := a.Event(r.Ctx, eventID); err != nil {
+		return err
 	}
 	if typ == fullyRead {
 		content, err := json.Marshal(map[string]string{"event_id": eventID})
 		if err != nil {
 			return err
 		}
-		_, err = AskUser[*messages.Done](r.Ctx, h.Deps, r.User(), &messages.SetAccountData{RoomId: roomID, Type: fullyRead, Content: content})
+		_, err = AskUser[*messages.Done](r.Ctx, h.Deps, r.User(), &messages.SetAccountData{RoomId: a.RoomID, Type: fullyRead, Content: content})
 		return err
 	}
-	_, err := AskRoom[*messages.Done](r.Ctx, h.Deps, roomID, &messages.SendReceipt{By: requester(r), ReceiptType: typ, EventId: eventID, ThreadId: thread})
+	_, err := AskRoom[*messages.Done](r.Ctx, h.Deps, a.RoomID, &messages.SendReceipt{By: requester(r), ReceiptType: typ, EventId: eventID, ThreadId: thread})
 	return err
 }
 
@@ -107,7 +113,7 @@ func (h *rooms) readMarkers(r *api.Request) (any, error) {
 	if err := r.Decode(&body); err != nil {
 		return nil, err
 	}
-	roomID, err := h.joinedRoom(r)
+	a, err := h.joined(r)
 	if err != nil {
 		return nil, err
 	}
@@ -118,7 +124,7 @@ func (h *rooms) readMarkers(r *api.Request) (any, error) {
 		if m.event == nil {
 			continue
 		}
-		if err := h.markRead(r, roomID, m.typ, *m.event, ""); err != nil {
+		if err := h.markRead(r, a, m.typ, *m.event, ""); err != nil {
 			return nil, err
 		}
 	}

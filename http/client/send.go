@@ -98,7 +98,15 @@ func (h *rooms) putMember(r *api.Request, roomID, target string, content jsontex
 	if !id.ValidUser(target) {
 		return nil, mxerr.InvalidParam("the state key of m.room.member must be a user id")
 	}
-	if gjson.GetBytes(content, "membership").Str == "invite" {
+	switch gjson.GetBytes(content, "membership").Str {
+	case "join", "knock":
+		if err := r.Take(api.LimitJoin); err != nil {
+			return nil, err
+		}
+	case "invite":
+		if err := r.Take(api.LimitInvite); err != nil {
+			return nil, err
+		}
 		if err := h.invitable(r, target); err != nil {
 			return nil, err
 		}

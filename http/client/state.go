@@ -30,12 +30,7 @@ func (h *rooms) allState(r *api.Request) (any, error) {
 	if err != nil {
 		return nil, err
 	}
-	return h.stateEvents(r, a, s, nil)
-}
-
-// stateEvents shows the events of a state for which keep is true.
-func (h *rooms) stateEvents(r *api.Request, a *reader.Access, s *reader.State, keep func(event.Tuple) bool) ([]jsontext.Value, error) {
-	entries, err := s.Entries(keep)
+	entries, err := s.Entries(nil)
 	if err != nil {
 		return nil, err
 	}

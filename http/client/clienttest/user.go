@@ -205,7 +205,9 @@ func (u *User) SetState(roomID, typ, stateKey string, content J) string {
 }
 
 // Room is the path of something of a room, each part escaped.
-func Room(roomID string, parts ...string) string { return Path(append([]string{"rooms", roomID}, parts...)...) }
+func Room(roomID string, parts ...string) string {
+	return Path(append([]string{"rooms", roomID}, parts...)...)
+}
 
 // Path is a path made of parts, each escaped.
 func Path(parts ...string) string {
