@@ -18,6 +18,8 @@ import (
 // commands are what can be typed after matrixon. The Run method of each is called with the Main.
 type commands struct {
 	Serve   serveCommand   `cmd:"" help:"Run the server."`
+	Actors  actorsCommand  `cmd:"" help:"Look into the running server's actors."`
+	Cluster clusterCommand `cmd:"" help:"Look at the running server's nodes."`
 	Config  configCommand  `cmd:"" help:"Write, check and show the configuration."`
 	User    userCommand    `cmd:"" help:"Administer accounts, whether the server runs or not."`
 	Version versionCommand `cmd:"" help:"Tell which version this is."`

@@ -2,21 +2,16 @@ package main
 
 import (
 	"bufio"
-	"bytes"
 	"context"
 	"crypto/rand"
 	"errors"
 	"fmt"
 	"io"
-	"log/slog"
-	"net"
 	"net/http"
 	"net/url"
+	"slices"
 	"strings"
 
-	"github.com/go-json-experiment/json"
-
-	"github.com/matrixon/matrixon/cmd/matrixon/server"
 	"github.com/matrixon/matrixon/http/admin"
 )
 
@@ -150,6 +145,7 @@ func describe(w io.Writer, u admin.User) error {
 			marks = append(marks, mark)
 		}
 	}
+	slices.Sort(marks)
 	_, err := fmt.Fprintln(w, strings.TrimSpace(u.UserID+"  "+strings.Join(marks, " ")))
 	return err
 }
@@ -163,63 +159,4 @@ func (f configFlags) change(ctx context.Context, m *Main, name string, c admin.C
 		}
 		return describe(m.Stdout, u)
 	})
-}
-
-// doer carries out a request to the operator's interface.
-type doer func(*http.Request) (*http.Response, error)
-
-// operate reaches the server through its socket; when none runs, it opens the data itself for as long as it takes.
-func (f configFlags) operate(ctx context.Context, m *Main, do func(doer) error) error {
-	conf, _, err := f.load(m)
-	if err != nil {
-		return err
-	}
-	path := server.SocketPath(conf.DataDir)
-	dial := func(ctx context.Context, _, _ string) (net.Conn, error) {
-		return new(net.Dialer).DialContext(ctx, "unix", path)
-	}
-	client := &http.Client{Transport: &http.Transport{DialContext: dial}}
-	defer client.CloseIdleConnections()
-	if conn, err := dial(ctx, "", ""); err == nil {
-		return errors.Join(conn.Close(), do(client.Do))
-	}
-	quiet := slog.New(slog.NewTextHandler(m.Stderr, &slog.HandlerOptions{Level: slog.LevelWarn}))
-	s, err := server.Open(conf, server.Options{Version: buildInfo().Version, Log: quiet})
-	if err != nil {
-		return err
-	}
-	if err = s.ListenSocket(); err == nil {
-		err = do(client.Do)
-	}
-	return errors.Join(err, s.Close())
-}
-
-// ask sends a request and reads the answer, or the error.
-func ask(ctx context.Context, do doer, method, path string, body, answer any) error {
-	var raw []byte
-	if body != nil {
-		var err error
-		if raw, err = json.Marshal(body); err != nil {
-			return err
-		}
-	}
-	r, err := http.NewRequestWithContext(ctx, method, "http://admin"+admin.Base+path, bytes.NewReader(raw))
-	if err != nil {
-		return err
-	}
-	resp, err := do(r)
-	if err != nil {
-		return err
-	}
-	defer resp.Body.Close()
-	if resp.StatusCode == http.StatusOK {
-		return json.UnmarshalRead(resp.Body, answer)
-	}
-	var refused struct {
-		Error string `json:"error"`
-	}
-	if err := json.UnmarshalRead(resp.Body, &refused); err != nil {
-		return fmt.Errorf("the server answered %s", resp.Status)
-	}
-	return errors.New(refused.Error)
 }

@@ -7,6 +7,7 @@ import (
 	"net/http"
 	"net/http/pprof"
 	"strings"
+	"time"
 
 	"github.com/go-json-experiment/json"
 	"google.golang.org/protobuf/encoding/protojson"
@@ -39,6 +40,10 @@ type Deps struct {
 	Node       *cluster.Node
 	Passwords  *password.Hasher
 	Sessions   Sessions
+	Version    string
+	Started    time.Time
+	// Position is the newest durable commit's.
+	Position func() persistence.Position
 }
 
 // User is an account as operators see it.
@@ -72,7 +77,10 @@ func New(d Deps) http.Handler {
 	m.HandleFunc("GET "+Base+"/users", h.answer(h.listUsers))
 	m.HandleFunc("GET "+Base+"/users/{user}", h.answer(h.getUser))
 	m.HandleFunc("POST "+Base+"/users/{user}", h.answer(h.changeUser))
+	m.HandleFunc("GET "+Base+"/actors", h.answer(h.listActors))
 	m.HandleFunc("GET "+Base+"/actors/{kind}/{id}", h.answer(h.inspect))
+	m.HandleFunc("POST "+Base+"/actors/{kind}/{id}/stop", h.answer(h.stopActor))
+	m.HandleFunc("GET "+Base+"/cluster", h.answer(h.status))
 	m.HandleFunc("GET /debug/pprof/", pprof.Index)
 	m.HandleFunc("GET /debug/pprof/profile", pprof.Profile)
 	m.HandleFunc("GET /debug/pprof/trace", pprof.Trace)
@@ -208,8 +216,4 @@ func (c Change) requests(hash string) []proto.Message {
 		all = append(all, &messages.DeactivateAccount{Erase: c.Erase})
 	}
 	return all
-}
-
-func (h handler) inspect(r *http.Request) (any, error) {
-	return h.Node.Inspect(r.Context(), cluster.Identity{Kind: r.PathValue("kind"), ID: r.PathValue("id")})
 }

@@ -42,6 +42,9 @@ const (
 	userBound, userIdle = 1024, 2 * time.Minute
 )
 
+// nodeName names the only node.
+const nodeName = "local"
+
 // sessionMemory is how long a single node believes a session without looking at the store again; it is told of every end of a
 // session itself.
 const sessionMemory = 5 * time.Minute
@@ -50,6 +53,7 @@ const sessionMemory = 5 * time.Minute
 type Server struct {
 	config  *config.Config
 	version string
+	started time.Time
 	log     *slog.Logger
 	store   persistence.Store
 	key     signing.Key
@@ -87,7 +91,7 @@ func Open(c *config.Config, o Options) (*Server, error) {
 	if c.Federation.Enabled {
 		o.Log.Info("this version does not federate: users chat within " + c.ServerName)
 	}
-	s := &Server{config: c, version: o.Version, log: o.Log, metrics: prometheus.NewRegistry(), stopped: make(chan struct{})}
+	s := &Server{config: c, version: o.Version, started: time.Now(), log: o.Log, metrics: prometheus.NewRegistry(), stopped: make(chan struct{})}
 	if err := os.MkdirAll(c.DataDir, 0o700); err != nil {
 		return nil, fmt.Errorf("data_dir: %w", err)
 	}
@@ -150,7 +154,7 @@ func (s *Server) start() error {
 }
 
 func (s *Server) startActors() error {
-	s.node = cluster.NewNode(cluster.Options{Name: "local", Logger: s.log})
+	s.node = cluster.NewNode(cluster.Options{Name: nodeName, Logger: s.log})
 	s.metrics.MustRegister(s.node.Metrics())
 	s.hub = hub.New(s.node)
 	var err error

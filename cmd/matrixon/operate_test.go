@@ -1,0 +1,106 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"strings"
+	"sync"
+	"testing"
+)
+
+// operate runs the program with a data folder, and gives what it printed and its exit code.
+func operate(t *testing.T, dir, stdin string, args ...string) (code int, out, errs string) {
+	t.Helper()
+	var stdout, stderr bytes.Buffer
+	m := &Main{Stdin: strings.NewReader(stdin), Stdout: &stdout, Stderr: &stderr, Environ: []string{
+		"MATRIXON_DATA_DIR=" + dir, "MATRIXON_PASSWORD_HASH__MEMORY_KIB=64", "MATRIXON_PASSWORD_HASH__ITERATIONS=1",
+		"MATRIXON_LISTENERS=[{address: '127.0.0.1:0', serves: [client]}]"}}
+	code = run(context.Background(), m, args)
+	return code, stdout.String(), stderr.String()
+}
+
+func TestAccountsWhileTheServerIsStopped(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	if code, out, errs := operate(t, dir, "secret\n", "user", "create", "ann", "--admin"); code != 0 || out != "@ann:localhost  admin\n" {
+		t.Fatalf("exit %d: %s%s", code, out, errs)
+	}
+	if code, _, errs := operate(t, dir, "secret\n", "user", "create", "ann"); code != exitFailed || !strings.Contains(errs, "already taken") {
+		t.Errorf("a name that is taken: exit %d: %s", code, errs)
+	}
+	if code, out, _ := operate(t, dir, "", "user", "create", "bob", "--generate"); code != 0 || !strings.HasPrefix(out, "password: ") {
+		t.Errorf("a generated password: exit %d: %s", code, out)
+	}
+	if code, _, errs := operate(t, dir, "\n", "user", "create", "carl"); code != exitFailed || !strings.Contains(errs, "--generate") {
+		t.Errorf("no password: exit %d: %s", code, errs)
+	}
+	for _, args := range [][]string{{"user", "admin", "ann", "--revoke"}, {"user", "lock", "bob"}, {"user", "password", "bob", "--generate"}} {
+		if code, out, errs := operate(t, dir, "", args...); code != 0 {
+			t.Errorf("%v: exit %d: %s%s", args, code, out, errs)
+		}
+	}
+	if _, out, _ := operate(t, dir, "", "user", "list"); out != "@ann:localhost\n@bob:localhost  locked\n" {
+		t.Errorf("the list reads:\n%s", out)
+	}
+	if code, _, errs := operate(t, dir, "", "actors", "list"); code != exitFailed || !strings.Contains(errs, errNotRunning.Error()) {
+		t.Errorf("actors of a stopped server: exit %d: %s", code, errs)
+	}
+}
+
+// While the server runs, the commands reach it through its socket.
+func TestOperatingARunningServer(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	ctx, stop := context.WithCancel(context.Background())
+	ended := make(chan int, 1)
+	log := &watched{found: make(chan struct{}), text: "listening"}
+	go func() {
+		ended <- run(ctx, &Main{Stdin: strings.NewReader(""), Stdout: log, Stderr: log, Environ: []string{"MATRIXON_DATA_DIR=" + dir,
+			"MATRIXON_PASSWORD_HASH__MEMORY_KIB=64", "MATRIXON_LISTENERS=[{address: '127.0.0.1:0', serves: [client]}]"}}, []string{"serve"})
+	}()
+	<-log.found
+	if code, out, errs := operate(t, dir, "secret\n", "user", "create", "ann"); code != 0 {
+		t.Errorf("exit %d: %s%s", code, out, errs)
+	}
+	for _, c := range []struct {
+		args []string
+		want string
+	}{
+		{[]string{"actors", "list", "--kind", "user"}, "@ann:localhost"},
+		{[]string{"actors", "inspect", "@ann:localhost"}, "waiting_syncs"},
+		{[]string{"actors", "stop", "@ann:localhost"}, "stopped"},
+		{[]string{"cluster", "status"}, "local"},
+	} {
+		if code, out, errs := operate(t, dir, "", c.args...); code != 0 || !strings.Contains(out, c.want) {
+			t.Errorf("%v: exit %d: %s%s", c.args, code, out, errs)
+		}
+	}
+	if code, _, errs := operate(t, dir, "", "actors", "inspect", "@ann:localhost"); code != exitFailed || !strings.Contains(errs, "not active") {
+		t.Errorf("an actor at rest: exit %d: %s", code, errs)
+	}
+	stop()
+	if code := <-ended; code != 0 {
+		t.Errorf("the server ended with %d:\n%s", code, log.all.String())
+	}
+}
+
+// watched is a log that tells when a text stands in it.
+type watched struct {
+	text  string
+	found chan struct{}
+
+	mu   sync.Mutex
+	once bool
+	all  bytes.Buffer
+}
+
+func (w *watched) Write(p []byte) (int, error) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.all.Write(p)
+	if !w.once && bytes.Contains(w.all.Bytes(), []byte(w.text)) {
+		w.once = true
+		close(w.found)
+	}
+	return len(p), nil
+}
