@@ -126,6 +126,9 @@ func (h *rooms) checkCanonicalAlias(r *api.Request, roomID string, content jsont
 			old[alias] = true
 		}
 	}
+	if alt := gjson.GetBytes(content, "alt_aliases"); alt.Exists() && alt.Type != gjson.Null && !alt.IsArray() {
+		return mxerr.InvalidParam("alt_aliases is a list of aliases")
+	}
 	for _, alias := range canonicalAliases(content) {
 		if old[alias] {
 			continue
@@ -144,10 +147,11 @@ func (h *rooms) checkCanonicalAlias(r *api.Request, roomID string, content jsont
 	return nil
 }
 
+// canonicalAliases are the aliases in the content; what is no string is given as its JSON, which is no alias.
 func canonicalAliases(content []byte) []string {
 	var aliases []string
-	if a := gjson.GetBytes(content, "alias"); a.Type == gjson.String && a.Str != "" {
-		aliases = append(aliases, a.Str)
+	if a := gjson.GetBytes(content, "alias"); a.String() != "" { // an empty one, or null, says that there is none
+		aliases = append(aliases, a.String())
 	}
 	gjson.GetBytes(content, "alt_aliases").ForEach(func(_, a gjson.Result) bool {
 		aliases = append(aliases, a.String())
