@@ -12,11 +12,15 @@
 //   - Every commit gets a Position, larger than that of every commit before it, which columns marked "position"
 //     receive. The done functions of one node are called in the order of positions, one at a time.
 //   - What a reader sees after done was called includes that commit.
+//   - The notices of every commit, whichever node of the database made it, are told to the follower of every node, in
+//     the order of positions and none left out; of a node's own commits before done is called.
 package persistence
 
 import (
 	"context"
 	"errors"
+
+	"google.golang.org/protobuf/proto"
 )
 
 // Stream names the journal of one actor, for example {"room", "!abc"}.
@@ -68,7 +72,13 @@ type Commit struct {
 	Absent []Mutation
 	// Snapshot replaces the stream's snapshot when it is not nil; it describes the stream after this commit.
 	Snapshot []byte
+	// Notices are told to the followers when the commit is durable. They are small: what is large is read from the rows.
+	Notices []proto.Message
 }
+
+// Follower hears of the notices of commits, one commit after another in the order of positions. It must not block. The
+// notices are its own.
+type Follower func(Position, []proto.Message)
 
 // Done tells the fate of a commit. The done functions of a store are called one at a time, in the order of positions
 // among the successful, and must not block.
@@ -82,8 +92,13 @@ type Store interface {
 	// Submit queues a commit and returns at once. done is always called, exactly once, never on the caller's stack.
 	// The commit, its rows and its snapshot must not be changed before that.
 	Submit(c *Commit, done Done)
-	// Position is the newest position that done has been told of, or that was there when the store was opened.
+	// Follow sets who hears of notices on this node. It is called once at most, before the first Submit.
+	Follow(Follower)
+	// Position is how far this node has been told: to it and all below it, or what was there when the store was opened.
 	Position() Position
+	// CatchUp waits until this node has been told of all commits that a reader could see when it was called, and gives
+	// the Position then.
+	CatchUp(ctx context.Context) (Position, error)
 	// Close waits for what is queued and closes the files or connections.
 	Close() error
 }

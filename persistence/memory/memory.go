@@ -21,7 +21,8 @@ type Options struct {
 type Store struct {
 	maxWaiting int
 	rows       atomic.Pointer[node] // by table name, a zero byte, and the key
-	position   atomic.Uint64
+	follower   persistence.Follower
+	position   ordered.Progress
 	told       ordered.Queue
 
 	mu      sync.Mutex
@@ -75,9 +76,13 @@ func (s *Store) Submit(c *persistence.Commit, done persistence.Done) {
 	}
 	s.waiting++
 	p, err := s.apply(c)
+	notices := c.Notices
 	s.told.Post(func() {
 		if err == nil {
-			s.position.Store(uint64(p))
+			if s.follower != nil && len(notices) > 0 {
+				s.follower(p, notices)
+			}
+			s.position.Set(uint64(p))
 		}
 		done(p, err)
 		s.mu.Lock()
@@ -191,7 +196,19 @@ func (s *Store) readable(ctx context.Context) error {
 }
 
 // Position implements persistence.Store.
-func (s *Store) Position() persistence.Position { return persistence.Position(s.position.Load()) }
+func (s *Store) Position() persistence.Position { return persistence.Position(s.position.Now()) }
+
+// Follow implements persistence.Store.
+func (s *Store) Follow(f persistence.Follower) { s.follower = f }
+
+// CatchUp implements persistence.Store.
+func (s *Store) CatchUp(ctx context.Context) (persistence.Position, error) {
+	s.mu.Lock()
+	visible := s.newest
+	s.mu.Unlock()
+	err := s.position.Wait(ctx, uint64(visible))
+	return s.Position(), err
+}
 
 // Close implements persistence.Store.
 func (s *Store) Close() error {

@@ -101,6 +101,12 @@ func (s *Store) commit(requests []*request) error {
 		}
 		s.newest = b.next
 		s.heads.put(b.heads)
+		for _, r := range slices.Backward(requests) {
+			if r.err == nil && !r.claim {
+				s.visible.Store(uint64(r.position))
+				break
+			}
+		}
 		s.setView(newView(s.db))
 	}
 	s.settle(requests)
@@ -121,7 +127,10 @@ func (s *Store) settle(requests []*request) {
 	s.told.Post(func() {
 		for _, r := range requests {
 			if r.err == nil && !r.claim {
-				s.position.Store(uint64(r.position))
+				if s.follower != nil && len(r.notices) > 0 {
+					s.follower(r.position, r.notices)
+				}
+				s.position.Set(uint64(r.position))
 			}
 			r.done(r.position, r.err)
 		}
@@ -143,6 +152,7 @@ func (s *Store) fail(cause error) {
 	s.inFlight, s.queue = nil, nil
 	s.work.Broadcast()
 	s.told.Post(func() {
+		s.position.Fail(failure)
 		for _, r := range pending {
 			r.done(0, failure)
 		}

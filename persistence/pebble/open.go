@@ -137,7 +137,8 @@ func open(o Options, lock *pebble.Lock, l *logger) (*Store, error) {
 		maxWaiting: o.MaxWaiting, maxBytes: o.MaxWaitingBytes,
 	}
 	s.work = sync.NewCond(&s.mu)
-	s.position.Store(uint64(newest))
+	s.position.Set(uint64(newest))
+	s.visible.Store(uint64(newest))
 	if s.tables, err = declareTables(db); err != nil {
 		return nil, errors.Join(err, db.Close())
 	}

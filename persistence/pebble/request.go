@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"iter"
 
+	"google.golang.org/protobuf/proto"
+
 	"github.com/matrixon/matrixon/persistence"
 )
 
@@ -23,6 +25,7 @@ type request struct {
 	stamps   []int
 	absent   [][]byte
 	size     int
+	notices  []proto.Message
 	done     persistence.Done
 
 	// The fate, set by the committer.
@@ -62,7 +65,7 @@ const requestOverhead = 256
 
 // encode makes a request of the commit.
 func (s *Store) encode(c *persistence.Commit) (*request, error) {
-	r := &request{stream: c.Stream, epoch: c.Epoch, seq: c.Seq, advance: c.Advance, snapshot: c.Snapshot}
+	r := &request{stream: c.Stream, epoch: c.Epoch, seq: c.Seq, advance: c.Advance, snapshot: c.Snapshot, notices: c.Notices}
 	if !r.fenced() && (c.Epoch != 0 || c.Seq != 0 || c.Advance != 0 || c.Snapshot != nil) {
 		return r, errors.New("persistence: a commit without a stream cannot name an epoch, a sequence number or a snapshot")
 	}

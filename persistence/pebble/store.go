@@ -26,7 +26,9 @@ type Store struct {
 	log          *slog.Logger
 	tables       map[*persistence.Schema][]byte
 	acknowledged *acknowledged
-	position     atomic.Uint64
+	follower     persistence.Follower
+	position     ordered.Progress
+	visible      atomic.Uint64 // the newest commit that readers may see
 	told         ordered.Queue // runs the done functions
 	committed    chan struct{} // closed when the committer has ended
 	failed       chan struct{} // closed when failure is set
@@ -163,7 +165,16 @@ func (s *Store) activation(stream persistence.Stream, claimed persistence.Epoch)
 }
 
 // Position implements persistence.Store.
-func (s *Store) Position() persistence.Position { return persistence.Position(s.position.Load()) }
+func (s *Store) Position() persistence.Position { return persistence.Position(s.position.Now()) }
+
+// Follow implements persistence.Store.
+func (s *Store) Follow(f persistence.Follower) { s.follower = f }
+
+// CatchUp implements persistence.Store.
+func (s *Store) CatchUp(ctx context.Context) (persistence.Position, error) {
+	err := s.position.Wait(ctx, s.visible.Load())
+	return s.Position(), err
+}
 
 // Close implements persistence.Store. It waits for readers too. Of a failed store it gives the failure.
 func (s *Store) Close() error {

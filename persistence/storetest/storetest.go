@@ -22,6 +22,8 @@ type Backend struct {
 	Open func(t testing.TB, o Options) persistence.Store
 	// Persistent says that what was committed is there when the place is opened again.
 	Persistent bool
+	// Shared says that several stores may be open at the place at the same time.
+	Shared bool
 	// Crash, if not nil, makes the place what a power failure at this moment leaves of it. The open store is not used
 	// afterwards; it must not change the place any more.
 	Crash func(t testing.TB)
@@ -51,6 +53,8 @@ func Run(t *testing.T, place func(t *testing.T) Backend) {
 		{"snapshot", always, testSnapshot},
 		{"without stream", always, testWithoutStream},
 		{"order of done", always, testOrder},
+		{"notices", always, testNotices},
+		{"notices of all nodes", func(b Backend) bool { return b.Shared }, testSharedNotices},
 		{"concurrent writers", always, testConcurrent},
 		{"rival claimers", always, testRivals},
 		{"overload", always, testOverload},
