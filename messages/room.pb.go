@@ -938,7 +938,6 @@ type RoomEvent struct {
 	Membership     string                 `protobuf:"bytes,6,opt,name=membership,proto3" json:"membership,omitempty"`                               // of m.room.member, else empty
 	PrevMembership string                 `protobuf:"bytes,7,opt,name=prev_membership,json=prevMembership,proto3" json:"prev_membership,omitempty"` // the state key's membership before
 	Status         uint64                 `protobuf:"varint,8,opt,name=status,proto3" json:"status,omitempty"`
-	Json           []byte                 `protobuf:"bytes,9,opt,name=json,proto3" json:"json,omitempty"`
 	unknownFields  protoimpl.UnknownFields
 	sizeCache      protoimpl.SizeCache
 }
@@ -1027,13 +1026,6 @@ func (x *RoomEvent) GetStatus() uint64 {
 		return x.Status
 	}
 	return 0
-}
-
-func (x *RoomEvent) GetJson() []byte {
-	if x != nil {
-		return x.Json
-	}
-	return nil
 }
 
 type ReceiptUpdate struct {
@@ -1291,7 +1283,7 @@ const file_room_proto_rawDesc = "" +
 	"\fSetPublished\x12#\n" +
 	"\x02by\x18\x01 \x01(\v2\x13.matrixon.RequesterR\x02by\x12\x1c\n" +
 	"\tpublished\x18\x02 \x01(\bR\tpublished\x12\x14\n" +
-	"\x05admin\x18\x03 \x01(\bR\x05admin\"\x89\x02\n" +
+	"\x05admin\x18\x03 \x01(\bR\x05admin\"\xfb\x01\n" +
 	"\tRoomEvent\x12\x10\n" +
 	"\x03seq\x18\x01 \x01(\x04R\x03seq\x12\x19\n" +
 	"\bevent_id\x18\x02 \x01(\tR\aeventId\x12\x12\n" +
@@ -1302,10 +1294,10 @@ const file_room_proto_rawDesc = "" +
 	"membership\x18\x06 \x01(\tR\n" +
 	"membership\x12'\n" +
 	"\x0fprev_membership\x18\a \x01(\tR\x0eprevMembership\x12\x16\n" +
-	"\x06status\x18\b \x01(\x04R\x06status\x12\x12\n" +
-	"\x04json\x18\t \x01(\fR\x04jsonB\f\n" +
+	"\x06status\x18\b \x01(\x04R\x06statusB\f\n" +
 	"\n" +
-	"_state_key\"\x93\x01\n" +
+	"_state_keyJ\x04\b\t\x10\n" +
+	"\"\x93\x01\n" +
 	"\rReceiptUpdate\x12\x17\n" +
 	"\auser_id\x18\x01 \x01(\tR\x06userId\x12!\n" +
 	"\freceipt_type\x18\x02 \x01(\tR\vreceiptType\x12\x1b\n" +

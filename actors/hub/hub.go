@@ -15,6 +15,7 @@ import (
 
 	"github.com/matrixon/matrixon/cluster"
 	"github.com/matrixon/matrixon/messages"
+	"github.com/matrixon/matrixon/persistence"
 	"github.com/matrixon/matrixon/persistence/schema"
 )
 
@@ -57,6 +58,26 @@ func (h *Hub) Room(n *messages.RoomNotice) {
 	changes := memberships(n)
 	for i := range h.partitions {
 		h.tell(n, func(to []string) []string { return h.partitions[i].room(to, n.RoomId, changes) })
+	}
+}
+
+// Publish tells what a commit at this position brought; it is the node's persistence.Follower.
+func (h *Hub) Publish(pos persistence.Position, notices []proto.Message) {
+	for _, notice := range notices {
+		switch n := notice.(type) {
+		case *messages.RoomNotice:
+			n.Pos = uint64(pos)
+			h.Room(n)
+		case *messages.UserNotice:
+			n.Pos = uint64(pos)
+			h.User(n)
+		case *messages.DeviceListNotice:
+			n.Pos = uint64(pos)
+			h.DeviceList(n)
+		case *messages.PresenceNotice:
+			n.Pos = uint64(pos)
+			h.Presence(n)
+		}
 	}
 }
 

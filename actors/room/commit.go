@@ -1,6 +1,8 @@
 package room
 
 import (
+	"google.golang.org/protobuf/proto"
+
 	"github.com/matrixon/matrixon/matrix/room"
 	"github.com/matrixon/matrixon/messages"
 	"github.com/matrixon/matrixon/persistence"
@@ -15,36 +17,19 @@ type commit struct {
 	snapshot bool
 }
 
-// submit makes the batch durable. Its notice goes out from the committer, so that the notices of all rooms come in the
-// order of positions; the rest is done when the actor hears of it.
+// submit makes the batch durable, with its notices; the rest is done when the actor hears of it.
 func (a *actor) submit(b *room.Batch) {
 	advance := uint64(len(b.Entries))
 	c := &persistence.Commit{
 		Stream: a.stream(), Epoch: a.epoch, Seq: a.seq, Advance: advance,
-		Write: a.rows(b), Absent: claims(b),
+		Write: a.rows(b), Absent: claims(b), Notices: a.notices(b),
 	}
 	if b.SnapshotNeeded || a.seq+advance-a.snapshotSeq >= a.deps.SnapshotEvery {
 		c.Snapshot = b.Snapshot()
 	}
 	a.inFlight = &commit{batch: b, seq: a.seq, advance: advance, snapshot: c.Snapshot != nil}
-	notice, forgotten := a.notice(b), b.Forgotten
-	self, notices := a.self, a.deps.Notices
-	a.deps.Store.Submit(c, func(pos persistence.Position, err error) {
-		if err == nil {
-			tell(notices, notice, forgotten, pos)
-		}
-		self.Send(committed{pos: pos, err: err})
-	})
-}
-
-func tell(to Notices, notice *messages.RoomNotice, forgotten []string, pos persistence.Position) {
-	if len(notice.Events) > 0 || len(notice.Receipts) > 0 {
-		notice.Pos = uint64(pos)
-		to.Room(notice)
-	}
-	for _, userID := range forgotten {
-		to.User(&messages.UserNotice{UserId: userID, Pos: uint64(pos), ForgottenRooms: []string{notice.RoomId}})
-	}
+	self := a.self
+	a.deps.Store.Submit(c, func(pos persistence.Position, err error) { self.Send(committed{pos: pos, err: err}) })
 }
 
 // submitSnapshot writes a snapshot and nothing else.
@@ -56,7 +41,18 @@ func (a *actor) submitSnapshot() {
 	}, func(pos persistence.Position, err error) { self.Send(committed{pos: pos, err: err}) })
 }
 
-// notice says what the batch brings, to be told when it is durable.
+// notices say what the batch brings, to be told when it is durable.
+func (a *actor) notices(b *room.Batch) []proto.Message {
+	var all []proto.Message
+	if len(b.Entries) > 0 || len(b.Receipts) > 0 {
+		all = append(all, a.notice(b))
+	}
+	for _, userID := range b.Forgotten {
+		all = append(all, &messages.UserNotice{UserId: userID, ForgottenRooms: []string{a.roomID}})
+	}
+	return all
+}
+
 func (a *actor) notice(b *room.Batch) *messages.RoomNotice {
 	n := &messages.RoomNotice{RoomId: a.roomID, LastSeq: a.seq + uint64(len(b.Entries)), Version: a.machine.Version()}
 	for _, e := range b.Entries {
@@ -73,7 +69,7 @@ func (a *actor) notice(b *room.Batch) *messages.RoomNotice {
 func roomEvent(e *room.Entry) *messages.RoomEvent {
 	out := &messages.RoomEvent{
 		Seq: e.Seq, EventId: e.Event.ID(), Type: e.Event.Type(), Sender: e.Event.Sender(),
-		PrevMembership: e.PrevMembership, Status: uint64(e.Status), Json: e.Event.JSON(),
+		PrevMembership: e.PrevMembership, Status: uint64(e.Status),
 	}
 	if stateKey, ok := e.Event.StateKey(); ok {
 		out.StateKey = &stateKey

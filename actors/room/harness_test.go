@@ -47,10 +47,19 @@ func (n *notices) Room(r *messages.RoomNotice) {
 	}
 }
 
-func (n *notices) User(u *messages.UserNotice) {
-	n.mu.Lock()
-	defer n.mu.Unlock()
-	n.users = append(n.users, u)
+// hear is the store's follower.
+func (n *notices) hear(pos persistence.Position, all []proto.Message) {
+	for _, m := range all {
+		switch m := m.(type) {
+		case *messages.RoomNotice:
+			m.Pos = uint64(pos)
+			n.Room(m)
+		case *messages.UserNotice:
+			n.mu.Lock()
+			n.users = append(n.users, m)
+			n.mu.Unlock()
+		}
+	}
 }
 
 func (n *notices) all() []*messages.RoomNotice {
@@ -102,8 +111,9 @@ func (s *stream) Read(b []byte) (int, error) {
 func newServer(t testing.TB, store persistence.Store, change ...func(*Deps)) *server {
 	t.Helper()
 	s := &server{t: t, store: store, notices: &notices{heard: make(chan struct{}, 1)}, key: signing.NewKey("test", make([]byte, 32))}
+	store.Follow(s.notices.hear)
 	s.node = cluster.NewNode(cluster.Options{Name: "a", Logger: slog.New(slog.DiscardHandler)})
-	deps := Deps{Store: store, Notices: s.notices, ServerName: "test", Key: s.key, Now: time.Now}
+	deps := Deps{Store: store, Typing: s.notices.Room, ServerName: "test", Key: s.key, Now: time.Now}
 	for _, f := range change {
 		f(&deps)
 	}

@@ -24,17 +24,11 @@ import (
 	"github.com/matrixon/matrixon/persistence/schema"
 )
 
-// Notices is who is told of what was committed: the node's hub. It is called on the committer's goroutine, in the order
-// of positions, and must not block.
-type Notices interface {
-	Room(*messages.RoomNotice)
-	User(*messages.UserNotice)
-}
-
 // Deps are what the actors of rooms need.
 type Deps struct {
-	Store      persistence.Store
-	Notices    Notices
+	Store persistence.Store
+	// Typing tells every node who is typing, which is not stored and may be lost. It must not block.
+	Typing     func(*messages.RoomNotice)
 	ServerName string
 	Key        signing.Key
 	Now        func() time.Time
@@ -145,7 +139,7 @@ func (a *actor) advance() {
 		a.fetch(r.Missing)
 	}
 	if r.TypingChanged {
-		a.deps.Notices.Room(&messages.RoomNotice{
+		a.deps.Typing(&messages.RoomNotice{
 			RoomId: a.roomID, LastSeq: a.seq, TypingChanged: true, Typing: r.Typing, Version: a.machine.Version(),
 		})
 	}

@@ -17,18 +17,38 @@ import (
 type Op struct {
 	UserID string
 	Store  persistence.Store
-	Hub    Hub
 	// Now is when the operation began.
 	Now   time.Time
 	actor *actor
 }
 
-// Notices are published, in order of positions, when the commit that they belong to is durable. Their Pos is set then.
+// Notices are published, in order of positions, when the commit that they belong to is durable.
 type Notices struct {
 	User       *messages.UserNotice
 	Others     []*messages.UserNotice // of other users, whose inboxes the commit filled
 	DeviceList *messages.DeviceListNotice
 	Presence   *messages.PresenceNotice
+}
+
+// messages are the notices of the user as the store takes them.
+func (n Notices) messages(userID string) []proto.Message {
+	var all []proto.Message
+	if n.User != nil {
+		n.User.UserId = userID
+		all = append(all, n.User)
+	}
+	for _, o := range n.Others {
+		all = append(all, o)
+	}
+	if n.DeviceList != nil {
+		n.DeviceList.UserId = userID
+		all = append(all, n.DeviceList)
+	}
+	if n.Presence != nil {
+		n.Presence.UserId = userID
+		all = append(all, n.Presence)
+	}
+	return all
 }
 
 // Commit makes the writes durable at once, fenced by the user's epoch, and returns after notices were published.

@@ -31,9 +31,6 @@ type Hub interface {
 	Enter(userID string, rooms []string)
 	// Leave says that the user is no longer active here.
 	Leave(userID string)
-	User(*messages.UserNotice)
-	DeviceList(*messages.DeviceListNotice)
-	Presence(*messages.PresenceNotice)
 }
 
 // Deps is what user actors share on a node.
@@ -93,7 +90,12 @@ func (a *actor) Load(ctx context.Context, self cluster.Self) error {
 		return err
 	}
 	a.deps.Hub.Enter(a.userID, a.stamps.joined())
-	a.stamps.begin(uint64(a.deps.Store.Position()))
+	pos, err := a.deps.Store.CatchUp(ctx)
+	if err != nil {
+		a.deps.Hub.Leave(a.userID)
+		return err
+	}
+	a.stamps.begin(uint64(pos))
 	return nil
 }
 
@@ -175,17 +177,13 @@ func (a *actor) Inspect(s *messages.Summary) {
 func (a *actor) commit(ctx context.Context, c *persistence.Commit, n Notices) (persistence.Position, error) {
 	c.Stream = persistence.Stream{Kind: cluster.KindUser, ID: a.userID}
 	c.Epoch, c.Seq, c.Advance = a.epoch, a.seq, 1
+	c.Notices = n.messages(a.userID)
 	type fate struct {
 		pos persistence.Position
 		err error
 	}
 	done := make(chan fate, 1)
-	a.deps.Store.Submit(c, func(pos persistence.Position, err error) {
-		if err == nil {
-			a.publish(n, uint64(pos))
-		}
-		done <- fate{pos, err}
-	})
+	a.deps.Store.Submit(c, func(pos persistence.Position, err error) { done <- fate{pos, err} })
 	// The commit is waited for whatever becomes of ctx: its fate decides the sequence number of the next one.
 	f := <-done
 	switch {
@@ -194,28 +192,12 @@ func (a *actor) commit(ctx context.Context, c *persistence.Commit, n Notices) (p
 	case errors.Is(f.err, persistence.ErrExists):
 	case errors.Is(f.err, persistence.ErrOverloaded):
 		return 0, mxerr.LimitExceeded(1000)
+	case errors.Is(f.err, persistence.ErrFenced), errors.Is(f.err, persistence.ErrConflict):
+		// The user lives elsewhere now, where the operation can be asked again.
+		a.self.Stop(f.err)
+		return 0, cluster.Retry()
 	default:
 		a.self.Stop(f.err)
 	}
 	return f.pos, f.err
-}
-
-// publish runs in the store's done callback, in the order of positions.
-func (a *actor) publish(n Notices, pos uint64) {
-	if n.User != nil {
-		n.User.UserId, n.User.Pos = a.userID, pos
-		a.deps.Hub.User(n.User)
-	}
-	for _, o := range n.Others {
-		o.Pos = pos
-		a.deps.Hub.User(o)
-	}
-	if n.DeviceList != nil {
-		n.DeviceList.UserId, n.DeviceList.Pos = a.userID, pos
-		a.deps.Hub.DeviceList(n.DeviceList)
-	}
-	if n.Presence != nil {
-		n.Presence.UserId, n.Presence.Pos = a.userID, pos
-		a.deps.Hub.Presence(n.Presence)
-	}
 }

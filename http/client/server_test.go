@@ -107,6 +107,7 @@ func newServer(t *testing.T, change ...func(*setup)) *server {
 	s := &server{t: t, clock: &clock{now: time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC)}, store: memory.New(memory.Options{})}
 	s.node = cluster.NewNode(cluster.Options{Name: "a", Logger: log})
 	h := hub.New(s.node)
+	s.store.Follow(h.Publish)
 	kinds := []cluster.Kind{
 		{Name: cluster.KindUser, Bound: 100, New: user.New(user.Deps{Store: s.store, Hub: h, Now: s.clock.Now, Log: log}, account.Handlers(account.Options{})...)},
 		{Name: cluster.KindRoom, Bound: 100, New: func(id cluster.Identity) cluster.Behavior { return room{s, id.ID} }},

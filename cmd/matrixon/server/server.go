@@ -157,6 +157,7 @@ func (s *Server) startActors() error {
 	s.node = cluster.NewNode(cluster.Options{Name: nodeName, Logger: s.log})
 	s.metrics.MustRegister(s.node.Metrics())
 	s.hub = hub.New(s.node)
+	s.store.Follow(s.hub.Publish)
 	var err error
 	if s.reader, err = reader.New(s.store, time.Now); err != nil {
 		return err
@@ -169,7 +170,7 @@ func (s *Server) startActors() error {
 		return err
 	}
 	rooms := cluster.Kind{Name: cluster.KindRoom, Bound: roomBound, IdleAfter: roomIdle, New: room.New(room.Deps{
-		Store: s.store, Notices: s.hub, ServerName: s.config.ServerName, Key: s.key, Now: time.Now})}
+		Store: s.store, Typing: s.hub.Room, ServerName: s.config.ServerName, Key: s.key, Now: time.Now})}
 	handlers := append(account.Handlers(account.Options{}), keys.Handlers()...)
 	users := cluster.Kind{Name: cluster.KindUser, Bound: userBound, IdleAfter: userIdle, New: user.New(user.Deps{
 		Store: s.store, Hub: s.hub, Now: time.Now, Log: s.log, Presence: s.config.Presence.Enabled}, handlers...)}

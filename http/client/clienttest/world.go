@@ -79,6 +79,7 @@ func New(t *testing.T) *World {
 	t.Cleanup(w.close)
 	key := signing.NewKey("a_test", make([]byte, 32))
 	h := hub.New(w.Node)
+	w.Store.Follow(h.Publish)
 	var err error
 	if w.Reader, err = reader.New(w.Store, w.Clock.Now); err != nil {
 		t.Fatal(err)
@@ -94,7 +95,7 @@ func New(t *testing.T) *World {
 	handlers := append(account.Handlers(account.Options{}), keys.Handlers()...)
 	for _, kind := range []cluster.Kind{
 		{Name: cluster.KindRoom, Bound: 1000, New: room.New(room.Deps{
-			Store: w.Store, Notices: h, ServerName: ServerName, Key: key, Now: w.Clock.Now})},
+			Store: w.Store, Typing: h.Room, ServerName: ServerName, Key: key, Now: w.Clock.Now})},
 		{Name: cluster.KindUser, Bound: 1000, New: user.New(user.Deps{
 			Store: w.Store, Hub: h, Now: w.Clock.Now, Log: log, Presence: true}, handlers...)},
 	} {
