@@ -18,6 +18,8 @@ type Identity struct{ Kind, ID string }
 const (
 	KindRoom = "room"
 	KindUser = "user"
+	// KindNode is a node itself, by its name: it always lives there.
+	KindNode = "node"
 )
 
 // Kind describes how the actors of one kind are made and kept.
