@@ -33,6 +33,7 @@ const (
 	endPanic   = "panic"
 	endError   = "error"
 	endOverrun = "overrun"
+	endAway    = "away"
 )
 
 var errOverrun = errors.New("more notices waited than the actor may fall behind")

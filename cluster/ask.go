@@ -76,7 +76,28 @@ func retryable(err error) bool {
 	return errors.As(err, &e) && e.Code == CodeRetry
 }
 
+// attempt asks where the actor lives.
 func (n *Node) attempt(ctx context.Context, k *kind, to Identity, request proto.Message) (proto.Message, error) {
+	switch owner := n.owner(to); {
+	case owner == n.opts.Name:
+		return n.attemptHere(ctx, k, to, request)
+	case owner == "":
+		return nil, Retry()
+	default:
+		return n.membership.Load().peers.ask(ctx, owner, to, request)
+	}
+}
+
+// owner is the member that the actor lives on, as this node sees it; alone it is this node.
+func (n *Node) owner(id Identity) string {
+	if m := n.membership.Load(); m != nil {
+		return m.View().Owner(id)
+	}
+	return n.opts.Name
+}
+
+// attemptHere asks the activation on this node.
+func (n *Node) attemptHere(ctx context.Context, k *kind, to Identity, request proto.Message) (proto.Message, error) {
 	c := newCall()
 	if err := n.deliver(k, to, &envelope{body: request, call: c}); err != nil {
 		return nil, err
@@ -108,6 +129,12 @@ func (n *Node) Tell(to Identity, message proto.Message) {
 		n.report(to, unknownKind(to), "a message was dropped")
 		return
 	}
+	if owner := n.owner(to); owner != n.opts.Name && owner != "" {
+		if !n.membership.Load().peers.tell(owner, to, message) {
+			k.metrics.dropped.Inc()
+		}
+		return
+	}
 	if err := n.deliver(k, to, &envelope{body: message}); err != nil {
 		k.metrics.dropped.Inc()
 	}
@@ -130,7 +157,7 @@ func (n *Node) TellActive(to Identity, message proto.Message) bool {
 
 // deliver puts an envelope from outside into the actor's mailbox, activating it if need be.
 func (n *Node) deliver(k *kind, to Identity, e *envelope) error {
-	if n.opts.Placement.Owner(to) != n.opts.Name {
+	if !n.takes(to) {
 		return Retry()
 	}
 	s := n.shard(to)
@@ -149,6 +176,14 @@ func (n *Node) deliver(k *kind, to Identity, e *envelope) error {
 	}
 }
 
+// takes reports whether the actor may live here now.
+func (n *Node) takes(id Identity) bool {
+	if m := n.membership.Load(); m != nil && !m.takes(id) {
+		return false
+	}
+	return n.owner(id) == n.opts.Name
+}
+
 // activation is the identity's activation, made if there is none.
 func (n *Node) activation(s *shard, k *kind, id Identity) (*activation, error) {
 	s.mu.Lock()
@@ -165,4 +200,12 @@ func (n *Node) activation(s *shard, k *kind, id Identity) (*activation, error) {
 
 func unknownKind(to Identity) *mxerr.Error {
 	return mxerr.Unknown("there are no actors of kind %q", to.Kind)
+}
+
+// errElsewhere is for what waited for an actor that does not live here any more: in a cluster it lives on another node.
+func (n *Node) errElsewhere() *mxerr.Error {
+	if n.membership.Load() != nil {
+		return Retry()
+	}
+	return errClosing()
 }

@@ -59,7 +59,7 @@ func (m *metrics) of(kind string) kindMetrics {
 		asking:      m.asking.WithLabelValues(kind),
 		endings:     map[string]prometheus.Counter{},
 	}
-	for _, reason := range []string{endIdle, endPlanned, endLoad, endPanic, endError, endOverrun} {
+	for _, reason := range []string{endIdle, endPlanned, endLoad, endPanic, endError, endOverrun, endAway} {
 		k.endings[reason] = m.endings.WithLabelValues(kind, reason)
 	}
 	return k

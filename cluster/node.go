@@ -16,7 +16,6 @@ import (
 // Options configure a node. The zero value of each but Name is replaced by the default that stands beside it.
 type Options struct {
 	Name          string        // stable name of the node
-	Placement     Placement     // Alone(Name)
 	Clock         Clock         // the system's
 	Logger        *slog.Logger  // slog.Default()
 	AskTimeout    time.Duration // 30 s: deadline of an Ask whose context has none
@@ -27,9 +26,6 @@ type Options struct {
 }
 
 func (o Options) withDefaults() Options {
-	if o.Placement == nil {
-		o.Placement = Alone(o.Name)
-	}
 	if o.Clock == nil {
 		o.Clock = systemClock{}
 	}
@@ -69,7 +65,9 @@ type Node struct {
 	metrics  *metrics
 	failures failures
 	closing  atomic.Bool
-	rest     rester
+	// membership is set while the node is part of a cluster.
+	membership atomic.Pointer[Membership]
+	rest       rester
 }
 
 // kind is a registered Kind with what the node keeps for it.

@@ -445,21 +445,3 @@ func TestTimers(t *testing.T) {
 		t.Fatal("a message to a stopped activation activates it")
 	}
 }
-
-func TestPlacementElsewhereIsRetried(t *testing.T) {
-	t.Parallel()
-	p := &moving{}
-	p.owner.Store("b")
-	n := startNode(t, Options{Placement: p}, Kind{New: func(Identity) Behavior { return &script{} }})
-	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Millisecond)
-	defer cancel()
-	_, err := n.Ask(ctx, room("!a"), &messages.Done{})
-	wantError(t, err, 504, "M_UNKNOWN")
-	p.owner.Store("a")
-	answer, err := n.Ask(deadline(t), room("!a"), &messages.Done{})
-	wantDone(t, answer, err)
-}
-
-type moving struct{ owner atomic.Value }
-
-func (m *moving) Owner(Identity) string { return m.owner.Load().(string) }

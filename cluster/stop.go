@@ -123,7 +123,7 @@ func (n *Node) retire(a *activation) {
 	delete(s.actors, a.id)
 	n.rest.remove(a)
 	a.kind.metrics.endings[a.reason].Inc()
-	if len(left) > 0 && !n.closing.Load() {
+	if len(left) > 0 && !n.closing.Load() && n.takes(a.id) {
 		next := n.activate(s, a.kind, a.id)
 		for i, m := range left {
 			if next.accept(m) != accepted {
@@ -135,7 +135,7 @@ func (n *Node) retire(a *activation) {
 	s.mu.Unlock()
 	for _, m := range left {
 		if m != nil {
-			m.refuse(errClosing())
+			m.refuse(n.errElsewhere())
 		}
 	}
 	if stopped != nil {
