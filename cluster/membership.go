@@ -3,6 +3,7 @@ package cluster
 import (
 	"context"
 	"crypto/rand"
+	"crypto/tls"
 	"fmt"
 	"log/slog"
 	"net"
@@ -23,9 +24,9 @@ type Joining struct {
 	Directory Directory
 	Listener  net.Listener // for the other nodes
 	Address   string       // at which they reach it; the listener's when empty
-	Secret    string       // shared by all nodes; empty: no encryption and no authentication
+	TLS       *tls.Config  // of SecretTLS or FileTLS; nil: no encryption and no authentication
 	Version   string
-	Weight    float64 // 1
+	Weight    float64 // relative to the other nodes; 0: it takes no actors
 	// CatchUp brings the node up to date with what the others committed while it was away, before it serves again.
 	CatchUp func(context.Context) error
 	// Lost is called once when the node cannot go on: another process has its name.
@@ -70,18 +71,11 @@ const (
 // Join makes the node a member. From then on its actors are those that the view gives it.
 func (n *Node) Join(ctx context.Context, j Joining) (*Membership, error) {
 	creds := insecure.NewCredentials()
-	if j.Secret != "" {
-		config, err := peerTLS(j.Secret)
-		if err != nil {
-			return nil, err
-		}
-		creds = credentials.NewTLS(config)
+	if j.TLS != nil {
+		creds = credentials.NewTLS(j.TLS)
 	}
 	if j.Address == "" {
 		j.Address = j.Listener.Addr().String()
-	}
-	if j.Weight <= 0 {
-		j.Weight = 1
 	}
 	m := &Membership{node: n, joining: j, log: n.opts.Logger, peers: newPeers(creds), changed: make(chan struct{}, 1),
 		self: Member{Name: n.opts.Name, Address: j.Address, Version: j.Version, Weight: j.Weight}, viewed: make(chan struct{})}
@@ -348,3 +342,22 @@ func viewOf(p *messages.PeerView) *View {
 	}
 	return NewView(members, overrides)
 }
+
+// Members lists the names of the nodes of the cluster, of which a node that is alone is the only one.
+func (n *Node) Members() []string {
+	m := n.membership.Load()
+	if m == nil {
+		return []string{n.opts.Name}
+	}
+	var names []string
+	for _, member := range m.View().Members() {
+		names = append(names, member.Name)
+	}
+	return names
+}
+
+// Membership is the node's part in a cluster, nil when it is alone.
+func (n *Node) Membership() *Membership { return n.membership.Load() }
+
+// Owner is the name of the node on which the actor lives, or would; "" when nobody can have it now.
+func (n *Node) Owner(id Identity) string { return n.owner(id) }

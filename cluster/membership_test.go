@@ -184,7 +184,11 @@ func (f *fleet) start(name, secret string) (*Node, *Membership) {
 	if err != nil {
 		f.t.Fatal(err)
 	}
-	m, err := n.Join(context.Background(), Joining{Directory: &desk{registry: f.registry}, Listener: ln, Secret: secret,
+	config, err := SecretTLS(secret)
+	if err != nil {
+		f.t.Fatal(err)
+	}
+	m, err := n.Join(context.Background(), Joining{Directory: &desk{registry: f.registry}, Listener: ln, TLS: config, Weight: 1,
 		CatchUp: func(context.Context) error { return nil }, Lost: func(err error) { f.lost <- err }})
 	if err != nil {
 		f.t.Fatal(err)

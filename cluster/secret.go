@@ -10,15 +10,16 @@ import (
 	"crypto/x509/pkix"
 	"fmt"
 	"math/big"
+	"os"
 	"time"
 )
 
 // peerName is the name in every node's certificate: nodes are told apart by their names, not by keys.
 const peerName = "node.matrixon.invalid"
 
-// peerTLS makes mutual TLS of a shared secret: the secret gives every node the same certificate authority, which signs a
+// SecretTLS makes mutual TLS of a shared secret: the secret gives every node the same certificate authority, which signs a
 // key that the node makes for itself. Whoever does not know the secret can neither connect nor answer.
-func peerTLS(secret string) (*tls.Config, error) {
+func SecretTLS(secret string) (*tls.Config, error) {
 	seed, err := hkdf.Key(sha256.New, []byte(secret), nil, "matrixon cluster authority", ed25519.SeedSize)
 	if err != nil {
 		return nil, err
@@ -36,6 +37,8 @@ func peerTLS(secret string) (*tls.Config, error) {
 	if authority, err = x509.ParseCertificate(raw); err != nil {
 		return nil, fmt.Errorf("cluster authority: %w", err)
 	}
+	pool := x509.NewCertPool()
+	pool.AddCert(authority)
 	public, key, err := ed25519.GenerateKey(rand.Reader)
 	if err != nil {
 		return nil, err
@@ -48,10 +51,37 @@ func peerTLS(secret string) (*tls.Config, error) {
 	if raw, err = x509.CreateCertificate(rand.Reader, leaf, authority, public, authorityKey); err != nil {
 		return nil, fmt.Errorf("node certificate: %w", err)
 	}
-	pool := x509.NewCertPool()
-	pool.AddCert(authority)
 	return &tls.Config{
 		Certificates: []tls.Certificate{{Certificate: [][]byte{raw}, PrivateKey: key}},
 		RootCAs:      pool, ClientCAs: pool, ClientAuth: tls.RequireAndVerifyClientCert, ServerName: peerName, MinVersion: tls.VersionTLS13,
+	}, nil
+}
+
+// FileTLS makes mutual TLS of PEM files: the authority that signs the certificates of all nodes, and this node's own. What
+// name a certificate has does not matter, only who signed it.
+func FileTLS(ca, certificate, key string) (*tls.Config, error) {
+	pem, err := os.ReadFile(ca)
+	if err != nil {
+		return nil, err
+	}
+	pool := x509.NewCertPool()
+	if !pool.AppendCertsFromPEM(pem) {
+		return nil, fmt.Errorf("%s has no PEM certificate in it", ca)
+	}
+	pair, err := tls.LoadX509KeyPair(certificate, key)
+	if err != nil {
+		return nil, err
+	}
+	signed := func(state tls.ConnectionState) error {
+		others := x509.NewCertPool()
+		for _, c := range state.PeerCertificates[1:] {
+			others.AddCert(c)
+		}
+		_, err := state.PeerCertificates[0].Verify(x509.VerifyOptions{Roots: pool, Intermediates: others, KeyUsages: []x509.ExtKeyUsage{x509.ExtKeyUsageAny}})
+		return err
+	}
+	return &tls.Config{
+		Certificates: []tls.Certificate{pair}, ClientCAs: pool, ClientAuth: tls.RequireAnyClientCert, ServerName: peerName,
+		InsecureSkipVerify: true, VerifyConnection: signed, MinVersion: tls.VersionTLS13, // VerifyConnection verifies, but for the name
 	}, nil
 }

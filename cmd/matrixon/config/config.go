@@ -162,6 +162,8 @@ type Cluster struct {
 	ConsulToken Secret     `yaml:"consul_token"`
 	Node        string     `yaml:"node"` // a stable name; empty: the host's
 	Address     string     `yaml:"address"`
+	Listen      string     `yaml:"listen"` // empty: the same as address
+	Weight      float64    `yaml:"weight"`
 	Secret      Secret     `yaml:"secret"`
 	TLS         ClusterTLS `yaml:"tls"`
 }

@@ -66,7 +66,7 @@ func TestDefaults(t *testing.T) {
 		Events:          config.Events{MaxBody: api.DefaultMaxBody},
 		Federation:      config.Federation{Enabled: true},
 		Media:           config.Media{Store: "file", MaxUpload: 50 << 20},
-		Cluster:         config.Cluster{Address: "127.0.0.1:7400"},
+		Cluster:         config.Cluster{Address: "127.0.0.1:7400", Weight: 1},
 		Logging:         config.Logging{Level: "info", Format: "text"},
 		Metrics:         config.Metrics{Enabled: true},
 	}

@@ -6,6 +6,7 @@ import (
 	"maps"
 	"net"
 	"net/mail"
+	"net/netip"
 	"net/url"
 	"slices"
 	"strconv"
@@ -204,6 +205,12 @@ func (b *binder) media() {
 func (b *binder) cluster() {
 	c := b.config.Cluster
 	b.check("cluster.address", hostPort(c.Address, 1))
+	if c.Listen != "" {
+		b.check("cluster.listen", hostPort(c.Listen, 1))
+	}
+	if c.Weight < 0 || c.Weight > 1000 {
+		b.reject("cluster.weight", "%v is not from 0 to 1000", c.Weight)
+	}
 	if strings.ContainsAny(c.Node, "/ \t\n") {
 		b.reject("cluster.node", "%q has a slash or space in it", c.Node)
 	}
@@ -212,10 +219,18 @@ func (b *binder) cluster() {
 		return
 	}
 	b.check("cluster.consul", hostPort(c.Consul, 1))
+	if host, _, err := net.SplitHostPort(c.Address); err == nil && c.Secret.Reveal() == "" && c.TLS == (ClusterTLS{}) && !isLoopback(host) {
+		b.reject("cluster.secret", "nodes that speak over a network need a secret that all of them share, or cluster.tls")
+	}
 	if b.config.Storage == Pebble {
 		b.reject("storage", "pebble belongs to a single node, and cluster.consul turns the cluster on: "+
 			"the nodes share one Postgres, as in postgres://user@host/database")
 	}
+}
+
+func isLoopback(host string) bool {
+	ip, err := netip.ParseAddr(host)
+	return err == nil && ip.IsLoopback() || host == "localhost"
 }
 
 func serverName(name string) error {
