@@ -36,6 +36,8 @@ func (c serveCommand) Run(ctx context.Context, m *Main) error {
 	go func() { failed <- s.Serve() }()
 	select {
 	case err = <-failed:
+	case err = <-s.Failed():
+		log.Error("this node cannot go on", "error", err)
 	case <-ctx.Done():
 		log.Info("shutting down")
 	}

@@ -7,7 +7,6 @@ import (
 	"net/http"
 	"net/http/pprof"
 	"strings"
-	"time"
 
 	"github.com/go-json-experiment/json"
 	"google.golang.org/protobuf/encoding/protojson"
@@ -40,10 +39,6 @@ type Deps struct {
 	Node       *cluster.Node
 	Passwords  *password.Hasher
 	Sessions   Sessions
-	Version    string
-	Started    time.Time
-	// Position is the newest durable commit's.
-	Position func() persistence.Position
 }
 
 // User is an account as operators see it.
@@ -80,7 +75,9 @@ func New(d Deps) http.Handler {
 	m.HandleFunc("GET "+Base+"/actors", h.answer(h.listActors))
 	m.HandleFunc("GET "+Base+"/actors/{kind}/{id}", h.answer(h.inspect))
 	m.HandleFunc("POST "+Base+"/actors/{kind}/{id}/stop", h.answer(h.stopActor))
+	m.HandleFunc("POST "+Base+"/actors/{kind}/{id}/move", h.answer(h.moveActor))
 	m.HandleFunc("GET "+Base+"/cluster", h.answer(h.status))
+	m.HandleFunc("POST "+Base+"/cluster/{node}/drain", h.answer(h.drainNode))
 	m.HandleFunc("GET /debug/pprof/", pprof.Index)
 	m.HandleFunc("GET /debug/pprof/profile", pprof.Profile)
 	m.HandleFunc("GET /debug/pprof/trace", pprof.Trace)

@@ -20,10 +20,10 @@ func (s *Server) buildAPI() {
 	deps := s.deps()
 	engine := &uia.Engine{ServerName: s.config.ServerName, Store: s.store, Passwords: s.hasher}
 	s.seen = api.NewLastSeen(client.WriteSightings(deps))
-	s.tokens = api.NewTokens(api.TokensOptions{Store: s.store, Now: time.Now, Remember: sessionMemory, FirstUse: client.ConfirmRefresh(deps)})
+	s.tokens = api.NewTokens(api.TokensOptions{Store: s.store, Now: time.Now, Remember: s.sessionMemory(), FirstUse: client.ConfirmRefresh(deps)})
 	s.api = api.New(api.Options{Auth: s.tokens, Limits: s.limits(), Seen: s.seen, Log: s.log, Metrics: s.metrics, Now: time.Now,
 		TrustedProxies: s.config.TrustedProxies, MaxBody: int64(s.config.Events.MaxBody), Tracer: otel.Tracer("github.com/matrixon/matrixon/http")})
-	operator := api.Operator{ServerName: s.config.ServerName, Version: s.version}
+	operator := api.Operator{ServerName: s.config.ServerName, Version: s.version, Ready: s.ready}
 	if s.config.Metrics.Enabled {
 		operator.Gatherer = s.metrics
 	}
@@ -43,6 +43,13 @@ func (s *Server) buildAPI() {
 	})...)
 	s.api.Add(api.Client, client.Encryption(deps, client.EncryptionOptions{UIA: engine, Syncer: s.syncer})...)
 	s.api.Add(api.Client, client.Sync(deps, s.syncer, s.config.Presence.Enabled)...)
+}
+
+func (s *Server) sessionMemory() time.Duration {
+	if s.config.Cluster.Consul != "" {
+		return sessionMemoryCluster
+	}
+	return sessionMemoryAlone
 }
 
 // deps are what the endpoints of clients share.

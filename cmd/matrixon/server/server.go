@@ -4,7 +4,6 @@ package server
 
 import (
 	"context"
-	"crypto/rand"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -42,12 +41,12 @@ const (
 	userBound, userIdle = 1024, 2 * time.Minute
 )
 
-// nodeName names the only node.
-const nodeName = "local"
-
-// sessionMemory is how long a single node believes a session without looking at the store again; it is told of every end of a
-// session itself.
-const sessionMemory = 5 * time.Minute
+// How long a node believes a session without looking at the store again. A single node is told of every end of a session
+// itself; in a cluster a logout holds everywhere within a second.
+const (
+	sessionMemoryAlone   = 5 * time.Minute
+	sessionMemoryCluster = 800 * time.Millisecond
+)
 
 // Server is a running node.
 type Server struct {
@@ -58,19 +57,22 @@ type Server struct {
 	store   persistence.Store
 	key     signing.Key
 	node    *cluster.Node
-	hub     *hub.Hub
-	reader  *reader.Reader
-	syncer  *syncer.Syncer
-	hasher  *password.Hasher
-	tokens  *api.Tokens
-	seen    *api.LastSeen
-	metrics *prometheus.Registry
+	// membership is the node's part in a cluster, nil when it is alone.
+	membership *cluster.Membership
+	hub        *hub.Hub
+	reader     *reader.Reader
+	syncer     *syncer.Syncer
+	hasher     *password.Hasher
+	tokens     *api.Tokens
+	seen       *api.LastSeen
+	metrics    *prometheus.Registry
 
 	api      *api.API
 	listener *api.Server
 	socket   *http.Server
 	stop     context.CancelFunc // of the background work
 	stopped  chan struct{}
+	failed   chan error // why the node cannot go on
 
 	stopTracing func(context.Context) error
 }
@@ -91,7 +93,7 @@ func Open(c *config.Config, o Options) (*Server, error) {
 	if c.Federation.Enabled {
 		o.Log.Info("this version does not federate: users chat within " + c.ServerName)
 	}
-	s := &Server{config: c, version: o.Version, started: time.Now(), log: o.Log, metrics: prometheus.NewRegistry(), stopped: make(chan struct{})}
+	s := &Server{config: c, version: o.Version, started: time.Now(), log: o.Log, metrics: prometheus.NewRegistry(), stopped: make(chan struct{}), failed: make(chan error, 1)}
 	if err := os.MkdirAll(c.DataDir, 0o700); err != nil {
 		return nil, fmt.Errorf("data_dir: %w", err)
 	}
@@ -114,9 +116,6 @@ func supported(c *config.Config) error {
 	if c.Storage != config.Pebble {
 		errs = append(errs, errors.New("storage: this version keeps its data in pebble only"))
 	}
-	if c.Cluster.Consul != "" {
-		errs = append(errs, errors.New("cluster.consul: this version runs on a single node only"))
-	}
 	if len(c.Appservices) > 0 {
 		errs = append(errs, errors.New("appservices: this version serves no application services"))
 	}
@@ -137,7 +136,7 @@ func (s *Server) start() error {
 	if err = s.registrationTokens(ctx); err != nil {
 		return err
 	}
-	if s.key, err = signingKey(filepath.Join(s.config.DataDir, "signing.key")); err != nil {
+	if s.key, err = s.signingKey(ctx); err != nil {
 		return err
 	}
 	if s.hasher, err = password.New(password.Parameters{MemoryKiB: s.config.PasswordHash.MemoryKiB,
@@ -150,15 +149,18 @@ func (s *Server) start() error {
 	}
 	s.buildAPI()
 	go s.background(ctx)
-	return nil
+	return s.join(ctx)
 }
 
 func (s *Server) startActors() error {
-	s.node = cluster.NewNode(cluster.Options{Name: nodeName, Logger: s.log})
+	name, err := s.nodeName()
+	if err != nil {
+		return err
+	}
+	s.node = cluster.NewNode(cluster.Options{Name: name, Logger: s.log})
 	s.metrics.MustRegister(s.node.Metrics())
 	s.hub = hub.New(s.node)
 	s.store.Follow(s.hub.Publish)
-	var err error
 	if s.reader, err = reader.New(s.store, time.Now); err != nil {
 		return err
 	}
@@ -170,11 +172,11 @@ func (s *Server) startActors() error {
 		return err
 	}
 	rooms := cluster.Kind{Name: cluster.KindRoom, Bound: roomBound, IdleAfter: roomIdle, New: room.New(room.Deps{
-		Store: s.store, Typing: s.hub.Room, ServerName: s.config.ServerName, Key: s.key, Now: time.Now})}
+		Store: s.store, Typing: s.tellTyping, ServerName: s.config.ServerName, Key: s.key, Now: time.Now})}
 	handlers := append(account.Handlers(account.Options{}), keys.Handlers()...)
 	users := cluster.Kind{Name: cluster.KindUser, Bound: userBound, IdleAfter: userIdle, New: user.New(user.Deps{
 		Store: s.store, Hub: s.hub, Now: time.Now, Log: s.log, Presence: s.config.Presence.Enabled}, handlers...)}
-	return errors.Join(s.node.Register(rooms), s.node.Register(users))
+	return errors.Join(s.node.Register(rooms), s.node.Register(users), s.node.Register(s.nodeKind()))
 }
 
 // claimName makes sure that the data belongs to the server's name: ids and signatures in it hold that name.
@@ -192,6 +194,9 @@ func (s *Server) claimName(ctx context.Context) error {
 	}
 	fact := schema.Settings.Put(schema.Setting{Name: name, Value: s.config.ServerName})
 	_, err = persistence.Await(ctx, s.store, &persistence.Commit{Write: []persistence.Mutation{fact}, Absent: []persistence.Mutation{fact}})
+	if errors.Is(err, persistence.ErrExists) { // another node was quicker
+		return s.claimName(ctx)
+	}
 	return err
 }
 
@@ -218,53 +223,14 @@ func (s *Server) registrationTokens(ctx context.Context) error {
 	return err
 }
 
-// signingKey reads the key that signs events, or makes it.
-func signingKey(file string) (signing.Key, error) {
-	text, err := os.ReadFile(file)
-	if err == nil {
-		key, err := signing.ParseKey(text)
-		if err != nil {
-			return key, fmt.Errorf("%s: %w", file, err)
-		}
-		return key, nil
-	}
-	if !errors.Is(err, os.ErrNotExist) {
-		return signing.Key{}, err
-	}
-	seed := make([]byte, 32)
-	if _, err := rand.Read(seed); err != nil {
-		return signing.Key{}, err
-	}
-	key := signing.NewKey("a_"+rand.Text()[:6], seed)
-	return key, writeDurably(file, key.Format())
-}
-
-// writeDurably writes a file so that after a crash it is there whole or not at all.
-func writeDurably(file string, content []byte) error {
-	f, err := os.CreateTemp(filepath.Dir(file), "."+filepath.Base(file)+"-*")
-	if err != nil {
-		return err
-	}
-	_, err = f.Write(content)
-	err = errors.Join(err, f.Sync(), f.Close())
-	if err == nil {
-		err = os.Rename(f.Name(), file)
-	}
-	if err != nil {
-		return errors.Join(err, os.Remove(f.Name()))
-	}
-	dir, err := os.Open(filepath.Dir(file))
-	if err != nil {
-		return err
-	}
-	return errors.Join(dir.Sync(), dir.Close())
-}
-
 // The pace of the background work.
 const (
 	flushSightings = 30 * time.Second
 	sweepExpired   = 10 * time.Minute
 )
+
+// sweeper is a name for the work that one node of the cluster does for all.
+var sweeper = cluster.Identity{Kind: "job", ID: "sweep"}
 
 // background writes down when devices were used, and deletes what has expired.
 func (s *Server) background(ctx context.Context) {
@@ -282,6 +248,9 @@ func (s *Server) background(ctx context.Context) {
 		case <-flush.C:
 			s.seen.Flush(ctx)
 		case <-sweep.C:
+			if s.node.Owner(sweeper) != s.node.Name() {
+				continue
+			}
 			if err := account.Sweep(ctx, s.store, time.Now(), authLifetime); err != nil && ctx.Err() == nil {
 				s.log.Error("expired rows could not be deleted", "error", err)
 			}
@@ -317,6 +286,9 @@ func (s *Server) Listen() error {
 	return nil
 }
 
+// Failed tells when the node cannot go on.
+func (s *Server) Failed() <-chan error { return s.failed }
+
 // Addresses are those listened on, in the order of the configuration.
 func (s *Server) Addresses() []net.Addr { return s.listener.Addresses() }
 
@@ -327,13 +299,16 @@ func (s *Server) Serve() error { return s.listener.Serve() }
 func (s *Server) Close() error {
 	ctx, cancel := context.WithTimeout(context.Background(), time.Duration(s.config.ShutdownTimeout))
 	defer cancel()
-	var errs []error
+	errs := []error{s.leave(ctx)}
 	if s.listener != nil {
 		errs = append(errs, s.listener.Shutdown(ctx))
 	}
 	errs = append(errs, s.closeSocket(ctx))
 	if s.seen != nil {
 		s.seen.Flush(ctx)
+	}
+	if s.membership != nil {
+		errs = append(errs, s.membership.Leave(ctx))
 	}
 	if s.node != nil {
 		errs = append(errs, s.node.Stop(ctx))
