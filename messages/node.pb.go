@@ -578,6 +578,67 @@ func (x *NodeStatus) GetTrouble() string {
 	return ""
 }
 
+// TakeLimit counts actions of somebody whose actions this node counts for the cluster. Answer: Done or Failure.
+type TakeLimit struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Limit         string                 `protobuf:"bytes,1,opt,name=limit,proto3" json:"limit,omitempty"`
+	Key           string                 `protobuf:"bytes,2,opt,name=key,proto3" json:"key,omitempty"`
+	N             int64                  `protobuf:"varint,3,opt,name=n,proto3" json:"n,omitempty"` // 0: only asks whether one is left
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *TakeLimit) Reset() {
+	*x = TakeLimit{}
+	mi := &file_node_proto_msgTypes[8]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *TakeLimit) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*TakeLimit) ProtoMessage() {}
+
+func (x *TakeLimit) ProtoReflect() protoreflect.Message {
+	mi := &file_node_proto_msgTypes[8]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use TakeLimit.ProtoReflect.Descriptor instead.
+func (*TakeLimit) Descriptor() ([]byte, []int) {
+	return file_node_proto_rawDescGZIP(), []int{8}
+}
+
+func (x *TakeLimit) GetLimit() string {
+	if x != nil {
+		return x.Limit
+	}
+	return ""
+}
+
+func (x *TakeLimit) GetKey() string {
+	if x != nil {
+		return x.Key
+	}
+	return ""
+}
+
+func (x *TakeLimit) GetN() int64 {
+	if x != nil {
+		return x.N
+	}
+	return 0
+}
+
 var File_node_proto protoreflect.FileDescriptor
 
 const file_node_proto_rawDesc = "" +
@@ -632,7 +693,11 @@ const file_node_proto_rawDesc = "" +
 	"\atrouble\x18\t \x01(\tR\atrouble\x1a9\n" +
 	"\vActorsEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
-	"\x05value\x18\x02 \x01(\x03R\x05value:\x028\x01B'Z%github.com/matrixon/matrixon/messagesb\x06proto3"
+	"\x05value\x18\x02 \x01(\x03R\x05value:\x028\x01\"A\n" +
+	"\tTakeLimit\x12\x14\n" +
+	"\x05limit\x18\x01 \x01(\tR\x05limit\x12\x10\n" +
+	"\x03key\x18\x02 \x01(\tR\x03key\x12\f\n" +
+	"\x01n\x18\x03 \x01(\x03R\x01nB'Z%github.com/matrixon/matrixon/messagesb\x06proto3"
 
 var (
 	file_node_proto_rawDescOnce sync.Once
@@ -646,7 +711,7 @@ func file_node_proto_rawDescGZIP() []byte {
 	return file_node_proto_rawDescData
 }
 
-var file_node_proto_msgTypes = make([]protoimpl.MessageInfo, 9)
+var file_node_proto_msgTypes = make([]protoimpl.MessageInfo, 10)
 var file_node_proto_goTypes = []any{
 	(*ListActors)(nil),   // 0: matrixon.ListActors
 	(*ActorList)(nil),    // 1: matrixon.ActorList
@@ -656,11 +721,12 @@ var file_node_proto_goTypes = []any{
 	(*MoveActor)(nil),    // 5: matrixon.MoveActor
 	(*DescribeNode)(nil), // 6: matrixon.DescribeNode
 	(*NodeStatus)(nil),   // 7: matrixon.NodeStatus
-	nil,                  // 8: matrixon.NodeStatus.ActorsEntry
+	(*TakeLimit)(nil),    // 8: matrixon.TakeLimit
+	nil,                  // 9: matrixon.NodeStatus.ActorsEntry
 }
 var file_node_proto_depIdxs = []int32{
 	2, // 0: matrixon.ActorList.actors:type_name -> matrixon.ActorInfo
-	8, // 1: matrixon.NodeStatus.actors:type_name -> matrixon.NodeStatus.ActorsEntry
+	9, // 1: matrixon.NodeStatus.actors:type_name -> matrixon.NodeStatus.ActorsEntry
 	2, // [2:2] is the sub-list for method output_type
 	2, // [2:2] is the sub-list for method input_type
 	2, // [2:2] is the sub-list for extension type_name
@@ -679,7 +745,7 @@ func file_node_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_node_proto_rawDesc), len(file_node_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   9,
+			NumMessages:   10,
 			NumExtensions: 0,
 			NumServices:   0,
 		},

@@ -20,6 +20,8 @@ type Deps struct {
 	Node *cluster.Node
 	// Typing takes in who is typing in a room that lives elsewhere.
 	Typing   func(*messages.RoomNotice)
+	// Limit counts actions of those whose actions are counted here.
+	Limit    func(limit, key string, n int) error
 	Position func() persistence.Position
 	Version  string
 	Address  string
@@ -50,6 +52,12 @@ func (a *actor) Receive(m cluster.Message) {
 	switch body := m.Body.(type) {
 	case *messages.RoomNotice:
 		a.deps.Typing(body)
+	case *messages.TakeLimit:
+		if err := a.deps.Limit(body.Limit, body.Key, int(body.N)); err != nil {
+			m.Fail(err)
+			return
+		}
+		m.Reply(&messages.Done{})
 	case *messages.ListActors:
 		a.beside(m, func(context.Context) (proto.Message, error) { return a.list(body) })
 	case *messages.DescribeNode:

@@ -1,6 +1,7 @@
 package api
 
 import (
+	"context"
 	"time"
 
 	"github.com/maypok86/otter/v2"
@@ -63,7 +64,14 @@ const (
 	limitMemory = 10 * time.Minute
 )
 
-// Limits counts actions. A nil *Limits allows everything.
+// Limiter counts actions.
+type Limiter interface {
+	// Take counts n actions of key, or refuses them with 429 M_LIMIT_EXCEEDED. With n 0 it refuses when none is left, but
+	// counts nothing.
+	Take(ctx context.Context, kind Limit, key string, n int) error
+}
+
+// Limits counts actions in memory. A nil *Limits allows everything.
 type Limits struct {
 	rates   map[Limit]Rate
 	now     func() time.Time
@@ -83,24 +91,15 @@ func NewLimits(rates map[Limit]Rate, now func() time.Time) *Limits {
 	})}
 }
 
-// Take counts an action of key, or refuses it with 429 M_LIMIT_EXCEEDED.
-func (l *Limits) Take(kind Limit, key string) error {
-	return l.take(kind, key, 1)
-}
+// Limited reports whether actions of this kind are counted at all.
+func (l *Limits) Limited(kind Limit) bool { return l != nil && l.rates[kind].PerSecond > 0 }
 
-// Exhausted refuses like Take, but counts nothing: for actions of which only the failures are counted.
-func (l *Limits) Exhausted(kind Limit, key string) error {
-	return l.take(kind, key, 0)
-}
-
-func (l *Limits) take(kind Limit, key string, n int) error {
-	if l == nil {
+// Take implements Limiter.
+func (l *Limits) Take(_ context.Context, kind Limit, key string, n int) error {
+	if !l.Limited(kind) {
 		return nil
 	}
 	r := l.rates[kind]
-	if r.PerSecond <= 0 {
-		return nil
-	}
 	bucket, _ := l.buckets.ComputeIfAbsent(limitKey{kind, key}, func() (*rate.Limiter, bool) {
 		return rate.NewLimiter(rate.Limit(r.PerSecond), max(r.Burst, 1)), false
 	})

@@ -165,17 +165,17 @@ func (r *Request) Take(kind Limit) error {
 		if r.Session.Unlimited {
 			return nil
 		}
-		return r.api.options.Limits.Take(kind, r.Session.UserID)
+		return r.TakeFor(kind, r.Session.UserID)
 	}
 	if r.Origin != "" {
-		return r.api.options.Limits.Take(kind, r.Origin)
+		return r.TakeFor(kind, r.Origin)
 	}
-	return r.api.options.Limits.Take(kind, r.IP())
+	return r.TakeFor(kind, r.IP())
 }
 
 // TakeFor is Take on behalf of something else than who asks, such as the account that a login is about.
 func (r *Request) TakeFor(kind Limit, key string) error {
-	return r.api.options.Limits.Take(kind, key)
+	return r.limit(kind, key, 1)
 }
 
 func validText(s string) bool { return utf8.ValidString(s) && !strings.Contains(s, "\x00") }
@@ -190,5 +190,12 @@ func printable(s string) string {
 
 // Exhausted refuses like TakeFor but counts nothing, for actions of which only the failures are counted.
 func (r *Request) Exhausted(kind Limit, key string) error {
-	return r.api.options.Limits.Exhausted(kind, key)
+	return r.limit(kind, key, 0)
+}
+
+func (r *Request) limit(kind Limit, key string, n int) error {
+	if r.api.options.Limits == nil {
+		return nil
+	}
+	return r.api.options.Limits.Take(r.Ctx, kind, key, n)
 }

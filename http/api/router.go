@@ -23,7 +23,7 @@ import (
 type Options struct {
 	Auth       Authenticator
 	Federation FederationAuthenticator
-	Limits     *Limits
+	Limits     Limiter // nil: nothing is limited
 	Seen       SeenRecorder
 	Log        *slog.Logger
 	Metrics    prometheus.Registerer

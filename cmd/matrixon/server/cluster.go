@@ -34,7 +34,7 @@ func (s *Server) nodeName() (string, error) {
 
 // nodeKind is the actor that speaks for the node.
 func (s *Server) nodeKind() cluster.Kind {
-	return cluster.Kind{Name: cluster.KindNode, Bound: roomBound, New: node.New(node.Deps{Node: s.node, Typing: s.hub.Room,
+	return cluster.Kind{Name: cluster.KindNode, Bound: roomBound, New: node.New(node.Deps{Node: s.node, Typing: s.hub.Room, Limit: s.limits.counted,
 		Position: s.store.Position, Version: s.version, Address: s.config.Cluster.Address, Started: s.started})}
 }
 

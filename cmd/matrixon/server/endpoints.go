@@ -21,7 +21,7 @@ func (s *Server) buildAPI() {
 	engine := &uia.Engine{ServerName: s.config.ServerName, Store: s.store, Passwords: s.hasher}
 	s.seen = api.NewLastSeen(client.WriteSightings(deps))
 	s.tokens = api.NewTokens(api.TokensOptions{Store: s.store, Now: time.Now, Remember: s.sessionMemory(), FirstUse: client.ConfirmRefresh(deps)})
-	s.api = api.New(api.Options{Auth: s.tokens, Limits: s.limits(), Seen: s.seen, Log: s.log, Metrics: s.metrics, Now: time.Now,
+	s.api = api.New(api.Options{Auth: s.tokens, Limits: s.limits, Seen: s.seen, Log: s.log, Metrics: s.metrics, Now: time.Now,
 		TrustedProxies: s.config.TrustedProxies, MaxBody: int64(s.config.Events.MaxBody), Tracer: otel.Tracer("github.com/matrixon/matrixon/http")})
 	operator := api.Operator{ServerName: s.config.ServerName, Version: s.version, Ready: s.ready}
 	if s.config.Metrics.Enabled {
@@ -55,17 +55,6 @@ func (s *Server) sessionMemory() time.Duration {
 // deps are what the endpoints of clients share.
 func (s *Server) deps() client.Deps {
 	return client.Deps{ServerName: s.config.ServerName, Store: s.store, Caller: s.node, Now: time.Now, Log: s.log}
-}
-
-func (s *Server) limits() *api.Limits {
-	if !s.config.Limits.Enabled {
-		return nil
-	}
-	rates := map[api.Limit]api.Rate{}
-	for kind, r := range s.config.Limits.Rates() {
-		rates[api.Limit(kind)] = api.Rate{PerSecond: r.PerSecond, Burst: r.Burst}
-	}
-	return api.NewLimits(rates, time.Now)
 }
 
 func (s *Server) discovery() client.DiscoveryOptions {

@@ -63,6 +63,7 @@ type Server struct {
 	reader     *reader.Reader
 	syncer     *syncer.Syncer
 	hasher     *password.Hasher
+	limits     limits
 	tokens     *api.Tokens
 	seen       *api.LastSeen
 	metrics    *prometheus.Registry
@@ -159,6 +160,7 @@ func (s *Server) startActors() error {
 	}
 	s.node = cluster.NewNode(cluster.Options{Name: name, Logger: s.log})
 	s.metrics.MustRegister(s.node.Metrics())
+	s.limits = s.newLimits()
 	s.hub = hub.New(s.node)
 	s.store.Follow(s.hub.Publish)
 	if s.reader, err = reader.New(s.store, time.Now); err != nil {

@@ -1,0 +1,58 @@
+package server
+
+import (
+	"context"
+	"errors"
+	"time"
+
+	"github.com/matrixon/matrixon/cluster"
+	"github.com/matrixon/matrixon/http/api"
+	"github.com/matrixon/matrixon/matrix/mxerr"
+	"github.com/matrixon/matrixon/messages"
+)
+
+// limits counts the actions of everybody on the node that the hash gives them, so that a rate holds for the whole cluster.
+type limits struct {
+	local *api.Limits
+	node  *cluster.Node
+}
+
+// limitTimeout is how long another node may take to count. A limit is not worth more: after it the action is counted here.
+const limitTimeout = time.Second
+
+// Take implements api.Limiter.
+func (l limits) Take(ctx context.Context, kind api.Limit, key string, n int) error {
+	if !l.local.Limited(kind) {
+		return nil
+	}
+	home := l.node.Owner(cluster.Identity{Kind: "limit", ID: key})
+	if home == l.node.Name() || home == "" {
+		return l.local.Take(ctx, kind, key, n)
+	}
+	ask, cancel := context.WithTimeout(ctx, limitTimeout)
+	defer cancel()
+	_, err := l.node.Ask(ask, cluster.Identity{Kind: cluster.KindNode, ID: home}, &messages.TakeLimit{Limit: string(kind), Key: key, N: int64(n)})
+	var told *mxerr.Error
+	if err == nil || errors.As(err, &told) && told.Status == 429 {
+		return err
+	}
+	return l.local.Take(ctx, kind, key, n)
+}
+
+// counted is what other nodes have this one count.
+func (l limits) counted(kind, key string, n int) error {
+	return l.local.Take(context.Background(), api.Limit(kind), key, n)
+}
+
+// newLimits makes the limits that are configured.
+func (s *Server) newLimits() limits {
+	l := limits{node: s.node}
+	if s.config.Limits.Enabled {
+		rates := map[api.Limit]api.Rate{}
+		for kind, r := range s.config.Limits.Rates() {
+			rates[api.Limit(kind)] = api.Rate{PerSecond: r.PerSecond, Burst: r.Burst}
+		}
+		l.local = api.NewLimits(rates, time.Now)
+	}
+	return l
+}
