@@ -1,4 +1,5 @@
 # make run     build and run a server for trying out: http://127.0.0.1:8008, open to sign up, data in ./data
+# make cluster run Consul, Postgres, three nodes and a load balancer on this machine: http://127.0.0.1:8008
 # make test    everything that must hold: format, vet, lint, all tests under the race detector
 # make lint    golangci-lint alone, installed first if need be
 # make bench   measures the real server over HTTP
@@ -10,7 +11,7 @@ VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo deve
 COMMIT ?= $(shell git rev-parse --short=12 HEAD 2>/dev/null)
 LDFLAGS := -X main.version=$(VERSION) -X main.commit=$(COMMIT)
 
-.PHONY: build run test lint bench microbench proto
+.PHONY: build run cluster test lint bench microbench proto
 
 build:
 	go build -trimpath -ldflags '$(LDFLAGS)' -o build/matrixon ./cmd/matrixon
@@ -18,6 +19,12 @@ build:
 run: build
 	mkdir -p data
 	build/matrixon serve --set registration.open=true
+
+# CLUSTER is passed on to cmd/matrixon-cluster: make cluster CLUSTER='--nodes 5'
+CLUSTER ?=
+cluster: build
+	go build -trimpath -o build/matrixon-cluster ./cmd/matrixon-cluster
+	build/matrixon-cluster --set registration.open=true $(CLUSTER)
 
 test:
 	scripts/test.sh
