@@ -49,7 +49,6 @@ var stableFeatures = []string{
 	"org.matrix.msc3773",
 	"org.matrix.msc3827.stable",
 	"org.matrix.msc3882",
-	"org.matrix.msc3916.stable",
 	"org.matrix.msc3981",
 	"uk.tcpip.msc4133",
 	"uk.tcpip.msc4133.stable",
