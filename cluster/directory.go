@@ -13,8 +13,8 @@ type Directory interface {
 	Rejoin(ctx context.Context, incarnation string) error
 	// SetDraining says that the member gives away what it owns, or no longer does. It lasts until the member's next Join.
 	SetDraining(ctx context.Context, member string, draining bool) error
-	// Move sets where an actor lives; "" leaves it to the hash again.
-	Move(ctx context.Context, id Identity, to string) error
+	// Move sets where an actor lives; the zero Override leaves it to the hash again.
+	Move(ctx context.Context, id Identity, to Override) error
 }
 
 // Observation is what a Directory says of the cluster.

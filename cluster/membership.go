@@ -234,9 +234,9 @@ func (m *Membership) Broadcast(message proto.Message) {
 	}
 }
 
-// Move has the actor live on a member from now on, or where the hash says when to is empty. It must be called on the node
+// Move has the actor live on a member from now on, or where the hash says when to is zero. It must be called on the node
 // where the actor lives: that stops the actor first, and holds back what is asked of it until the other may take over.
-func (m *Membership) Move(ctx context.Context, id Identity, to string) error {
+func (m *Membership) Move(ctx context.Context, id Identity, to Override) error {
 	release := m.held.hold(id)
 	defer func() {
 		release()
@@ -326,7 +326,7 @@ func (m *Membership) answerLook() *messages.PeerView {
 			Version: p.Version, Weight: p.Weight, Draining: p.Draining})
 	}
 	for id, to := range v.Overrides() {
-		answer.Overrides = append(answer.Overrides, &messages.PeerOverride{Kind: id.Kind, Id: id.ID, Member: to})
+		answer.Overrides = append(answer.Overrides, &messages.PeerOverride{Kind: id.Kind, Id: id.ID, Member: to.Member, Pinned: to.Pinned})
 	}
 	return answer
 }
@@ -336,9 +336,9 @@ func viewOf(p *messages.PeerView) *View {
 	for _, q := range p.Members {
 		members = append(members, Member{Name: q.Name, Incarnation: q.Incarnation, Address: q.Address, Version: q.Version, Weight: q.Weight, Draining: q.Draining})
 	}
-	overrides := map[Identity]string{}
+	overrides := map[Identity]Override{}
 	for _, o := range p.Overrides {
-		overrides[Identity{Kind: o.Kind, ID: o.Id}] = o.Member
+		overrides[Identity{Kind: o.Kind, ID: o.Id}] = Override{o.Member, o.Pinned}
 	}
 	return NewView(members, overrides)
 }

@@ -22,14 +22,14 @@ import (
 type registry struct {
 	mu        sync.Mutex
 	members   map[string]Member
-	overrides map[Identity]string
+	overrides map[Identity]Override
 	draining  map[string]bool
 	watchers  map[string]func(Observation)
 	down      map[string]bool // by node: the directory does not answer it
 }
 
 func newRegistry() *registry {
-	return &registry{members: map[string]Member{}, overrides: map[Identity]string{}, draining: map[string]bool{},
+	return &registry{members: map[string]Member{}, overrides: map[Identity]Override{}, draining: map[string]bool{},
 		watchers: map[string]func(Observation){}, down: map[string]bool{}}
 }
 
@@ -103,9 +103,9 @@ func (d *desk) SetDraining(_ context.Context, member string, draining bool) erro
 	return nil
 }
 
-func (d *desk) Move(_ context.Context, id Identity, to string) error {
+func (d *desk) Move(_ context.Context, id Identity, to Override) error {
 	d.change(func() {
-		if d.overrides[id] = to; to == "" {
+		if d.overrides[id] = to; to == (Override{}) {
 			delete(d.overrides, id)
 		}
 	})
@@ -298,7 +298,7 @@ func TestMovesFailNothing(t *testing.T) {
 		id := roomID(i % rooms)
 		home := f.members["a"].View().Owner(id)
 		to := []string{"a", "b", "c"}[i%3]
-		if err := f.members[home].Move(ctx, id, to); err != nil {
+		if err := f.members[home].Move(ctx, id, Override{Member: to}); err != nil {
 			t.Fatal(err)
 		}
 		if now := f.ask("b", id); now != to {
@@ -454,7 +454,7 @@ func TestViewsSpreadByWeight(t *testing.T) {
 		return homes
 	}
 	members := []Member{{Name: "a", Weight: 1}, {Name: "b", Weight: 1}, {Name: "c", Weight: 2}, {Name: "d", Weight: 1, Draining: true}}
-	v := NewView(members, map[Identity]string{roomID(1): "a", roomID(2): "d", roomID(3): "nobody"})
+	v := NewView(members, map[Identity]Override{roomID(1): {Member: "a", Pinned: true}, roomID(2): {Member: "d"}, roomID(3): {Member: "nobody"}})
 	for name, want := range map[string]int{"a": 7500, "b": 7500, "c": 15_000, "d": 0} {
 		if got := count(v)[name]; got < want*95/100 || got > want*105/100 {
 			t.Errorf("%s has %d actors, want about %d", name, got, want)
@@ -462,6 +462,9 @@ func TestViewsSpreadByWeight(t *testing.T) {
 	}
 	if v.Owner(roomID(1)) != "a" || v.Owner(roomID(2)) == "d" || v.Owner(roomID(3)) == "nobody" {
 		t.Error("an override is not kept, or kept though its member takes nothing")
+	}
+	if !v.Pinned(roomID(1)) || v.Pinned(roomID(2)) || v.Pinned(roomID(9)) {
+		t.Error("pins are not kept")
 	}
 	if v.Owner(Identity{KindNode, "x"}) != "x" {
 		t.Error("a node does not live on itself")

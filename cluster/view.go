@@ -18,6 +18,12 @@ type Member struct {
 	Draining    bool    // it gives away what it owns and takes nothing new
 }
 
+// Override says that an actor lives on a member whatever the hash says.
+type Override struct {
+	Member string
+	Pinned bool // an operator wants it there: it is not moved to even out the load
+}
+
 // View is the cluster as one node sees it at one moment. It is not changed once it is made.
 //
 // An actor lives where an override says, else on the member with the highest score for it (weighted rendezvous
@@ -25,12 +31,12 @@ type Member struct {
 type View struct {
 	members   []Member // by name
 	seeds     []uint64 // of the members' names
-	overrides map[Identity]string
+	overrides map[Identity]Override
 }
 
 // NewView makes a view. Overrides name the members that actors were moved or pinned to; one whose member is absent or
 // draining counts for nothing.
-func NewView(members []Member, overrides map[Identity]string) *View {
+func NewView(members []Member, overrides map[Identity]Override) *View {
 	v := &View{members: slices.Clone(members), overrides: overrides}
 	slices.SortFunc(v.members, func(a, b Member) int { return cmp.Compare(a.Name, b.Name) })
 	for _, m := range v.members {
@@ -43,7 +49,7 @@ func NewView(members []Member, overrides map[Identity]string) *View {
 func (v *View) Members() []Member { return v.members }
 
 // Overrides lists what was moved or pinned, and to whom. The map must not be changed.
-func (v *View) Overrides() map[Identity]string { return v.overrides }
+func (v *View) Overrides() map[Identity]Override { return v.overrides }
 
 // Member finds a member by its name.
 func (v *View) Member(name string) (Member, bool) {
@@ -54,14 +60,17 @@ func (v *View) Member(name string) (Member, bool) {
 	return v.members[i], true
 }
 
+// Pinned reports whether an operator wants the actor where it is.
+func (v *View) Pinned(id Identity) bool { return v.overrides[id].Pinned }
+
 // Owner is the name of the member that an actor lives on, or "" when there is none that could take it.
 func (v *View) Owner(id Identity) string {
 	if id.Kind == KindNode {
 		return id.ID
 	}
-	if name, ok := v.overrides[id]; ok {
-		if m, ok := v.Member(name); ok && !m.Draining {
-			return name
+	if o, ok := v.overrides[id]; ok {
+		if m, ok := v.Member(o.Member); ok && !m.Draining {
+			return o.Member
 		}
 	}
 	return v.rendezvous(id)

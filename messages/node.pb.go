@@ -378,6 +378,7 @@ type MoveActor struct {
 	Kind          string                 `protobuf:"bytes,1,opt,name=kind,proto3" json:"kind,omitempty"`
 	Id            string                 `protobuf:"bytes,2,opt,name=id,proto3" json:"id,omitempty"`
 	To            string                 `protobuf:"bytes,3,opt,name=to,proto3" json:"to,omitempty"`
+	Unpinned      bool                   `protobuf:"varint,4,opt,name=unpinned,proto3" json:"unpinned,omitempty"` // it may be moved again to even out the load
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -431,6 +432,13 @@ func (x *MoveActor) GetTo() string {
 		return x.To
 	}
 	return ""
+}
+
+func (x *MoveActor) GetUnpinned() bool {
+	if x != nil {
+		return x.Unpinned
+	}
+	return false
 }
 
 // DescribeNode asks how the node is. Answer: NodeStatus.
@@ -673,11 +681,12 @@ const file_node_proto_rawDesc = "" +
 	"\x02id\x18\x02 \x01(\tR\x02id\"/\n" +
 	"\tStopActor\x12\x12\n" +
 	"\x04kind\x18\x01 \x01(\tR\x04kind\x12\x0e\n" +
-	"\x02id\x18\x02 \x01(\tR\x02id\"?\n" +
+	"\x02id\x18\x02 \x01(\tR\x02id\"[\n" +
 	"\tMoveActor\x12\x12\n" +
 	"\x04kind\x18\x01 \x01(\tR\x04kind\x12\x0e\n" +
 	"\x02id\x18\x02 \x01(\tR\x02id\x12\x0e\n" +
-	"\x02to\x18\x03 \x01(\tR\x02to\"\x0e\n" +
+	"\x02to\x18\x03 \x01(\tR\x02to\x12\x1a\n" +
+	"\bunpinned\x18\x04 \x01(\bR\bunpinned\"\x0e\n" +
 	"\fDescribeNode\"\xce\x02\n" +
 	"\n" +
 	"NodeStatus\x12\x12\n" +

@@ -323,6 +323,7 @@ type PeerOverride struct {
 	Kind          string                 `protobuf:"bytes,1,opt,name=kind,proto3" json:"kind,omitempty"`
 	Id            string                 `protobuf:"bytes,2,opt,name=id,proto3" json:"id,omitempty"`
 	Member        string                 `protobuf:"bytes,3,opt,name=member,proto3" json:"member,omitempty"`
+	Pinned        bool                   `protobuf:"varint,4,opt,name=pinned,proto3" json:"pinned,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -378,6 +379,13 @@ func (x *PeerOverride) GetMember() string {
 	return ""
 }
 
+func (x *PeerOverride) GetPinned() bool {
+	if x != nil {
+		return x.Pinned
+	}
+	return false
+}
+
 var File_peer_proto protoreflect.FileDescriptor
 
 const file_peer_proto_rawDesc = "" +
@@ -405,11 +413,12 @@ const file_peer_proto_rawDesc = "" +
 	"\aaddress\x18\x03 \x01(\tR\aaddress\x12\x18\n" +
 	"\aversion\x18\x04 \x01(\tR\aversion\x12\x16\n" +
 	"\x06weight\x18\x05 \x01(\x01R\x06weight\x12\x1a\n" +
-	"\bdraining\x18\x06 \x01(\bR\bdraining\"J\n" +
+	"\bdraining\x18\x06 \x01(\bR\bdraining\"b\n" +
 	"\fPeerOverride\x12\x12\n" +
 	"\x04kind\x18\x01 \x01(\tR\x04kind\x12\x0e\n" +
 	"\x02id\x18\x02 \x01(\tR\x02id\x12\x16\n" +
-	"\x06member\x18\x03 \x01(\tR\x06memberB'Z%github.com/matrixon/matrixon/messagesb\x06proto3"
+	"\x06member\x18\x03 \x01(\tR\x06member\x12\x16\n" +
+	"\x06pinned\x18\x04 \x01(\bR\x06pinnedB'Z%github.com/matrixon/matrixon/messagesb\x06proto3"
 
 var (
 	file_peer_proto_rawDescOnce sync.Once

@@ -19,7 +19,7 @@ import (
 type Deps struct {
 	Node *cluster.Node
 	// Typing takes in who is typing in a room that lives elsewhere.
-	Typing   func(*messages.RoomNotice)
+	Typing func(*messages.RoomNotice)
 	// Limit counts actions of those whose actions are counted here.
 	Limit    func(limit, key string, n int) error
 	Position func() persistence.Position
@@ -151,7 +151,8 @@ func (a *actor) move(ctx context.Context, req *messages.MoveActor) (proto.Messag
 	if to, ok := m.View().Member(req.To); req.To != "" && (!ok || to.Draining) {
 		return nil, mxerr.NotFound("there is no node %q that takes actors", req.To)
 	}
-	return &messages.Done{}, m.Move(ctx, cluster.Identity{Kind: req.Kind, ID: req.Id}, req.To)
+	return &messages.Done{}, m.Move(ctx, cluster.Identity{Kind: req.Kind, ID: req.Id},
+		cluster.Override{Member: req.To, Pinned: req.To != "" && !req.Unpinned})
 }
 
 // Idle implements cluster.Behavior. The kind is registered without a time of rest.
