@@ -145,8 +145,37 @@ func (c actorsMove) Run(ctx context.Context, m *Main) error {
 }
 
 type clusterCommand struct {
-	Status clusterStatus `cmd:"" help:"Show the nodes, and what lives on each."`
-	Drain  clusterDrain  `cmd:"" help:"Have a node give all it has to the others, and take nothing new."`
+	Status    clusterStatus    `cmd:"" help:"Show the nodes, and what lives on each."`
+	Drain     clusterDrain     `cmd:"" help:"Have a node give all it has to the others, and take nothing new."`
+	Rebalance clusterRebalance `cmd:"" help:"Move a few busy actors so that the nodes are equally busy."`
+}
+
+type clusterRebalance struct {
+	configFlags
+	DryRun bool `help:"Only say what would be moved, and why."`
+}
+
+// Run rebalances.
+func (c clusterRebalance) Run(ctx context.Context, m *Main) error {
+	return c.running(ctx, m, func(do doer) error {
+		var answer struct {
+			Moves []admin.Move `json:"moves"`
+		}
+		if err := ask(ctx, do, http.MethodPost, "/cluster/rebalance?dry_run="+strconv.FormatBool(c.DryRun), nil, &answer); err != nil {
+			return err
+		}
+		verb := "moved"
+		if c.DryRun {
+			verb = "would move"
+		}
+		for _, move := range answer.Moves {
+			fmt.Fprintf(m.Stdout, "%s %s %s from %s to %s: %s\n", verb, move.Kind, move.ID, move.From, move.To, move.Why)
+		}
+		if len(answer.Moves) == 0 {
+			fmt.Fprintln(m.Stdout, "there is nothing to even out")
+		}
+		return nil
+	})
 }
 
 type clusterDrain struct {

@@ -39,6 +39,7 @@ type Deps struct {
 	Node       *cluster.Node
 	Passwords  *password.Hasher
 	Sessions   Sessions
+	Rebalance  Rebalance
 }
 
 // User is an account as operators see it.
@@ -77,6 +78,7 @@ func New(d Deps) http.Handler {
 	m.HandleFunc("POST "+Base+"/actors/{kind}/{id}/stop", h.answer(h.stopActor))
 	m.HandleFunc("POST "+Base+"/actors/{kind}/{id}/move", h.answer(h.moveActor))
 	m.HandleFunc("GET "+Base+"/cluster", h.answer(h.status))
+	m.HandleFunc("POST "+Base+"/cluster/rebalance", h.answer(h.rebalance))
 	m.HandleFunc("POST "+Base+"/cluster/{node}/drain", h.answer(h.drainNode))
 	m.HandleFunc("GET /debug/pprof/", pprof.Index)
 	m.HandleFunc("GET /debug/pprof/profile", pprof.Profile)

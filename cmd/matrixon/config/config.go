@@ -164,8 +164,17 @@ type Cluster struct {
 	Address     string     `yaml:"address"`
 	Listen      string     `yaml:"listen"` // empty: the same as address
 	Weight      float64    `yaml:"weight"`
+	Rebalance   Rebalance  `yaml:"rebalance"`
 	Secret      Secret     `yaml:"secret"`
 	TLS         ClusterTLS `yaml:"tls"`
+}
+
+// Rebalance is how the load of the nodes is evened out.
+type Rebalance struct {
+	Automatic bool     `yaml:"automatic"`
+	Interval  Duration `yaml:"interval"`
+	Moves     int      `yaml:"moves"`     // at a time
+	Tolerance float64  `yaml:"tolerance"` // how much busier than the average a node may be: 0.25 is a quarter
 }
 
 // ClusterTLS names the PEM files with which nodes prove to each other who they are; all three or none are given.

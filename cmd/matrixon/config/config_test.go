@@ -66,9 +66,10 @@ func TestDefaults(t *testing.T) {
 		Events:          config.Events{MaxBody: api.DefaultMaxBody},
 		Federation:      config.Federation{Enabled: true},
 		Media:           config.Media{Store: "file", MaxUpload: 50 << 20},
-		Cluster:         config.Cluster{Address: "127.0.0.1:7400", Weight: 1},
-		Logging:         config.Logging{Level: "info", Format: "text"},
-		Metrics:         config.Metrics{Enabled: true},
+		Cluster: config.Cluster{Address: "127.0.0.1:7400", Weight: 1,
+			Rebalance: config.Rebalance{Interval: config.Duration(time.Minute), Moves: 3, Tolerance: 0.25}},
+		Logging: config.Logging{Level: "info", Format: "text"},
+		Metrics: config.Metrics{Enabled: true},
 	}
 	got := config.Default()
 	if !got.Limits.Enabled {

@@ -214,6 +214,9 @@ func (b *binder) cluster() {
 	if strings.ContainsAny(c.Node, "/ \t\n") {
 		b.reject("cluster.node", "%q has a slash or space in it", c.Node)
 	}
+	if r := c.Rebalance; r.Interval < Duration(time.Second) || r.Moves < 1 || r.Moves > 100 || r.Tolerance < 0 {
+		b.reject("cluster.rebalance", "the interval is at least 1s, moves are from 1 to 100, and the tolerance is not negative")
+	}
 	b.allOrNone("cluster.tls", map[string]string{"ca": c.TLS.CA, "certificate": c.TLS.Certificate, "key": c.TLS.Key})
 	if c.Consul == "" {
 		return

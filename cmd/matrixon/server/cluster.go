@@ -92,6 +92,22 @@ func (s *Server) clusterTLS() (*tls.Config, error) {
 	}
 }
 
+// balance is how much the rebalancer evens out.
+func (s *Server) balance() cluster.Balance {
+	r := s.config.Cluster.Rebalance
+	return cluster.Balance{Tolerance: r.Tolerance, Least: leastLoad, Moves: r.Moves}
+}
+
+// leastLoad is the load of a node, in processors, below which moving is not worth the pause.
+const leastLoad = 0.05
+
+func (s *Server) rebalance(ctx context.Context, dryRun bool) ([]cluster.PlannedMove, error) {
+	if dryRun {
+		return s.rebalancer.Plan(ctx, s.balance())
+	}
+	return s.rebalancer.Rebalance(ctx, s.balance())
+}
+
 // leave gives the node's actors to the others and takes it out of the cluster. Requests that are being answered go on.
 func (s *Server) leave(ctx context.Context) error {
 	if s.membership == nil {

@@ -17,6 +17,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus/collectors"
 
 	"github.com/matrixon/matrixon/actors/hub"
+	"github.com/matrixon/matrixon/actors/node"
 	"github.com/matrixon/matrixon/actors/reader"
 	"github.com/matrixon/matrixon/actors/room"
 	"github.com/matrixon/matrixon/actors/syncer"
@@ -50,13 +51,14 @@ const (
 
 // Server is a running node.
 type Server struct {
-	config  *config.Config
-	version string
-	started time.Time
-	log     *slog.Logger
-	store   persistence.Store
-	key     signing.Key
-	node    *cluster.Node
+	config     *config.Config
+	version    string
+	started    time.Time
+	log        *slog.Logger
+	store      persistence.Store
+	key        signing.Key
+	node       *cluster.Node
+	rebalancer *node.Rebalancer
 	// membership is the node's part in a cluster, nil when it is alone.
 	membership *cluster.Membership
 	hub        *hub.Hub
@@ -150,7 +152,13 @@ func (s *Server) start() error {
 	}
 	s.buildAPI()
 	go s.background(ctx)
-	return s.join(ctx)
+	if err := s.join(ctx); err != nil {
+		return err
+	}
+	if r := s.config.Cluster.Rebalance; s.membership != nil && r.Automatic {
+		go s.rebalancer.Run(ctx, time.Duration(r.Interval), s.balance())
+	}
+	return nil
 }
 
 func (s *Server) startActors() error {
@@ -178,6 +186,9 @@ func (s *Server) startActors() error {
 	handlers := append(account.Handlers(account.Options{}), keys.Handlers()...)
 	users := cluster.Kind{Name: cluster.KindUser, Bound: userBound, IdleAfter: userIdle, New: user.New(user.Deps{
 		Store: s.store, Hub: s.hub, Now: time.Now, Log: s.log, Presence: s.config.Presence.Enabled}, handlers...)}
+	if s.rebalancer, err = node.NewRebalancer(s.node, s.log, s.metrics); err != nil {
+		return err
+	}
 	return errors.Join(s.node.Register(rooms), s.node.Register(users), s.node.Register(s.nodeKind()))
 }
 
