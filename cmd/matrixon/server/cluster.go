@@ -9,6 +9,8 @@ import (
 	"os"
 	"time"
 
+	"github.com/prometheus/client_golang/prometheus"
+
 	"github.com/matrixon/matrixon/actors/node"
 	"github.com/matrixon/matrixon/cluster"
 	"github.com/matrixon/matrixon/messages"
@@ -90,6 +92,23 @@ func (s *Server) clusterTLS() (*tls.Config, error) {
 		s.log.Warn("nodes speak to each other without encryption: cluster.secret is empty")
 		return nil, nil
 	}
+}
+
+// clusterMetrics show how this node sees the cluster.
+func (s *Server) clusterMetrics() {
+	gauge := func(name, help string, f func() float64) prometheus.GaugeFunc {
+		return prometheus.NewGaugeFunc(prometheus.GaugeOpts{Namespace: "matrixon", Subsystem: "cluster", Name: name, Help: help}, f)
+	}
+	s.metrics.MustRegister(
+		gauge("members", "Nodes of the cluster that this one sees, itself included.", func() float64 { return float64(len(s.node.Members())) }),
+		gauge("serving", "Whether actors live on this node now.", func() float64 {
+			if s.ready(context.Background()) != nil {
+				return 0
+			}
+			return 1
+		}),
+		gauge("position", "How far this node has been told of commits.", func() float64 { return float64(s.store.Position()) }),
+	)
 }
 
 // balance is how much the rebalancer evens out.

@@ -151,6 +151,7 @@ func (s *Server) start() error {
 		return err
 	}
 	s.buildAPI()
+	s.clusterMetrics()
 	go s.background(ctx)
 	if err := s.join(ctx); err != nil {
 		return err
