@@ -2,6 +2,7 @@ package cluster
 
 import (
 	"cmp"
+	"maps"
 	"math"
 	"slices"
 
@@ -100,4 +101,9 @@ func mix(h uint64) uint64 {
 	h ^= h >> 33
 	h *= 0xc4ceb9fe1a85ec53
 	return h ^ h>>33
+}
+
+// Equal reports whether two views say the same.
+func (v *View) Equal(other *View) bool {
+	return slices.Equal(v.members, other.members) && maps.Equal(v.overrides, other.overrides)
 }

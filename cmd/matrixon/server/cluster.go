@@ -13,6 +13,7 @@ import (
 
 	"github.com/matrixon/matrixon/actors/node"
 	"github.com/matrixon/matrixon/cluster"
+	"github.com/matrixon/matrixon/cluster/consul"
 	"github.com/matrixon/matrixon/messages"
 )
 
@@ -58,7 +59,10 @@ func (s *Server) join(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	var directory cluster.Directory
+	directory, err := consul.New(consul.Options{Address: c.Consul, Token: c.ConsulToken.Reveal(), ServerName: s.config.ServerName, Logger: s.log})
+	if err != nil {
+		return fmt.Errorf("cluster.consul: %w", err)
+	}
 	listen := c.Listen
 	if listen == "" {
 		listen = c.Address
