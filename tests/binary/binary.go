@@ -7,6 +7,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"io/fs"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -48,9 +49,16 @@ type Server struct {
 	dir     string
 	set     []string
 	address string
-	command *exec.Cmd
+	process *process
 	mu      sync.Mutex
 	log     []string
+}
+
+// process is one run of the program.
+type process struct {
+	command   *exec.Cmd
+	listening chan string   // gets the URL
+	silent    chan struct{} // closed when nothing more is logged
 }
 
 // Start runs a server with open registration and without rate limits; set gives further settings (key=value). It is
@@ -59,7 +67,7 @@ func Start(t testing.TB, set ...string) *Server {
 	t.Helper()
 	s := &Server{t: t, dir: t.TempDir(), set: set, address: "127.0.0.1:0"}
 	t.Cleanup(func() {
-		if s.command != nil {
+		if s.process != nil {
 			s.Stop()
 		}
 	})
@@ -67,11 +75,88 @@ func Start(t testing.TB, set ...string) *Server {
 	return s
 }
 
+// Copy is another server, not started, with a copy of the data of this one, which should not run.
+func (s *Server) Copy() *Server {
+	s.t.Helper()
+	c := &Server{t: s.t, dir: s.t.TempDir(), set: s.set, address: "127.0.0.1:0"}
+	s.t.Cleanup(func() {
+		if c.process != nil {
+			c.Stop()
+		}
+	})
+	err := filepath.WalkDir(s.DataDir(), func(from string, d fs.DirEntry, err error) error {
+		if err != nil {
+			return err
+		}
+		name, err := filepath.Rel(s.DataDir(), from)
+		if err != nil {
+			return err
+		}
+		to := filepath.Join(c.DataDir(), name)
+		switch {
+		case d.IsDir():
+			return os.MkdirAll(to, 0o700)
+		case !d.Type().IsRegular(): // the socket of the administration
+			return nil
+		}
+		content, err := os.ReadFile(from) //nolint:gosec // below the folder of the test
+		if err != nil {
+			return err
+		}
+		return os.WriteFile(to, content, 0o600)
+	})
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	return c
+}
+
 // DataDir is where the server keeps its data.
 func (s *Server) DataDir() string { return filepath.Join(s.dir, "data") }
 
-// Run starts the server (again, at the same address) and waits until it listens.
-func (s *Server) Run() {
+// Run starts the server (again, at the same address) and waits until it listens. flags are further flags of serve.
+func (s *Server) Run(flags ...string) {
+	s.t.Helper()
+	s.launch(flags)
+	select {
+	case url := <-s.process.listening:
+		s.URL = url
+		s.address = strings.TrimPrefix(url, "http://")
+	case <-s.process.silent:
+		_ = s.wait()
+		s.t.Fatalf("the server did not start:\n%s", s.Log())
+	case <-time.After(time.Minute):
+		s.t.Fatalf("the server does not listen after a minute:\n%s", s.Log())
+	}
+}
+
+// RunBriefly starts the server and kills it after a while, however far its start has come.
+func (s *Server) RunBriefly(d time.Duration) {
+	s.t.Helper()
+	s.launch(nil)
+	<-time.After(d)
+	s.Kill()
+}
+
+// RunRefused starts a server that must refuse to start, and gives what it says.
+func (s *Server) RunRefused() string {
+	s.t.Helper()
+	before := len(s.Log())
+	s.launch(nil)
+	select {
+	case <-s.process.listening:
+		s.t.Fatalf("the server started:\n%s", s.Log())
+	case <-s.process.silent:
+	case <-time.After(time.Minute):
+		s.t.Fatalf("the server neither starts nor ends:\n%s", s.Log())
+	}
+	if err := s.wait(); err == nil {
+		s.t.Fatalf("the server ended as if all were well:\n%s", s.Log())
+	}
+	return s.Log()[before:]
+}
+
+func (s *Server) launch(flags []string) {
 	s.t.Helper()
 	args := []string{"serve", "--set", "data_dir=" + s.DataDir(), "--set", "limits.enabled=false", "--set", "registration.open=true",
 		"--set", "password_hash.memory_kib=64", "--set", "password_hash.iterations=1", "--set", "logging.format=json",
@@ -79,7 +164,7 @@ func (s *Server) Run() {
 	for _, kv := range s.set {
 		args = append(args, "--set", kv)
 	}
-	c := exec.Command(Program(s.t), args...) //nolint:gosec // the program that was just built
+	c := exec.Command(Program(s.t), append(args, flags...)...) //nolint:gosec // the program that was just built
 	c.Dir = s.dir
 	stderr, err := c.StderrPipe()
 	if err != nil {
@@ -88,31 +173,31 @@ func (s *Server) Run() {
 	if err := c.Start(); err != nil {
 		s.t.Fatal(err)
 	}
-	s.command = c
-	listening := make(chan string, 1)
+	p := &process{command: c, listening: make(chan string, 1), silent: make(chan struct{})}
+	s.process = p
 	go func() {
-		defer close(listening)
+		defer close(p.silent)
 		lines := bufio.NewScanner(stderr)
 		lines.Buffer(nil, 1<<20)
 		for lines.Scan() {
 			s.note(lines.Text())
 			var entry struct{ Msg, Address string }
 			if json.Unmarshal(lines.Bytes(), &entry) == nil && entry.Msg == "listening" {
-				listening <- entry.Address
+				select {
+				case p.listening <- entry.Address:
+				default: // a further address
+				}
 			}
 		}
 	}()
-	select {
-	case url, ok := <-listening:
-		if !ok {
-			_ = c.Wait()
-			s.t.Fatalf("the server did not start:\n%s", s.Log())
-		}
-		s.URL = url
-		s.address = strings.TrimPrefix(url, "http://")
-	case <-time.After(time.Minute):
-		s.t.Fatalf("the server does not listen after a minute:\n%s", s.Log())
-	}
+}
+
+// wait waits for the end of the process and of what it says.
+func (s *Server) wait() error {
+	<-s.process.silent
+	err := s.process.command.Wait()
+	s.process = nil
+	return err
 }
 
 func (s *Server) note(line string) {
@@ -131,11 +216,10 @@ func (s *Server) Log() string {
 // Kill ends the server at once, as kill -9 does.
 func (s *Server) Kill() {
 	s.t.Helper()
-	if err := s.command.Process.Kill(); err != nil {
+	if err := s.process.command.Process.Kill(); err != nil {
 		s.t.Fatal(err)
 	}
-	_ = s.command.Wait() // it says that it was killed
-	s.command = nil
+	_ = s.wait() // it says that it was killed
 }
 
 // Stop asks the server to shut down and waits for it.
@@ -143,16 +227,15 @@ func (s *Server) Stop() {
 	s.t.Helper()
 	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
 	defer cancel()
-	process := s.command.Process
+	process := s.process.command.Process
 	context.AfterFunc(ctx, func() { _ = process.Kill() })
-	if err := s.command.Process.Signal(syscall.SIGTERM); err != nil {
+	if err := process.Signal(syscall.SIGTERM); err != nil {
 		s.t.Error(err)
 	}
-	if err := s.command.Wait(); err != nil {
+	if err := s.wait(); err != nil {
 		s.t.Errorf("the server ended with %v:\n%s", err, s.Log())
 	}
-	s.command = nil
 }
 
 // PID is the server's process id.
-func (s *Server) PID() int { return s.command.Process.Pid }
+func (s *Server) PID() int { return s.process.command.Process.Pid }
