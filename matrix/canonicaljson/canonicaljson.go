@@ -26,9 +26,10 @@ const (
 // Options say what is accepted.
 type Options struct {
 	// Strict refuses numbers other than integers from MinInteger to MaxInteger in their shortest form, as room versions
-	// from 6 on do. Without it a number's digits stay as they are.
+	// from 6 on do. Without it -0 and safe integers with an exponent, such as 1e10, are written as plain integers; the
+	// digits of all other numbers stay as they are, for events of older rooms hold them, and are hashed with them.
 	Strict bool
-	// MaxDepth bounds nesting; 0 means DefaultMaxDepth.
+	// MaxDepth bounds how many objects and arrays may be open at once; 0 means DefaultMaxDepth.
 	MaxDepth int
 }
 
@@ -104,16 +105,15 @@ func (p *parser) value(depth int) error {
 	if p.at >= len(p.in) {
 		return p.fail("the text ends too early")
 	}
-	if depth > p.o.MaxDepth {
-		return p.fail("nested more than %d deep", p.o.MaxDepth)
-	}
 	switch c := p.in[p.at]; {
+	case (c == '{' || c == '[') && depth >= p.o.MaxDepth:
+		return p.fail("nested more than %d deep", p.o.MaxDepth)
 	case c == '{':
 		return p.object(depth)
 	case c == '[':
 		return p.array(depth)
 	case c == '"':
-		_, err := p.string()
+		_, err := p.text()
 		return err
 	case c == '-' || '0' <= c && c <= '9':
 		return p.number()
@@ -151,27 +151,67 @@ func (p *parser) number() error {
 	case p.in[digits] == '0' && p.at > digits+1:
 		return p.fail("a number begins with 0")
 	}
-	integer := p.at
-	if p.at < len(p.in) && p.in[p.at] == '.' {
+	whole := p.in[digits:p.at]
+	point := p.at < len(p.in) && p.in[p.at] == '.'
+	if point {
 		p.at++
 		if fraction := p.at; p.digits() == fraction {
 			return p.fail("a number ends in a point")
 		}
 	}
+	var exponent []byte
 	if p.at < len(p.in) && (p.in[p.at] == 'e' || p.in[p.at] == 'E') {
 		p.at++
+		sign := p.at
 		if p.at < len(p.in) && (p.in[p.at] == '+' || p.in[p.at] == '-') {
 			p.at++
 		}
-		if exponent := p.at; p.digits() == exponent {
+		if first := p.at; p.digits() == first {
 			return p.fail("a number has an empty exponent")
 		}
+		exponent = p.in[sign:p.at]
 	}
-	if p.o.Strict && (p.at > integer || !safeInteger(p.in[digits:integer], negative)) {
+	if p.o.Strict && (point || exponent != nil || !safeInteger(whole, negative)) {
 		return p.fail("%s is not an integer within ±(2^53−1)", clip(p.in[start:p.at]))
+	}
+	if !point && p.plainInteger(whole, exponent, negative) {
+		return nil
 	}
 	p.out = append(p.out, p.in[start:p.at]...)
 	return nil
+}
+
+// plainInteger writes the integer whole·10^exponent without an exponent, and zero without a sign. It reports false, and
+// writes nothing, if that is not an integer within ±(2^53−1) for sure.
+func (p *parser) plainInteger(whole, exponent []byte, negative bool) bool {
+	if whole[0] == '0' {
+		p.out = append(p.out, '0')
+		return true
+	}
+	zeros := 0
+	for i, c := range exponent {
+		switch {
+		case c == '-' || zeros > 16:
+			return false
+		case i > 0 || c != '+':
+			zeros = zeros*10 + int(c-'0')
+		}
+	}
+	if len(whole)+zeros > 16 {
+		return false
+	}
+	digits := append(make([]byte, 0, 16), whole...)
+	for range zeros {
+		digits = append(digits, '0')
+	}
+	if !safeInteger(digits, negative) {
+		return false
+	}
+	if negative {
+		p.out = append(p.out, '-')
+	}
+	p.out = append(p.out, digits...)
+	return true
 }
 
 func (p *parser) digits() int {
@@ -251,10 +291,11 @@ func (p *parser) object(depth int) error {
 	for {
 		p.space()
 		start := len(p.out)
-		key, err := p.string()
+		text, err := p.text()
 		if err != nil {
 			return err
 		}
+		key := string(text)
 		p.space()
 		if p.next() != ':' {
 			p.at--
@@ -321,10 +362,10 @@ func (p *parser) reorder(base, body int) error {
 	return nil
 }
 
-// string reads a string, writes its canonical form and gives its value.
-func (p *parser) string() (string, error) {
+// text reads a string, writes its canonical form and gives its value.
+func (p *parser) text() ([]byte, error) {
 	if p.at >= len(p.in) || p.in[p.at] != '"' {
-		return "", p.fail("a string is missing")
+		return nil, p.fail("a string is missing")
 	}
 	start := p.at + 1
 	for i := start; i < len(p.in); i++ {
@@ -332,44 +373,43 @@ func (p *parser) string() (string, error) {
 		if c == '"' {
 			p.out = append(p.out, p.in[p.at:i+1]...)
 			p.at = i + 1
-			return string(p.in[start:i]), nil
+			return p.in[start:i], nil
 		}
 		if c == '\\' || c < 0x20 || c >= utf8.RuneSelf {
 			break
 		}
 	}
-	return p.slowString()
+	return p.escapedText()
 }
 
-// slowString is string for those with escapes or other than ASCII letters.
-func (p *parser) slowString() (string, error) {
+// escapedText is text for strings with escapes or other than ASCII letters.
+func (p *parser) escapedText() ([]byte, error) {
 	p.at++
 	var value []byte
 	for p.at < len(p.in) {
 		switch c := p.in[p.at]; {
 		case c == '"':
 			p.at++
-			s := string(value)
-			p.out = AppendString(p.out, s)
-			return s, nil
+			p.out = appendString(p.out, value)
+			return value, nil
 		case c == '\\':
 			r, err := p.escape()
 			if err != nil {
-				return "", err
+				return nil, err
 			}
 			value = utf8.AppendRune(value, r)
 		case c < 0x20:
-			return "", p.fail("a string holds the bare control character U+%04X", c)
+			return nil, p.fail("a string holds the bare control character U+%04X", c)
 		default:
 			r, size := utf8.DecodeRune(p.in[p.at:])
 			if r == utf8.RuneError && size == 1 {
-				return "", p.fail("a string is not UTF-8")
+				return nil, p.fail("a string is not UTF-8")
 			}
 			value = append(value, p.in[p.at:p.at+size]...)
 			p.at += size
 		}
 	}
-	return "", p.fail("a string does not end")
+	return nil, p.fail("a string does not end")
 }
 
 func (p *parser) escape() (rune, error) {
@@ -438,7 +478,9 @@ func (p *parser) hex4() (rune, error) {
 const hexDigits = "0123456789abcdef"
 
 // AppendString appends s, which must be UTF-8, as a canonical JSON string.
-func AppendString(dst []byte, s string) []byte {
+func AppendString(dst []byte, s string) []byte { return appendString(dst, s) }
+
+func appendString[text string | []byte](dst []byte, s text) []byte {
 	dst = append(dst, '"')
 	done := 0
 	for i := 0; i < len(s); i++ {
