@@ -116,9 +116,10 @@ func alphanumeric(c byte) bool {
 }
 
 // ParseServerName takes a server name apart: a DNS name, an IPv4 address or an IPv6 address in brackets, and an optional port
-// (port is 0 without one).
+// from 1 to 65535 (port is 0 without one). The name of a host has up to 255 bytes; that server names should not exceed 230 is
+// advice to those who choose one.
 func ParseServerName(s string) (host string, port int, err error) {
-	if s == "" || len(s) > 230 {
+	if s == "" {
 		return "", 0, ErrServerName
 	}
 	host, rest := s, ""
@@ -146,14 +147,14 @@ func ParseServerName(s string) (host string, port int, err error) {
 	if !ok || len(digits) < 1 || len(digits) > 5 || strings.Trim(digits, "0123456789") != "" {
 		return "", 0, ErrServerName
 	}
-	if port, err = strconv.Atoi(digits); err != nil || port > 65535 {
+	if port, err = strconv.Atoi(digits); err != nil || port < 1 || port > 65535 {
 		return "", 0, ErrServerName
 	}
 	return host, port, nil
 }
 
 func validDNSName(s string) bool {
-	if s == "" {
+	if s == "" || len(s) > MaxLength {
 		return false
 	}
 	for i := 0; i < len(s); i++ {
