@@ -10,7 +10,6 @@ import (
 	"net"
 	"net/http"
 	"os"
-	"path/filepath"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -32,7 +31,6 @@ import (
 	"github.com/matrixon/matrixon/http/client"
 	"github.com/matrixon/matrixon/matrix/signing"
 	"github.com/matrixon/matrixon/persistence"
-	"github.com/matrixon/matrixon/persistence/pebble"
 	"github.com/matrixon/matrixon/persistence/schema"
 )
 
@@ -56,6 +54,7 @@ type Server struct {
 	started    time.Time
 	log        *slog.Logger
 	store      persistence.Store
+	lock       *os.File // of data_dir
 	key        signing.Key
 	node       *cluster.Node
 	rebalancer *node.Rebalancer
@@ -90,8 +89,8 @@ type Options struct {
 
 // Open opens the store and starts the actors. Listen and Serve then let requests in; Close ends everything.
 func Open(c *config.Config, o Options) (*Server, error) {
-	if err := supported(c); err != nil {
-		return nil, err
+	if len(c.Appservices) > 0 { // better refused than ignored
+		return nil, errors.New("appservices: this version serves no application services")
 	}
 	if c.Federation.Enabled {
 		o.Log.Info("this version does not federate: users chat within " + c.ServerName)
@@ -100,29 +99,14 @@ func Open(c *config.Config, o Options) (*Server, error) {
 	if err := os.MkdirAll(c.DataDir, 0o700); err != nil {
 		return nil, fmt.Errorf("data_dir: %w", err)
 	}
-	store, err := pebble.Open(pebble.Options{
-		Dir: filepath.Join(c.DataDir, "pebble"), CacheBytes: int64(c.Pebble.Cache), MemtableBytes: int64(c.Pebble.Memtable),
-		AcceptLoss: o.AcceptLoss, Log: o.Log})
-	if err != nil {
+	var err error
+	if s.store, err = s.openStore(o.AcceptLoss); err != nil {
 		return nil, err
 	}
-	s.store = store
 	if err := s.start(); err != nil {
 		return nil, errors.Join(err, s.Close())
 	}
 	return s, nil
-}
-
-// supported refuses what can be configured but is not served by this version, rather than to ignore it.
-func supported(c *config.Config) error {
-	var errs []error
-	if c.Storage != config.Pebble {
-		errs = append(errs, errors.New("storage: this version keeps its data in pebble only"))
-	}
-	if len(c.Appservices) > 0 {
-		errs = append(errs, errors.New("appservices: this version serves no application services"))
-	}
-	return errors.Join(errs...)
 }
 
 // start builds everything on top of the store.
@@ -336,5 +320,9 @@ func (s *Server) Close() error {
 	if s.stopTracing != nil {
 		errs = append(errs, s.stopTracing(ctx))
 	}
-	return errors.Join(append(errs, s.store.Close())...)
+	errs = append(errs, s.store.Close())
+	if s.lock != nil {
+		errs = append(errs, s.lock.Close())
+	}
+	return errors.Join(errs...)
 }

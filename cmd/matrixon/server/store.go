@@ -1,0 +1,49 @@
+package server
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"path/filepath"
+	"syscall"
+	"time"
+
+	"github.com/matrixon/matrixon/cmd/matrixon/config"
+	"github.com/matrixon/matrixon/persistence"
+	"github.com/matrixon/matrixon/persistence/pebble"
+	"github.com/matrixon/matrixon/persistence/postgres"
+)
+
+// openTimeout is how long a database may take to be reached and migrated.
+const openTimeout = 10 * time.Minute
+
+// openStore opens the configured storage. The data folder belongs to one process: Pebble locks it itself, beside Postgres
+// it is locked here, for the sake of the operator's socket.
+func (s *Server) openStore(acceptLoss bool) (persistence.Store, error) {
+	c := s.config
+	if c.Storage == config.Pebble {
+		return pebble.Open(pebble.Options{
+			Dir: filepath.Join(c.DataDir, "pebble"), CacheBytes: int64(c.Pebble.Cache), MemtableBytes: int64(c.Pebble.Memtable),
+			AcceptLoss: acceptLoss, Log: s.log})
+	}
+	lock, err := os.OpenFile(filepath.Join(c.DataDir, "lock"), os.O_CREATE|os.O_RDWR, 0o600)
+	if err != nil {
+		return nil, fmt.Errorf("data_dir: %w", err)
+	}
+	if err := syscall.Flock(int(lock.Fd()), syscall.LOCK_EX|syscall.LOCK_NB); err != nil {
+		lock.Close() //nolint:errcheck // nothing was written
+		return nil, fmt.Errorf("data_dir: another server uses %s", c.DataDir)
+	}
+	s.lock = lock // it ends with the process, or with Close
+	name, err := s.nodeName()
+	if err != nil {
+		return nil, err
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), openTimeout)
+	defer cancel()
+	store, err := postgres.Open(ctx, postgres.Options{URL: c.Storage.Reveal(), Node: name, Log: s.log, Lost: s.fail})
+	if err != nil {
+		return nil, fmt.Errorf("storage: %w", err)
+	}
+	return store, nil
+}

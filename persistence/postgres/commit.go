@@ -1,0 +1,361 @@
+package postgres
+
+import (
+	"context"
+	"crypto/rand"
+	"errors"
+	"fmt"
+	"slices"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgconn"
+
+	"github.com/matrixon/matrixon/persistence"
+)
+
+// The group committer: one goroutine takes everything that waits and writes it in one transaction, in two round trips. The
+// first locks the streams, takes positions and looks whether absent rows are absent; the second writes and commits. A commit
+// that must be refused is left out, which disturbs no other.
+
+const (
+	maxBatchCommits = 2048
+	maxBatchBytes   = 4 << 20
+	batchTimeout    = 15 * time.Second
+	// resolveFor is how long the fate of a batch is asked for before its writers are told that it is open.
+	resolveFor = 60 * time.Second
+)
+
+// await waits for work and takes as much as fits a batch. It gives nil when there will be no more.
+func (s *Store) await() []*request {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for len(s.queue) == 0 && !s.closing {
+		s.work.Wait()
+	}
+	n, size := 0, 0
+	for n < len(s.queue) && n < maxBatchCommits && (n == 0 || size+s.queue[n].size <= maxBatchBytes) {
+		size += s.queue[n].size
+		n++
+	}
+	taken := slices.Clone(s.queue[:n])
+	s.queue = slices.Delete(s.queue, 0, n)
+	return taken
+}
+
+func (s *Store) commitLoop() {
+	c := committer{store: s}
+	defer c.disconnect()
+	for {
+		requests := s.await()
+		if len(requests) == 0 {
+			return
+		}
+		c.commit(requests)
+	}
+}
+
+// committer has a connection of its own.
+type committer struct {
+	store *Store
+	conn  *pgx.Conn
+}
+
+func (c *committer) disconnect() {
+	if c.conn == nil {
+		return
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), time.Second)
+	defer cancel()
+	_ = c.conn.Close(ctx)
+	c.conn = nil
+}
+
+// connect makes a connection whose transactions Postgres ends when this node falls silent in the middle: they hold up all others.
+func (c *committer) connect(ctx context.Context) error {
+	if c.conn != nil && !c.conn.IsClosed() {
+		return nil
+	}
+	config := c.store.pool.Config().ConnConfig
+	config.RuntimeParams["idle_in_transaction_session_timeout"] = "2000"
+	config.RuntimeParams["statement_timeout"] = "10000"
+	var err error
+	c.conn, err = pgx.ConnectConfig(ctx, config)
+	return err
+}
+
+// commit has the fate of every request told. It returns when that is decided.
+func (c *committer) commit(requests []*request) {
+	pause := 20 * time.Millisecond
+	deadline := time.Now().Add(resolveFor)
+	for {
+		b := &batch{id: rand.Text(), requests: requests}
+		err := c.try(b)
+		if err == nil {
+			c.store.committed(b)
+			return
+		}
+		c.disconnect()
+		c.store.log.Warn("a batch was not committed at once", "commits", len(requests), "error", err)
+		if c.resolve(b, deadline) {
+			c.store.committed(b)
+			return
+		}
+		if broken(err) && len(requests) > 1 { // something in it cannot be written: the others shall not suffer from it
+			for i := range requests {
+				c.commit(requests[i : i+1])
+			}
+			return
+		}
+		if broken(err) || time.Now().After(deadline) {
+			for _, r := range requests {
+				r.position, r.err = 0, fmt.Errorf("persistence: the database did not take a commit: %w", err)
+			}
+			b.first, b.last = 0, 0
+			c.store.committed(b)
+			return
+		}
+		time.Sleep(pause)
+		pause = min(2*pause, time.Second)
+	}
+}
+
+// broken reports whether Postgres refused what was written, so that trying again is of no use: classes 22 (data) and 23
+// (integrity), 42 (definition) and 54 (limits).
+func broken(err error) bool {
+	var refused *pgconn.PgError
+	if !errors.As(err, &refused) || len(refused.Code) < 2 {
+		return false
+	}
+	return slices.Contains([]string{"22", "23", "42", "54"}, refused.Code[:2])
+}
+
+// resolve finds out whether the batch was committed after all. Taking the lock of the positions waits until the transaction, if it
+// is still there, has ended.
+func (c *committer) resolve(b *batch, deadline time.Time) bool {
+	if b.last == 0 {
+		return false // it was never asked to be
+	}
+	for pause := 50 * time.Millisecond; ; pause = min(2*pause, time.Second) {
+		found, err := c.find(b)
+		if err == nil {
+			return found
+		}
+		c.disconnect()
+		if time.Now().After(deadline) {
+			c.store.log.Error("whether a batch was committed is not known", "error", err)
+			return false
+		}
+		time.Sleep(pause)
+	}
+}
+
+func (c *committer) find(b *batch) (found bool, err error) {
+	ctx, cancel := context.WithTimeout(context.Background(), batchTimeout)
+	defer cancel()
+	if err := c.connect(ctx); err != nil {
+		return false, err
+	}
+	var q pgx.Batch
+	q.Queue("BEGIN")
+	q.Queue("SELECT last FROM positions FOR UPDATE")
+	q.Queue("SELECT EXISTS (SELECT FROM commits WHERE last = $1 AND batch = $2)", int64(b.last), b.id).QueryRow(func(row pgx.Row) error { return row.Scan(&found) })
+	q.Queue("ROLLBACK")
+	return found, c.conn.SendBatch(ctx, &q).Close()
+}
+
+// head is where a stream is.
+type head struct {
+	epoch persistence.Epoch
+	seq   uint64
+}
+
+// try carries out one transaction. With a nil error every request has its fate, and it is durable.
+func (c *committer) try(b *batch) error {
+	ctx, cancel := context.WithTimeout(context.Background(), batchTimeout)
+	defer cancel()
+	if err := c.connect(ctx); err != nil {
+		return err
+	}
+	a := assembly{store: c.store, heads: map[persistence.Stream]head{}, there: map[string]bool{}}
+	var last int64
+	if err := c.conn.SendBatch(ctx, a.lock(b.requests, &last)).Close(); err != nil {
+		return err
+	}
+	a.next = persistence.Position(last) - persistence.Position(len(b.requests))
+	first := a.next + 1
+	for _, r := range b.requests {
+		a.add(r)
+	}
+	if a.next < first { // all were refused
+		_, err := c.conn.Exec(ctx, "ROLLBACK")
+		return err
+	}
+	b.first, b.last = first, a.next
+	c.store.mu.Lock()
+	c.store.inFlight = b.id
+	c.store.mu.Unlock()
+	if err := a.finish(b); err != nil {
+		b.first, b.last = 0, 0
+		return err
+	}
+	return c.conn.SendBatch(ctx, &a.writes).Close()
+}
+
+// assembly decides about requests and collects what the accepted ones write.
+type assembly struct {
+	store  *Store
+	heads  map[persistence.Stream]head
+	moved  map[persistence.Stream]bool // whose heads have changed
+	there  map[string]bool             // rows that were asked for, or written
+	next   persistence.Position
+	writes pgx.Batch
+}
+
+// lock is the first round trip: streams in an order that all nodes share, so that they do not wait for each other in a ring;
+// positions; and absent rows, which no other node can write until this transaction is over.
+func (a *assembly) lock(requests []*request, last *int64) *pgx.Batch {
+	q := new(pgx.Batch)
+	q.Queue("BEGIN")
+	var kinds, ids []string
+	for _, r := range requests {
+		if s := r.commit.Stream; s != (persistence.Stream{}) {
+			kinds, ids = append(kinds, escape(s.Kind)), append(ids, escape(s.ID))
+		}
+	}
+	if len(kinds) > 0 {
+		q.Queue(`SELECT s.kind, s.id, s.epoch, s.seq FROM streams s WHERE (s.kind, s.id) IN (SELECT * FROM unnest($1::text[], $2::text[]))
+			ORDER BY s.kind, s.id FOR UPDATE`, kinds, ids).Query(a.readHeads)
+	}
+	q.Queue("UPDATE positions SET last = last + $1 RETURNING last", int64(len(requests))).QueryRow(func(row pgx.Row) error { return row.Scan(last) })
+	for _, r := range requests {
+		for _, m := range r.commit.Absent {
+			t := a.store.table(m.Schema)
+			key := rowKey(m)
+			if _, asked := a.there[key]; asked {
+				continue
+			}
+			a.there[key] = false
+			q.Queue(t.exists, t.arguments(m.Row, m.Schema.Keys(), 0)...).QueryRow(func(row pgx.Row) error {
+				var is bool
+				err := row.Scan(&is)
+				a.there[key] = is
+				return err
+			})
+		}
+	}
+	return q
+}
+
+func (a *assembly) readHeads(rows pgx.Rows) error {
+	for rows.Next() {
+		var kind, id string
+		var epoch, seq int64
+		if err := rows.Scan(&kind, &id, &epoch, &seq); err != nil {
+			return err
+		}
+		a.heads[persistence.Stream{Kind: unescape(kind), ID: unescape(id)}] = head{persistence.Epoch(epoch), uint64(seq)}
+	}
+	return rows.Err()
+}
+
+func rowKey(m persistence.Mutation) string {
+	return m.Schema.Name() + "\x00" + string(m.Schema.EncodeKey(nil, m.Row, nil))
+}
+
+// add accepts a request, or refuses it.
+func (a *assembly) add(r *request) {
+	c := r.commit
+	r.position, r.err = 0, a.refusal(c)
+	if r.err != nil {
+		return
+	}
+	a.next++
+	r.position = a.next
+	for _, m := range c.Write {
+		a.write(m, r.position)
+	}
+	if c.Stream == (persistence.Stream{}) {
+		return
+	}
+	h := a.heads[c.Stream]
+	h.seq += c.Advance
+	a.heads[c.Stream] = h
+	if c.Advance > 0 {
+		if a.moved == nil {
+			a.moved = map[persistence.Stream]bool{}
+		}
+		a.moved[c.Stream] = true
+	}
+	if c.Snapshot != nil {
+		a.writes.Queue(`INSERT INTO snapshots (kind, id, seq, data) VALUES ($1, $2, $3, $4)
+			ON CONFLICT (kind, id) DO UPDATE SET seq = excluded.seq, data = excluded.data`, escape(c.Stream.Kind), escape(c.Stream.ID), int64(h.seq), c.Snapshot)
+	}
+}
+
+func (a *assembly) refusal(c *persistence.Commit) error {
+	if c.Stream != (persistence.Stream{}) {
+		h := a.heads[c.Stream]
+		if c.Epoch == 0 || c.Epoch != h.epoch {
+			return persistence.ErrFenced
+		}
+		if c.Seq != h.seq {
+			return persistence.ErrConflict
+		}
+	}
+	for _, m := range c.Absent {
+		if a.there[rowKey(m)] {
+			return persistence.ErrExists
+		}
+	}
+	return nil
+}
+
+func (a *assembly) write(m persistence.Mutation, p persistence.Position) {
+	t := a.store.table(m.Schema)
+	if m.Delete {
+		a.writes.Queue(t.remove, t.arguments(m.Row, m.Schema.Keys(), 0)...)
+	} else {
+		a.writes.Queue(t.put, t.arguments(m.Row, len(t.columns), p)...)
+	}
+	if len(a.there) > 0 {
+		if key := a.writtenKey(m, p); key != "" {
+			a.there[key] = !m.Delete
+		}
+	}
+}
+
+// writtenKey is the key of a row as it is written: with the position, if that is part of it.
+func (a *assembly) writtenKey(m persistence.Mutation, p persistence.Position) string {
+	if m.Delete {
+		return rowKey(m)
+	}
+	var stamps []int
+	key := m.Schema.EncodeKey(nil, m.Row, &stamps)
+	persistence.Stamp(key, stamps, p)
+	return m.Schema.Name() + "\x00" + string(key)
+}
+
+// finish adds what goes with every batch.
+func (a *assembly) finish(b *batch) error {
+	var kinds, ids []string
+	var seqs []int64
+	for s := range a.moved {
+		kinds, ids, seqs = append(kinds, escape(s.Kind)), append(ids, escape(s.ID)), append(seqs, int64(a.heads[s].seq))
+	}
+	if len(kinds) > 0 {
+		a.writes.Queue(`UPDATE streams SET seq = w.seq FROM unnest($1::text[], $2::text[], $3::bigint[]) AS w (kind, id, seq)
+			WHERE streams.kind = w.kind AND streams.id = w.id`, kinds, ids, seqs)
+	}
+	notices, err := encodeNotices(b.requests)
+	if err != nil {
+		return err
+	}
+	// Positions that refused requests did not need are given back: the next batch goes on without a gap.
+	a.writes.Queue("UPDATE positions SET last = $1", int64(b.last))
+	a.writes.Queue("INSERT INTO commits (first, last, node, batch, notices) VALUES ($1, $2, $3, $4, $5)",
+		int64(b.first), int64(b.last), a.store.options.Node, b.id, notices)
+	a.writes.Queue("SELECT pg_notify($1, $2)", channel, a.store.id)
+	a.writes.Queue("COMMIT")
+	return nil
+}

@@ -1,0 +1,291 @@
+package postgres
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+	"google.golang.org/protobuf/encoding/protowire"
+	"google.golang.org/protobuf/proto"
+	"google.golang.org/protobuf/types/known/anypb"
+
+	"github.com/matrixon/matrixon/persistence"
+)
+
+// channel is what Postgres wakes the nodes by.
+const channel = "matrixon_commits"
+
+const (
+	// feedEvery is how often the feed looks for commits when nothing wakes it.
+	feedEvery = 250 * time.Millisecond
+	// feedPage is how many batches are read at a time.
+	feedPage = 256
+	// keepCommits is how long the notices of a batch are kept for nodes that were away, and pruneEvery how often older ones are deleted.
+	keepCommits = 15 * time.Minute
+	pruneEvery  = time.Minute
+)
+
+// committed hands a batch whose fate is decided to the feed.
+func (s *Store) committed(b *batch) {
+	s.mu.Lock()
+	s.batches = append(s.batches, b)
+	s.inFlight = ""
+	s.mu.Unlock()
+	s.wakeFeed()
+}
+
+// ours reports whether a batch is one whose fate this store tells from memory.
+func (s *Store) ours(id string) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.inFlight == id || slices.ContainsFunc(s.batches, func(b *batch) bool { return b.last != 0 && b.id == id })
+}
+
+func (s *Store) wakeFeed() {
+	select {
+	case s.feedWork <- struct{}{}:
+	default:
+	}
+}
+
+// feed tells of the batches of all nodes, in order, and calls the done functions of our own.
+func (s *Store) feed(ctx context.Context) {
+	ticker := time.NewTicker(feedEvery)
+	defer ticker.Stop()
+	failing := false
+	for {
+		look := false
+		select {
+		case <-s.feedWork:
+		case <-ticker.C:
+			look = true
+		case <-ctx.Done():
+			return
+		}
+		err := s.advance(ctx, look)
+		switch {
+		case errors.Is(err, errGap):
+			s.position.Fail(err)
+			s.log.Error("this node was away for too long", "error", err)
+			if s.options.Lost != nil {
+				s.options.Lost(err)
+			}
+			return
+		case err != nil && ctx.Err() == nil && !failing:
+			s.log.Warn("the commits of other nodes could not be read", "error", err)
+		}
+		failing = err != nil
+	}
+}
+
+// next is our oldest batch that has not been told.
+func (s *Store) next() *batch {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if len(s.batches) == 0 {
+		return nil
+	}
+	return s.batches[0]
+}
+
+// advance tells what can be told. Our own batches are told from memory; what lies before them, or may lie behind them, is read.
+func (s *Store) advance(ctx context.Context, look bool) error {
+	for {
+		b := s.next()
+		at := s.Position()
+		switch {
+		case b != nil && (b.last == 0 || b.first == at+1):
+			s.tellOwn(b)
+			continue
+		case b == nil && !look && !s.notified.Load():
+			return nil
+		}
+		look = false
+		s.notified.Store(false)
+		n, err := s.tellOthers(ctx)
+		if err != nil {
+			return err
+		}
+		if n == 0 {
+			if b = s.next(); b != nil && b.last != 0 && b.first > s.Position()+1 {
+				return fmt.Errorf("%w: our batch from %d on is there, but what is before it, after %d, is not", errGap, b.first, s.Position())
+			}
+			return nil
+		}
+	}
+}
+
+// tellOwn tells of a batch of ours.
+func (s *Store) tellOwn(b *batch) {
+	s.mu.Lock()
+	s.batches[0] = nil
+	s.batches = s.batches[1:]
+	s.mu.Unlock()
+	for _, r := range b.requests {
+		if r.err == nil && r.position > 0 {
+			s.tell(r.position, r.commit.Notices)
+			s.position.Set(uint64(r.position))
+		}
+		r.done(r.position, r.err)
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, r := range b.requests {
+		if !r.refused {
+			s.waiting--
+			s.bytes -= r.size
+		}
+	}
+	s.told.Broadcast()
+}
+
+var errGap = errors.New("persistence: notices of other nodes are missing")
+
+// tellOthers reads what comes after the position and tells it, up to our own next batch. It gives how many batches that were.
+func (s *Store) tellOthers(ctx context.Context) (int, error) {
+	ctx, cancel := context.WithTimeout(ctx, readTimeout)
+	defer cancel()
+	rows, err := s.pool.Query(ctx, "SELECT first, last, batch, notices FROM commits WHERE last > $1 ORDER BY last LIMIT $2", int64(s.Position()), feedPage)
+	if err != nil {
+		return 0, err
+	}
+	type row struct {
+		First, Last int64
+		Batch       string
+		Notices     []byte
+	}
+	found, err := pgx.CollectRows(rows, pgx.RowToStructByPos[row])
+	if err != nil {
+		return 0, err
+	}
+	told := 0
+	for _, r := range found {
+		if b := s.next(); b != nil && b.last != 0 && uint64(b.first) <= uint64(r.First) {
+			return told + 1, nil // ours comes first
+		}
+		if uint64(r.First) != uint64(s.Position())+1 {
+			return told, fmt.Errorf("%w: %d follows %d", errGap, r.First, s.Position())
+		}
+		if s.ours(r.Batch) {
+			return told, nil // its committer is about to hand it over
+		}
+		if err := s.tellEncoded(r.Notices); err != nil {
+			return told, err
+		}
+		s.position.Set(uint64(r.Last))
+		told++
+	}
+	return told, nil
+}
+
+// listen is woken by the commits of other nodes. What it misses while it is not connected, the feed finds by looking.
+func (s *Store) listen(ctx context.Context) {
+	for ctx.Err() == nil {
+		err := s.hear(ctx)
+		if ctx.Err() == nil {
+			s.log.Debug("listening to the database was interrupted", "error", err)
+			select {
+			case <-time.After(time.Second):
+			case <-ctx.Done():
+			}
+		}
+	}
+}
+
+func (s *Store) hear(ctx context.Context) error {
+	conn, err := pgx.ConnectConfig(ctx, s.pool.Config().ConnConfig)
+	if err != nil {
+		return err
+	}
+	defer conn.Close(context.Background()) //nolint:errcheck // it may be broken
+	if _, err := conn.Exec(ctx, "LISTEN "+channel); err != nil {
+		return err
+	}
+	for {
+		n, err := conn.WaitForNotification(ctx)
+		if err != nil {
+			return err
+		}
+		if n.Payload != s.id {
+			s.notified.Store(true)
+			s.wakeFeed()
+		}
+	}
+}
+
+// prune deletes notices that no node needs any more.
+func (s *Store) prune(ctx context.Context) {
+	ticker := time.NewTicker(pruneEvery)
+	defer ticker.Stop()
+	for {
+		select {
+		case <-ticker.C:
+		case <-ctx.Done():
+			return
+		}
+		// The newest batch stays, whatever its age, so that a gap can be told from rest.
+		_, err := s.pool.Exec(ctx, "DELETE FROM commits WHERE at < now() - $1::interval AND last < (SELECT last FROM positions)", keepCommits)
+		if err != nil && ctx.Err() == nil {
+			s.log.Warn("old notices could not be deleted", "error", err)
+		}
+	}
+}
+
+// tellEncoded tells of what encodeNotices wrote.
+func (s *Store) tellEncoded(raw []byte) error {
+	for len(raw) > 0 {
+		p, n := protowire.ConsumeVarint(raw)
+		count, m := protowire.ConsumeVarint(raw[max(n, 0):])
+		if n < 0 || m < 0 {
+			return fmt.Errorf("%w: notices", persistence.ErrCorrupt)
+		}
+		raw = raw[n+m:]
+		var notices []proto.Message
+		for range count {
+			packed, n := protowire.ConsumeBytes(raw)
+			if n < 0 {
+				return fmt.Errorf("%w: notices", persistence.ErrCorrupt)
+			}
+			raw = raw[n:]
+			var any anypb.Any
+			if err := proto.Unmarshal(packed, &any); err != nil {
+				return fmt.Errorf("%w: notices: %w", persistence.ErrCorrupt, err)
+			}
+			notice, err := any.UnmarshalNew()
+			if err != nil { // of a newer version, which tells what older ones need in messages that they know
+				s.log.Debug("a notice of a kind that this version does not know", "type", any.TypeUrl)
+				continue
+			}
+			notices = append(notices, notice)
+		}
+		s.tell(persistence.Position(p), notices)
+	}
+	return nil
+}
+
+// encodeNotices writes, for each accepted request with notices, its position, how many they are, and each as an Any.
+func encodeNotices(requests []*request) ([]byte, error) {
+	var out []byte
+	for _, r := range requests {
+		if r.err != nil || len(r.commit.Notices) == 0 {
+			continue
+		}
+		out = protowire.AppendVarint(out, uint64(r.position))
+		out = protowire.AppendVarint(out, uint64(len(r.commit.Notices)))
+		for _, n := range r.commit.Notices {
+			packed, err := anypb.New(n)
+			if err != nil {
+				return nil, err
+			}
+			raw, err := proto.Marshal(packed)
+			if err != nil {
+				return nil, err
+			}
+			out = protowire.AppendBytes(out, raw)
+		}
+	}
+	return out, nil
+}

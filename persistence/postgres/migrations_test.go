@@ -1,0 +1,84 @@
+package postgres
+
+import (
+	"flag"
+	"os"
+	"strings"
+	"testing"
+
+	"github.com/matrixon/matrixon/persistence"
+	_ "github.com/matrixon/matrixon/persistence/schema" // declares the tables
+)
+
+var update = flag.Bool("update", false, "write the first migration from the declared tables")
+
+// own are the tables of the store itself.
+const own = `-- The journals of actors: who may write each, and how far it goes.
+CREATE TABLE streams (
+    kind  text COLLATE "C" NOT NULL,
+    id    text COLLATE "C" NOT NULL,
+    epoch bigint NOT NULL,
+    seq   bigint NOT NULL,
+    PRIMARY KEY (kind, id)
+);
+
+-- The newest snapshot of each journal.
+CREATE TABLE snapshots (
+    kind text COLLATE "C" NOT NULL,
+    id   text COLLATE "C" NOT NULL,
+    seq  bigint NOT NULL,
+    data bytea NOT NULL,
+    PRIMARY KEY (kind, id)
+);
+
+-- The position of the newest commit. Whoever commits keeps this row locked until then.
+CREATE TABLE positions (
+    one  boolean PRIMARY KEY DEFAULT true CHECK (one),
+    last bigint NOT NULL
+);
+INSERT INTO positions (last) VALUES (0);
+
+-- What nodes tell each other: the notices of the last quarter of an hour.
+CREATE TABLE commits (
+    last    bigint PRIMARY KEY,
+    first   bigint NOT NULL,
+    node    text NOT NULL,
+    batch   text NOT NULL,
+    notices bytea,
+    at      timestamptz NOT NULL DEFAULT now()
+);
+CREATE INDEX commits_at ON commits (at);
+`
+
+func declared() []*persistence.Schema {
+	var all []*persistence.Schema
+	for _, s := range persistence.All() {
+		if !strings.HasPrefix(s.Name(), "storetest_") {
+			all = append(all, s)
+		}
+	}
+	return all
+}
+
+// TestFirstMigration writes the first migration. Once there has been a release, it stays as it is, and what is declared
+// afterwards goes into migrations of its own; TestLayout holds both to account.
+func TestFirstMigration(t *testing.T) {
+	t.Parallel()
+	text := "-- +goose Up\n" + own
+	for _, s := range declared() {
+		text += "\n" + ddl(s)
+	}
+	const file = "migrations/0001_initial.sql"
+	if *update {
+		if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	got, err := os.ReadFile(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if string(got) != text {
+		t.Errorf("%s is not what the tables are declared as; before the first release write it with: go test ./persistence/postgres -run TestFirstMigration -update", file)
+	}
+}
