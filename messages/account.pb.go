@@ -856,7 +856,7 @@ func (x *SetAccountFlags) GetSuspended() bool {
 	return false
 }
 
-// SetProfileField sets one field to a JSON value, or deletes it when the value is empty. Answer: ProfileChanged or Failure.
+// SetProfileField sets one field to a JSON value, or deletes it when the value is empty. Answer: Done or Failure.
 type SetProfileField struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Field         string                 `protobuf:"bytes,1,opt,name=field,proto3" json:"field,omitempty"`
@@ -909,50 +909,6 @@ func (x *SetProfileField) GetValue() []byte {
 	return nil
 }
 
-type ProfileChanged struct {
-	state         protoimpl.MessageState `protogen:"open.v1"`
-	Changed       bool                   `protobuf:"varint,1,opt,name=changed,proto3" json:"changed,omitempty"`
-	unknownFields protoimpl.UnknownFields
-	sizeCache     protoimpl.SizeCache
-}
-
-func (x *ProfileChanged) Reset() {
-	*x = ProfileChanged{}
-	mi := &file_account_proto_msgTypes[15]
-	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
-	ms.StoreMessageInfo(mi)
-}
-
-func (x *ProfileChanged) String() string {
-	return protoimpl.X.MessageStringOf(x)
-}
-
-func (*ProfileChanged) ProtoMessage() {}
-
-func (x *ProfileChanged) ProtoReflect() protoreflect.Message {
-	mi := &file_account_proto_msgTypes[15]
-	if x != nil {
-		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
-		if ms.LoadMessageInfo() == nil {
-			ms.StoreMessageInfo(mi)
-		}
-		return ms
-	}
-	return mi.MessageOf(x)
-}
-
-// Deprecated: Use ProfileChanged.ProtoReflect.Descriptor instead.
-func (*ProfileChanged) Descriptor() ([]byte, []int) {
-	return file_account_proto_rawDescGZIP(), []int{15}
-}
-
-func (x *ProfileChanged) GetChanged() bool {
-	if x != nil {
-		return x.Changed
-	}
-	return false
-}
-
 // SetAccountData sets account data of a type to a JSON object, or deletes it when the content is empty.
 // The room id is empty for global data. Answer: Done or Failure.
 type SetAccountData struct {
@@ -966,7 +922,7 @@ type SetAccountData struct {
 
 func (x *SetAccountData) Reset() {
 	*x = SetAccountData{}
-	mi := &file_account_proto_msgTypes[16]
+	mi := &file_account_proto_msgTypes[15]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -978,7 +934,7 @@ func (x *SetAccountData) String() string {
 func (*SetAccountData) ProtoMessage() {}
 
 func (x *SetAccountData) ProtoReflect() protoreflect.Message {
-	mi := &file_account_proto_msgTypes[16]
+	mi := &file_account_proto_msgTypes[15]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -991,7 +947,7 @@ func (x *SetAccountData) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SetAccountData.ProtoReflect.Descriptor instead.
 func (*SetAccountData) Descriptor() ([]byte, []int) {
-	return file_account_proto_rawDescGZIP(), []int{16}
+	return file_account_proto_rawDescGZIP(), []int{15}
 }
 
 func (x *SetAccountData) GetRoomId() string {
@@ -1027,7 +983,7 @@ type SetTag struct {
 
 func (x *SetTag) Reset() {
 	*x = SetTag{}
-	mi := &file_account_proto_msgTypes[17]
+	mi := &file_account_proto_msgTypes[16]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1039,7 +995,7 @@ func (x *SetTag) String() string {
 func (*SetTag) ProtoMessage() {}
 
 func (x *SetTag) ProtoReflect() protoreflect.Message {
-	mi := &file_account_proto_msgTypes[17]
+	mi := &file_account_proto_msgTypes[16]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1052,7 +1008,7 @@ func (x *SetTag) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SetTag.ProtoReflect.Descriptor instead.
 func (*SetTag) Descriptor() ([]byte, []int) {
-	return file_account_proto_rawDescGZIP(), []int{17}
+	return file_account_proto_rawDescGZIP(), []int{16}
 }
 
 func (x *SetTag) GetRoomId() string {
@@ -1087,7 +1043,7 @@ type StoreFilter struct {
 
 func (x *StoreFilter) Reset() {
 	*x = StoreFilter{}
-	mi := &file_account_proto_msgTypes[18]
+	mi := &file_account_proto_msgTypes[17]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1099,7 +1055,7 @@ func (x *StoreFilter) String() string {
 func (*StoreFilter) ProtoMessage() {}
 
 func (x *StoreFilter) ProtoReflect() protoreflect.Message {
-	mi := &file_account_proto_msgTypes[18]
+	mi := &file_account_proto_msgTypes[17]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1112,7 +1068,7 @@ func (x *StoreFilter) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use StoreFilter.ProtoReflect.Descriptor instead.
 func (*StoreFilter) Descriptor() ([]byte, []int) {
-	return file_account_proto_rawDescGZIP(), []int{18}
+	return file_account_proto_rawDescGZIP(), []int{17}
 }
 
 func (x *StoreFilter) GetFilterId() string {
@@ -1143,7 +1099,7 @@ type PutPushRule struct {
 
 func (x *PutPushRule) Reset() {
 	*x = PutPushRule{}
-	mi := &file_account_proto_msgTypes[19]
+	mi := &file_account_proto_msgTypes[18]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1155,7 +1111,7 @@ func (x *PutPushRule) String() string {
 func (*PutPushRule) ProtoMessage() {}
 
 func (x *PutPushRule) ProtoReflect() protoreflect.Message {
-	mi := &file_account_proto_msgTypes[19]
+	mi := &file_account_proto_msgTypes[18]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1168,7 +1124,7 @@ func (x *PutPushRule) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PutPushRule.ProtoReflect.Descriptor instead.
 func (*PutPushRule) Descriptor() ([]byte, []int) {
-	return file_account_proto_rawDescGZIP(), []int{19}
+	return file_account_proto_rawDescGZIP(), []int{18}
 }
 
 func (x *PutPushRule) GetKind() string {
@@ -1217,7 +1173,7 @@ type DeletePushRule struct {
 
 func (x *DeletePushRule) Reset() {
 	*x = DeletePushRule{}
-	mi := &file_account_proto_msgTypes[20]
+	mi := &file_account_proto_msgTypes[19]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1229,7 +1185,7 @@ func (x *DeletePushRule) String() string {
 func (*DeletePushRule) ProtoMessage() {}
 
 func (x *DeletePushRule) ProtoReflect() protoreflect.Message {
-	mi := &file_account_proto_msgTypes[20]
+	mi := &file_account_proto_msgTypes[19]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1242,7 +1198,7 @@ func (x *DeletePushRule) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DeletePushRule.ProtoReflect.Descriptor instead.
 func (*DeletePushRule) Descriptor() ([]byte, []int) {
-	return file_account_proto_rawDescGZIP(), []int{20}
+	return file_account_proto_rawDescGZIP(), []int{19}
 }
 
 func (x *DeletePushRule) GetKind() string {
@@ -1272,7 +1228,7 @@ type ChangePushRule struct {
 
 func (x *ChangePushRule) Reset() {
 	*x = ChangePushRule{}
-	mi := &file_account_proto_msgTypes[21]
+	mi := &file_account_proto_msgTypes[20]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1284,7 +1240,7 @@ func (x *ChangePushRule) String() string {
 func (*ChangePushRule) ProtoMessage() {}
 
 func (x *ChangePushRule) ProtoReflect() protoreflect.Message {
-	mi := &file_account_proto_msgTypes[21]
+	mi := &file_account_proto_msgTypes[20]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1297,7 +1253,7 @@ func (x *ChangePushRule) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ChangePushRule.ProtoReflect.Descriptor instead.
 func (*ChangePushRule) Descriptor() ([]byte, []int) {
-	return file_account_proto_rawDescGZIP(), []int{21}
+	return file_account_proto_rawDescGZIP(), []int{20}
 }
 
 func (x *ChangePushRule) GetKind() string {
@@ -1340,7 +1296,7 @@ type IssueShortToken struct {
 
 func (x *IssueShortToken) Reset() {
 	*x = IssueShortToken{}
-	mi := &file_account_proto_msgTypes[22]
+	mi := &file_account_proto_msgTypes[21]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1352,7 +1308,7 @@ func (x *IssueShortToken) String() string {
 func (*IssueShortToken) ProtoMessage() {}
 
 func (x *IssueShortToken) ProtoReflect() protoreflect.Message {
-	mi := &file_account_proto_msgTypes[22]
+	mi := &file_account_proto_msgTypes[21]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1365,7 +1321,7 @@ func (x *IssueShortToken) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use IssueShortToken.ProtoReflect.Descriptor instead.
 func (*IssueShortToken) Descriptor() ([]byte, []int) {
-	return file_account_proto_rawDescGZIP(), []int{22}
+	return file_account_proto_rawDescGZIP(), []int{21}
 }
 
 func (x *IssueShortToken) GetTokenKind() string {
@@ -1461,9 +1417,7 @@ const file_account_proto_rawDesc = "" +
 	"_suspended\"=\n" +
 	"\x0fSetProfileField\x12\x14\n" +
 	"\x05field\x18\x01 \x01(\tR\x05field\x12\x14\n" +
-	"\x05value\x18\x02 \x01(\fR\x05value\"*\n" +
-	"\x0eProfileChanged\x12\x18\n" +
-	"\achanged\x18\x01 \x01(\bR\achanged\"W\n" +
+	"\x05value\x18\x02 \x01(\fR\x05value\"W\n" +
 	"\x0eSetAccountData\x12\x17\n" +
 	"\aroom_id\x18\x01 \x01(\tR\x06roomId\x12\x12\n" +
 	"\x04type\x18\x02 \x01(\tR\x04type\x12\x18\n" +
@@ -1510,7 +1464,7 @@ func file_account_proto_rawDescGZIP() []byte {
 	return file_account_proto_rawDescData
 }
 
-var file_account_proto_msgTypes = make([]protoimpl.MessageInfo, 23)
+var file_account_proto_msgTypes = make([]protoimpl.MessageInfo, 22)
 var file_account_proto_goTypes = []any{
 	(*OpenSession)(nil),       // 0: matrixon.OpenSession
 	(*RegisterAccount)(nil),   // 1: matrixon.RegisterAccount
@@ -1527,14 +1481,13 @@ var file_account_proto_goTypes = []any{
 	(*DeactivateAccount)(nil), // 12: matrixon.DeactivateAccount
 	(*SetAccountFlags)(nil),   // 13: matrixon.SetAccountFlags
 	(*SetProfileField)(nil),   // 14: matrixon.SetProfileField
-	(*ProfileChanged)(nil),    // 15: matrixon.ProfileChanged
-	(*SetAccountData)(nil),    // 16: matrixon.SetAccountData
-	(*SetTag)(nil),            // 17: matrixon.SetTag
-	(*StoreFilter)(nil),       // 18: matrixon.StoreFilter
-	(*PutPushRule)(nil),       // 19: matrixon.PutPushRule
-	(*DeletePushRule)(nil),    // 20: matrixon.DeletePushRule
-	(*ChangePushRule)(nil),    // 21: matrixon.ChangePushRule
-	(*IssueShortToken)(nil),   // 22: matrixon.IssueShortToken
+	(*SetAccountData)(nil),    // 15: matrixon.SetAccountData
+	(*SetTag)(nil),            // 16: matrixon.SetTag
+	(*StoreFilter)(nil),       // 17: matrixon.StoreFilter
+	(*PutPushRule)(nil),       // 18: matrixon.PutPushRule
+	(*DeletePushRule)(nil),    // 19: matrixon.DeletePushRule
+	(*ChangePushRule)(nil),    // 20: matrixon.ChangePushRule
+	(*IssueShortToken)(nil),   // 21: matrixon.IssueShortToken
 }
 var file_account_proto_depIdxs = []int32{
 	0,  // 0: matrixon.RegisterAccount.session:type_name -> matrixon.OpenSession
@@ -1554,14 +1507,14 @@ func file_account_proto_init() {
 	}
 	file_account_proto_msgTypes[7].OneofWrappers = []any{}
 	file_account_proto_msgTypes[13].OneofWrappers = []any{}
-	file_account_proto_msgTypes[21].OneofWrappers = []any{}
+	file_account_proto_msgTypes[20].OneofWrappers = []any{}
 	type x struct{}
 	out := protoimpl.TypeBuilder{
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_account_proto_rawDesc), len(file_account_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   23,
+			NumMessages:   22,
 			NumExtensions: 0,
 			NumServices:   0,
 		},

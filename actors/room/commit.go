@@ -126,6 +126,11 @@ func (a *actor) rows(b *room.Batch) []persistence.Mutation {
 	for _, c := range b.Aliases {
 		w.alias(c)
 	}
+	for _, t := range b.Transactions {
+		w.add(schema.RoomTransactions.Put(schema.RoomTransaction{
+			RoomID: a.roomID, UserID: t.UserID, DeviceID: t.DeviceID, Type: t.EventType, Redacts: t.Redacts, TxnID: t.TxnID, EventID: t.EventID,
+		}))
+	}
 	if b.Summary != nil {
 		w.summary(a.roomID, *b.Summary, b.PublicBefore)
 	}

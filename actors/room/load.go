@@ -9,8 +9,9 @@ import (
 	"github.com/matrixon/matrixon/persistence/schema"
 )
 
-// transactionTail is how many of the newest events are searched for transaction ids when a room is loaded, so that
-// a repeated request is recognised after a restart too.
+// transactionTail is how many of the newest events are searched for transaction ids when a room is loaded. Whoever asks a
+// room has looked for the transaction id in the store (schema.RoomTransactions) shortly before; the tail is what may have
+// become durable since, when another activation was at work until now.
 const transactionTail = 512
 
 // load makes the machine from the snapshot and the tail of the journal. What it costs does not depend on how long the

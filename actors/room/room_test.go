@@ -10,6 +10,7 @@ import (
 	"go.uber.org/goleak"
 
 	"github.com/matrixon/matrixon/messages"
+	"github.com/matrixon/matrixon/persistence"
 	"github.com/matrixon/matrixon/persistence/schema"
 )
 
@@ -74,6 +75,25 @@ func TestSendIsIdempotentAcrossActivations(t *testing.T) {
 	// The older activation is fenced off, and its caller is served by a new one.
 	if third := s.must(roomID, text(alice, "hello", "t3")); third.Seq != first.Seq+2 {
 		t.Errorf("the fenced activation gave %v", third)
+	}
+}
+
+// TestTransactionsAreKept: those who ask look there first, so that a request may be repeated however long after.
+func TestTransactionsAreKept(t *testing.T) {
+	t.Parallel()
+	s := newServer(t, newMemory(t))
+	roomID := s.create(alice, `{"preset":"private_chat"}`)
+	said := s.must(roomID, text(alice, "hello", "t1"))
+	redaction := s.must(roomID, &messages.SendEvent{
+		By: by(alice), TxnId: "t1", Event: &messages.Proposal{Type: "m.room.redaction", Sender: alice, Content: []byte(`{}`), Redacts: said.EventId}})
+	s.must(roomID, text(alice, "no transaction", ""))
+	rows, err := schema.RoomTransactions.All(context.Background(), s.store, persistence.Range[schema.RoomTransaction]{})
+	want := []schema.RoomTransaction{
+		{RoomID: roomID, UserID: alice, DeviceID: "DEV", Type: "m.room.message", TxnID: "t1", EventID: said.EventId},
+		{RoomID: roomID, UserID: alice, DeviceID: "DEV", Type: "m.room.redaction", Redacts: said.EventId, TxnID: "t1", EventID: redaction.EventId},
+	}
+	if err != nil || !slices.Equal(rows, want) {
+		t.Errorf("%+v, %v, want %+v", rows, err, want)
 	}
 }
 

@@ -164,10 +164,11 @@ func fieldValue(name string, value jsontext.Value) (jsontext.Value, error) {
 	return value, nil
 }
 
-// setField stores the value, and brings a changed display name or avatar into the user's rooms.
+// setField stores the value, and brings a display name or avatar into the user's rooms. It does so even when the value was
+// stored before, for this may be the repetition of a request whose way through the rooms was cut off.
 func (a *accounts) setField(r *api.Request, name string, value jsontext.Value) error {
-	done, err := AskUser[*messages.ProfileChanged](r.Ctx, a.Deps, r.User(), &messages.SetProfileField{Field: name, Value: value})
-	if err != nil || !done.Changed || name != displayName && name != avatarURL {
+	_, err := AskUser[*messages.Done](r.Ctx, a.Deps, r.User(), &messages.SetProfileField{Field: name, Value: value})
+	if err != nil || name != displayName && name != avatarURL {
 		return err
 	}
 	return a.refresher.refresh(r.Ctx, r.User())

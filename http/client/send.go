@@ -21,9 +21,20 @@ func (h *rooms) sending() []api.Endpoint {
 	}
 }
 
-// sent answers with the event's id.
+// sent answers with the event's id. A request that is repeated is answered as before: the store knows every transaction,
+// however old, and the room those that are on their way there.
 func (h *rooms) sent(r *api.Request, roomID string, event *messages.Proposal, txnID string) (any, error) {
 	event.Sender = r.User()
+	if txnID != "" {
+		done, ok, err := schema.RoomTransactions.Get(r.Ctx, h.Store, schema.RoomTransaction{
+			RoomID: roomID, UserID: r.User(), DeviceID: r.Device(), Type: event.Type, Redacts: event.Redacts, TxnID: txnID})
+		if err != nil {
+			return nil, err
+		}
+		if ok {
+			return map[string]string{"event_id": done.EventID}, nil
+		}
+	}
 	answer, err := AskRoom[*messages.EventSent](r.Ctx, h.Deps, roomID, &messages.SendEvent{By: requester(r), Event: event, TxnId: txnID})
 	if err != nil {
 		return nil, err

@@ -5,6 +5,7 @@ import (
 	"testing"
 
 	"github.com/matrixon/matrixon/http/client/clienttest"
+	"github.com/matrixon/matrixon/persistence/schema"
 )
 
 func TestTransactions(t *testing.T) {
@@ -41,6 +42,29 @@ func TestTransactions(t *testing.T) {
 	redaction := alice.Put(clienttest.Room(roomID, "redact", second, "r"), nil).OK().Text("event_id")
 	if again := alice.Put(clienttest.Room(roomID, "redact", second, "r"), nil).OK().Text("event_id"); again != redaction {
 		t.Error("a second redaction")
+	}
+}
+
+// TestTransactionsOfLongAgo: the room itself remembers only the newest.
+func TestTransactionsOfLongAgo(t *testing.T) {
+	t.Parallel()
+	w := clienttest.New(t)
+	alice := w.Register("alice")
+	roomID := alice.CreateRoom(J{})
+	said := alice.Say(roomID, "x")
+	old := schema.RoomTransaction{RoomID: roomID, UserID: alice.ID, DeviceID: alice.Device, Type: "m.room.message", TxnID: "old", EventID: "$sent"}
+	redaction := old
+	redaction.Type, redaction.Redacts, redaction.EventID = "m.room.redaction", said, "$redacted"
+	w.Write(schema.RoomTransactions.Put(old), schema.RoomTransactions.Put(redaction))
+	alice.Put(clienttest.Room(roomID, "send", "m.room.message", "old"), J{"body": "x"}).OK().Has("event_id", `"$sent"`)
+	alice.Put(clienttest.Room(roomID, "redact", said, "old"), J{}).OK().Has("event_id", `"$redacted"`)
+	for name, different := range map[string]*clienttest.Answer{
+		"another device": alice.With("TABLET").Put(clienttest.Room(roomID, "send", "m.room.message", "old"), J{"body": "x"}),
+		"another type":   alice.Put(clienttest.Room(roomID, "send", "org.example.other", "old"), J{}),
+	} {
+		if got := different.OK().Text("event_id"); got == "$sent" {
+			t.Errorf("%s: the same event", name)
+		}
 	}
 }
 

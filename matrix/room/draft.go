@@ -30,7 +30,7 @@ type draft struct {
 	nodes        []statetree.Node
 	forgotten    []string
 	annotations  map[AnnotationKey]bool
-	transactions []transaction
+	transactions []TransactionRow
 	snapshot     bool
 }
 
@@ -81,6 +81,7 @@ func (d *draft) moveInto(b *Batch) {
 	b.Receipts = append(b.Receipts, d.receipts...)
 	b.Aliases = append(b.Aliases, d.aliases...)
 	b.Nodes = append(b.Nodes, d.nodes...)
+	b.Transactions = append(b.Transactions, d.transactions...)
 	b.Forgotten = append(b.Forgotten, d.forgotten...)
 	b.SnapshotNeeded = b.SnapshotNeeded || d.snapshot
 	if d.head.summary != d.m.head.summary {

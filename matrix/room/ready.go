@@ -114,6 +114,9 @@ type Batch struct {
 	Receipts   []ReceiptRow
 	Aliases    []AliasChange
 	Nodes      []statetree.Node
+	// Transactions are those of the entries. Who asks the room for something with a transaction id that is among the
+	// durable ones must be answered with its event instead.
+	Transactions []TransactionRow
 	// Summary is set when the summary changed; PublicBefore is then the count under which the directory
 	// lists the room, -1 when it does not.
 	Summary      *Summary

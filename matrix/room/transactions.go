@@ -2,43 +2,44 @@ package room
 
 import "github.com/matrixon/matrixon/matrix/mxerr"
 
-// transaction is a request that has been carried out: who asked, and for what (client-server API, "Transaction
-// identifiers": the device, the endpoint and the id).
-type transaction struct {
-	userID, deviceID, txnID string
-	eventType, redacts      string
-	seq                     uint64
+// Transaction is what a request is known by when it is repeated (client-server API, "Transaction identifiers"): the
+// device, the endpoint and the id.
+type Transaction struct {
+	UserID, DeviceID, TxnID string
+	EventType               string
+	Redacts                 string // of an m.room.redaction: the event's id
 }
 
-func (t transaction) key() transaction {
-	t.seq = 0
-	return t
+// TransactionRow is a transaction that has been carried out, and the event that it made.
+type TransactionRow struct {
+	Transaction
+	EventID string
+	Seq     uint64
 }
 
 // transactionOf is what the entry was sent with.
-func transactionOf(e *Entry) transaction {
-	t := transaction{
-		userID: e.Event.Sender(), deviceID: e.DeviceID, txnID: e.TxnID, eventType: e.Event.Type(), seq: e.Seq,
+func transactionOf(e *Entry) TransactionRow {
+	t := Transaction{UserID: e.Event.Sender(), DeviceID: e.DeviceID, TxnID: e.TxnID, EventType: e.Event.Type()}
+	if t.EventType == "m.room.redaction" {
+		t.Redacts = e.Event.Redacts()
 	}
-	if t.eventType == "m.room.redaction" {
-		t.redacts = e.Event.Redacts()
-	}
-	return t
+	return TransactionRow{Transaction: t, EventID: e.Event.ID(), Seq: e.Seq}
 }
 
-// transactions remembers the newest ones.
+// transactions remembers the newest ones. Older ones are looked up before the room is asked (Batch.Transactions); memory
+// covers what happens meanwhile.
 type transactions struct {
 	limit int
-	seqs  map[transaction]uint64
-	order []transaction // a ring
+	seqs  map[Transaction]uint64
+	order []Transaction // a ring
 	next  int
 }
 
-func (t *transactions) add(x transaction) {
+func (t *transactions) add(x TransactionRow) {
 	if t.seqs == nil {
-		t.seqs = map[transaction]uint64{}
+		t.seqs = map[Transaction]uint64{}
 	}
-	key := x.key()
+	key := x.Transaction
 	if _, ok := t.seqs[key]; !ok {
 		if len(t.order) < t.limit {
 			t.order = append(t.order, key)
@@ -48,7 +49,7 @@ func (t *transactions) add(x transaction) {
 			t.next = (t.next + 1) % t.limit
 		}
 	}
-	t.seqs[key] = x.seq
+	t.seqs[key] = x.Seq
 }
 
 // repeated answers a request whose transaction has been carried out.
@@ -59,8 +60,8 @@ func (d *draft) repeated(by From, p Proposal, txnID string) (bool, error) {
 	if len(txnID) > 255 {
 		return false, mxerr.InvalidParam("a transaction id has at most 255 bytes")
 	}
-	seq, ok := d.m.transactions.seqs[transaction{
-		userID: by.UserID, deviceID: by.DeviceID, txnID: txnID, eventType: p.Type, redacts: p.redacts(),
+	seq, ok := d.m.transactions.seqs[Transaction{
+		UserID: by.UserID, DeviceID: by.DeviceID, TxnID: txnID, EventType: p.Type, Redacts: p.redacts(),
 	}]
 	if !ok {
 		return false, nil

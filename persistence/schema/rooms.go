@@ -146,6 +146,18 @@ type AliasByRoom struct {
 	Alias  string `col:"alias,key"`
 }
 
+// RoomTransaction remembers the event that a request with a transaction id made (client-server API, "Transaction
+// identifiers"): one row for each message that was sent here. Written with the event.
+type RoomTransaction struct {
+	RoomID   string `col:"room_id,key"`
+	UserID   string `col:"user_id,key"`
+	DeviceID string `col:"device_id,key"`
+	Type     string `col:"type,key"`    // of the event
+	Redacts  string `col:"redacts,key"` // of a redaction: the event's id, else empty
+	TxnID    string `col:"txn_id,key"`
+	EventID  string `col:"event_id"`
+}
+
 // The tables of rooms.
 var (
 	Events            = persistence.NewTable[Event]("events")
@@ -160,4 +172,5 @@ var (
 	Receipts          = persistence.NewTable[Receipt]("receipts")
 	Aliases           = persistence.NewTable[Alias]("aliases")
 	AliasesByRoom     = persistence.NewTable[AliasByRoom]("room_aliases")
+	RoomTransactions  = persistence.NewTable[RoomTransaction]("room_transactions")
 )

@@ -16,7 +16,7 @@ import (
 const maxProfile = 64 << 10
 
 // setProfileField sets or deletes one field.
-func (ops *operations) setProfileField(ctx context.Context, o *user.Op, m *messages.SetProfileField) (*messages.ProfileChanged, error) {
+func (ops *operations) setProfileField(ctx context.Context, o *user.Op, m *messages.SetProfileField) (*messages.Done, error) {
 	if _, err := existing(ctx, o); err != nil {
 		return nil, err
 	}
@@ -34,7 +34,7 @@ func (ops *operations) setProfileField(ctx context.Context, o *user.Op, m *messa
 		}
 	}
 	if bytes.Equal(old, m.Value) {
-		return &messages.ProfileChanged{}, nil
+		return &messages.Done{}, nil
 	}
 	row := schema.ProfileField{UserID: o.UserID, Field: m.Field, Value: m.Value}
 	write := schema.ProfileFields.Put(row)
@@ -44,7 +44,7 @@ func (ops *operations) setProfileField(ctx context.Context, o *user.Op, m *messa
 		return nil, mxerr.New(http.StatusBadRequest, "M_PROFILE_TOO_LARGE", "the profile would be larger than %d bytes", maxProfile)
 	}
 	_, err = o.Commit(ctx, []persistence.Mutation{write}, nil, user.Notices{})
-	return &messages.ProfileChanged{Changed: true}, err
+	return &messages.Done{}, err
 }
 
 // fieldSize is how much of the profile's JSON a field takes: its name in quotes, a colon, the value and a comma.
