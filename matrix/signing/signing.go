@@ -15,6 +15,9 @@ import (
 	"github.com/matrixon/matrixon/matrix/canonicaljson"
 )
 
+// algorithm is the one signing algorithm there is, as key ids begin.
+const algorithm = "ed25519:"
+
 // Key is a signing key with its id, for example ed25519:a_b12.
 type Key struct {
 	ID      string
@@ -57,6 +60,9 @@ func SignJSON(object []byte, entity string, key Key) ([]byte, error) {
 	if raw, ok := o["signatures"]; ok {
 		if err := json.Unmarshal(raw, &signatures); err != nil {
 			return nil, fmt.Errorf("signatures: %w", err)
+		}
+		if signatures == nil {
+			return nil, errors.New("signatures: null is not an object")
 		}
 	}
 	if signatures[entity] == nil {
@@ -126,8 +132,8 @@ func DecodeBase64(s string) ([]byte, error) {
 // ParseKey reads a key as it is stored: "ed25519:id seed", the seed in base64.
 func ParseKey(text []byte) (Key, error) {
 	fields := bytes.Fields(text)
-	if len(fields) != 2 || !bytes.HasPrefix(fields[0], []byte("ed25519:")) || len(fields[0]) == len("ed25519:") {
-		return Key{}, errors.New("signing: a stored key reads \"ed25519:id seed\"")
+	if len(fields) != 2 || !validKeyID(string(fields[0])) {
+		return Key{}, errors.New("signing: a stored key reads \"ed25519:id seed\", the id made of letters, digits and _")
 	}
 	seed, err := DecodeBase64(string(fields[1]))
 	if err != nil || len(seed) != ed25519.SeedSize {
@@ -136,9 +142,15 @@ func ParseKey(text []byte) (Key, error) {
 	return Key{ID: string(fields[0]), Private: ed25519.NewKeyFromSeed(seed)}, nil
 }
 
+// validKeyID reports whether servers may publish a key with this id (server-server API, "Publishing Keys").
+func validKeyID(s string) bool {
+	name, ok := strings.CutPrefix(s, algorithm)
+	return ok && name != "" && strings.Trim(name, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_") == ""
+}
+
 // NewKey makes a key with this name from 32 random bytes.
 func NewKey(name string, seed []byte) Key {
-	return Key{ID: "ed25519:" + name, Private: ed25519.NewKeyFromSeed(seed)}
+	return Key{ID: algorithm + name, Private: ed25519.NewKeyFromSeed(seed)}
 }
 
 // Format writes a key as ParseKey reads it.
