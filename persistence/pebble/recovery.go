@@ -47,6 +47,7 @@ type recovery struct {
 	Options
 	opts         *pebble.Options
 	acknowledged persistence.Position // the least that must be found
+	torn         string               // what is wrong with the end of the write-ahead log, or nothing
 	lost         []tableFile          // damaged tables whose loss was accepted
 }
 
@@ -57,7 +58,7 @@ func (r *recovery) damage(format string, args ...any) error {
 		r.Log.Error("acknowledged data is lost; going on without it, as configured", "folder", r.Dir, "damage", what)
 		return nil
 	}
-	return fmt.Errorf("%w in %s: %w; nothing was changed: restore a backup, or accept the loss explicitly", persistence.ErrCorrupt, r.Dir, what)
+	return fmt.Errorf("%w in %s: %w; nothing was changed: restore a backup, or accept the loss with --accept-loss", persistence.ErrCorrupt, r.Dir, what)
 }
 
 // inspectFolder says whether there is a database, and reads or makes the acknowledged file.
@@ -105,6 +106,7 @@ func (r *recovery) examine() error {
 		last := logs[n-1]
 		r.Log.Warn("the newest record of the write-ahead log is torn and is dropped; it was never acknowledged unless an error follows",
 			"file", last.path, "offset", last.end, "bytes", last.size-last.end)
+		r.torn = fmt.Sprintf(", for the write-ahead log %s cannot be read after offset %d of %d", last.path, last.end, last.size)
 	}
 	db, err := r.openReadOnly()
 	if err != nil && pebble.IsCorruptionError(err) {
@@ -168,7 +170,7 @@ func (r *recovery) examineOpen(db *pebble.DB) error {
 		return r.cannotOpen(err)
 	}
 	if found < r.acknowledged {
-		return r.damage("the newest data is missing: position %d was acknowledged, but what is there ends at %d", r.acknowledged, found)
+		return r.damage("the newest data is missing: position %d was acknowledged, but what is there ends at %d%s", r.acknowledged, found, r.torn)
 	}
 	return nil
 }
