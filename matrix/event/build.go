@@ -78,7 +78,7 @@ func (p *Proto) check() error {
 // fields lists the event's members in order, without hashes and signatures.
 func (p *Proto) fields(v *roomversion.Version, server string, content []byte) fields {
 	fs := make(fields, 0, 14)
-	fs = append(fs, field{"auth_events", citations(p.AuthEvents, v)}, field{"content", content}, field{"depth", integer(min(p.Depth, maxDepth))})
+	fs = append(fs, field{"auth_events", citations(p.AuthEvents, v)}, field{"content", content}, field{"depth", integer(min(p.Depth, MaxDepth(v)))})
 	if v.EventIDFormat == roomversion.EventIDField {
 		fs = append(fs, field{"event_id", quoted("$" + p.EventIDRandom + ":" + server)})
 	}

@@ -26,9 +26,6 @@ const (
 	MaxAuthEvents = 10
 )
 
-// maxDepth is the largest depth; it saturates there.
-const maxDepth = canonicaljson.MaxInteger
-
 // Tuple is a place in a room's state.
 type Tuple struct{ Type, StateKey string }
 
@@ -214,9 +211,9 @@ func FromStored(raw []byte, eventID string, v *roomversion.Version) (*Event, err
 		case "content":
 			e.content = raw[value.Index : value.Index+len(value.Raw)]
 		case "origin_server_ts":
-			e.originServerTS = value.Int()
+			e.originServerTS = integerOf(value)
 		case "depth":
-			e.depth = value.Int()
+			e.depth = integerOf(value)
 		case "prev_events":
 			e.prevEvents = cited(value)
 		case "auth_events":
@@ -229,7 +226,10 @@ func FromStored(raw []byte, eventID string, v *roomversion.Version) (*Event, err
 	if e.typ == "" || e.content == nil {
 		return nil, mxerr.BadJSON("the stored event %s is not an event", eventID)
 	}
-	if v.RedactsInContent && e.typ == "m.room.redaction" {
+	switch {
+	case e.typ != "m.room.redaction":
+		e.redacts = ""
+	case v.RedactsInContent:
 		e.redacts = gjson.GetBytes(e.content, "redacts").Str
 	}
 	if v.RoomIDFromCreate && e.typ == "m.room.create" && e.isState && e.stateKey == "" && e.roomID == "" {

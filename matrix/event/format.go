@@ -1,30 +1,40 @@
 package event
 
 import (
+	"errors"
+	"math"
+	"strconv"
+
 	"github.com/tidwall/gjson"
 
+	"github.com/matrixon/matrixon/matrix/canonicaljson"
 	"github.com/matrixon/matrixon/matrix/mxerr"
 	"github.com/matrixon/matrixon/matrix/roomversion"
 )
 
+// required are the members that every PDU has, and their types.
+var required = []struct {
+	name string
+	typ  gjson.Type
+}{
+	{"type", gjson.String}, {"sender", gjson.String}, {"origin_server_ts", gjson.Number}, {"depth", gjson.Number},
+	{"content", gjson.JSON}, {"prev_events", gjson.JSON}, {"auth_events", gjson.JSON}, {"hashes", gjson.JSON}, {"signatures", gjson.JSON},
+}
+
 // checkFormat checks the members of a PDU for presence, type and length (rooms, "Event format").
 func checkFormat(fs fields, v *roomversion.Version) error {
-	required := map[string]gjson.Type{"type": gjson.String, "sender": gjson.String, "origin_server_ts": gjson.Number,
-		"depth": gjson.Number, "content": gjson.JSON, "prev_events": gjson.JSON, "auth_events": gjson.JSON,
-		"hashes": gjson.JSON, "signatures": gjson.JSON}
-	if v.EventIDFormat == roomversion.EventIDField {
-		required["event_id"] = gjson.String
-	}
-	create := v.RoomIDFromCreate && fs.text("type") == "m.room.create"
-	if !create {
-		required["room_id"] = gjson.String
-	}
-	for name, typ := range required {
-		raw, ok := fs.get(name)
-		if !ok {
-			return mxerr.BadJSON("the event lacks %s", name)
+	for _, member := range required {
+		if err := checkRequired(fs, member.name, member.typ); err != nil {
+			return err
 		}
-		if err := checkField(name, gjson.ParseBytes(raw), typ); err != nil {
+	}
+	if v.EventIDFormat == roomversion.EventIDField {
+		if err := checkRequired(fs, "event_id", gjson.String); err != nil {
+			return err
+		}
+	}
+	if create := v.RoomIDFromCreate && fs.text("type") == "m.room.create"; !create {
+		if err := checkRequired(fs, "room_id", gjson.String); err != nil {
 			return err
 		}
 	}
@@ -38,6 +48,9 @@ func checkFormat(fs fields, v *roomversion.Version) error {
 			return err
 		}
 	}
+	if err := checkDepth(fs, v); err != nil {
+		return err
+	}
 	if err := checkCited(fs, "prev_events", v, MaxPrevEvents); err != nil {
 		return err
 	}
@@ -49,12 +62,51 @@ func checkField(name string, value gjson.Result, typ gjson.Type) error {
 	switch {
 	case value.Type != typ, typ == gjson.JSON && value.IsArray() != list:
 		return mxerr.BadJSON("the event's %s has the wrong type", name)
-	case typ == gjson.String && name != "content" && len(value.Str) > MaxKey:
+	case typ == gjson.String && len(value.Str) > MaxKey:
 		return mxerr.TooLarge("the event's %s has %d bytes; at most %d are allowed", name, len(value.Str), MaxKey)
-	case name == "depth" && (value.Int() < 0 || value.Int() > maxDepth):
-		return mxerr.BadJSON("the event's depth must be from 0 to 2^53−1")
 	}
 	return nil
+}
+
+func checkRequired(fs fields, name string, typ gjson.Type) error {
+	raw, ok := fs.get(name)
+	if !ok {
+		return mxerr.BadJSON("the event lacks %s", name)
+	}
+	return checkField(name, gjson.ParseBytes(raw), typ)
+}
+
+// MaxDepth is the largest depth of events in rooms of this version, where depth stays once it is reached.
+func MaxDepth(v *roomversion.Version) int64 {
+	if v.StrictCanonicalJSON {
+		return canonicaljson.MaxInteger
+	}
+	return math.MaxInt64
+}
+
+func checkDepth(fs fields, v *roomversion.Version) error {
+	raw, _ := fs.get("depth")
+	if n, err := strconv.ParseInt(string(raw), 10, 64); err != nil || n < 0 || n > MaxDepth(v) {
+		return mxerr.BadJSON("the event's depth must be an integer from 0 to %d", MaxDepth(v))
+	}
+	return nil
+}
+
+// integerOf reads a number. Rooms up to version 5 may hold any: a fraction is cut off, and what is too large is the largest there is.
+func integerOf(value gjson.Result) int64 {
+	if value.Type != gjson.Number {
+		return 0
+	}
+	n, err := strconv.ParseInt(value.Raw, 10, 64)
+	switch {
+	case err == nil || errors.Is(err, strconv.ErrRange):
+		return n
+	case value.Num >= math.MaxInt64:
+		return math.MaxInt64
+	case value.Num <= math.MinInt64:
+		return math.MinInt64
+	}
+	return int64(value.Num)
 }
 
 func checkCited(fs fields, name string, v *roomversion.Version, most int) error {

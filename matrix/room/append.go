@@ -74,7 +74,7 @@ func (d *draft) tip() ([]string, int64) {
 		prev[i] = t.EventID
 		depth = max(depth, t.Depth)
 	}
-	return prev, min(depth+1, maxDepth)
+	return prev, min(depth, event.MaxDepth(d.version)-1) + 1
 }
 
 // allow checks the event against the current state, which its auth events are part of.

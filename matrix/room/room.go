@@ -38,7 +38,6 @@ type Options struct {
 // Limits of what one machine takes.
 const (
 	maxPrevEvents  = 20               // server-server API, "PDUs"
-	maxDepth       = 1<<53 - 1        // the largest integer of canonical JSON
 	maxBatchEvents = 512              // events of one commit, so that a commit stays small
 	maxBatchBytes  = 4 << 20          // JSON of one commit
 	maxTypingMS    = int64(120_000)   // the longest typing notification
