@@ -79,15 +79,15 @@ func (t *table) scan(r persistence.RowRange) (string, []any, error) {
 		return fmt.Sprintf("$%d", len(args))
 	}
 	if r.Keys > 0 {
-		for i, v := range t.arguments(r.Prefix, r.Keys, 0) {
+		for i, v := range t.bounds(r.Prefix, r.Keys) {
 			where = append(where, quote(t.columns[i].Name)+" = "+arg(v))
 		}
 	}
 	if r.From != nil {
-		where = append(where, quote(t.columns[r.Keys].Name)+" >= "+arg(t.arguments(r.From, r.Keys+1, 0)[r.Keys]))
+		where = append(where, quote(t.columns[r.Keys].Name)+" >= "+arg(t.bounds(r.From, r.Keys+1)[r.Keys]))
 	}
 	if r.Before != nil {
-		where = append(where, quote(t.columns[r.Keys].Name)+" < "+arg(t.arguments(r.Before, r.Keys+1, 0)[r.Keys]))
+		where = append(where, quote(t.columns[r.Keys].Name)+" < "+arg(t.bounds(r.Before, r.Keys+1)[r.Keys]))
 	}
 	order, compare := "", ">"
 	if r.Reverse {
@@ -95,7 +95,7 @@ func (t *table) scan(r persistence.RowRange) (string, []any, error) {
 	}
 	if r.After != nil {
 		var names, values []string
-		for i, v := range t.arguments(r.After, keys, 0) {
+		for i, v := range t.bounds(r.After, keys) {
 			names = append(names, quote(t.columns[i].Name))
 			values = append(values, arg(v))
 		}

@@ -2,6 +2,7 @@ package postgres
 
 import (
 	"fmt"
+	"math"
 	"strings"
 
 	"github.com/jackc/pgx/v5"
@@ -104,6 +105,17 @@ func (t *table) arguments(row any, n int, position persistence.Position) []any {
 			values[i] = int64(v)
 		case []byte:
 			values[i] = blob(v, c)
+		}
+	}
+	return values
+}
+
+// bounds are the arguments of a range. What is above every number that Postgres keeps stands for the largest of them.
+func (t *table) bounds(row any, n int) []any {
+	values := t.arguments(row, n, 0)
+	for i, c := range t.columns[:n] {
+		if v, ok := values[i].(int64); ok && v < 0 && c.Type == persistence.Uint64 {
+			values[i] = int64(math.MaxInt64)
 		}
 	}
 	return values

@@ -243,6 +243,10 @@ func testPositionColumns(t *testing.T, b Backend) {
 	q.From = &entry{Pos: uint64(second)}
 	wantEqual(t, "from a position", all(t, s, entries, q), want[2:])
 
+	q.From, q.Before = nil, &entry{Pos: math.MaxUint64}
+	wantEqual(t, "before the largest number", all(t, s, entries, q), want)
+	q.Before = nil
+
 	// A delete, a read and Absent name the position that the row has.
 	commit(t, s, &persistence.Commit{Write: []persistence.Mutation{entries.Delete(want[0])}, Absent: []persistence.Mutation{entries.Put(entry{Group: "g", Pos: 1 << 40})}})
 	q.From = nil
