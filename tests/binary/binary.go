@@ -11,6 +11,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"syscall"
@@ -166,6 +167,7 @@ func (s *Server) launch(flags []string) {
 	}
 	c := exec.Command(Program(s.t), append(args, flags...)...) //nolint:gosec // the program that was just built
 	c.Dir = s.dir
+	c.Env = slices.DeleteFunc(os.Environ(), func(kv string) bool { return strings.HasPrefix(kv, "MATRIXON_") }) // settings of whoever runs the test
 	stderr, err := c.StderrPipe()
 	if err != nil {
 		s.t.Fatal(err)

@@ -22,7 +22,7 @@ const (
 	manySenders = 8
 )
 
-// number reads a number from the environment: MATRIXON_KILL_SEED repeats a run's choices, MATRIXON_KILLS makes it
+// number reads a number from the environment: KILL_SEED repeats a run's choices, KILLS makes it
 // longer or shorter.
 func number(t *testing.T, name string, otherwise uint64) uint64 {
 	t.Helper()
@@ -39,9 +39,9 @@ func number(t *testing.T, name string, otherwise uint64) uint64 {
 
 func TestKills(t *testing.T) {
 	t.Parallel()
-	seed := number(t, "MATRIXON_KILL_SEED", uint64(time.Now().UnixNano()))
-	kills := int(number(t, "MATRIXON_KILLS", 50))
-	t.Logf("MATRIXON_KILL_SEED=%d", seed)
+	seed := number(t, "KILL_SEED", uint64(time.Now().UnixNano()))
+	kills := int(number(t, "KILLS", 50))
+	t.Logf("KILL_SEED=%d", seed)
 	random := func(of uint64) *rand.Rand { return rand.New(rand.NewPCG(seed, of)) }
 
 	server := binary.Start(t)
