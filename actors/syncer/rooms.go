@@ -115,12 +115,12 @@ func (b *builder) joinedRoom(access *reader.Access, plan *messages.RoomPlan) (*J
 	if fresh {
 		since = 0
 	}
-	if plan.AccountData || fresh {
+	if f := &b.req.Filter.Room.AccountData; f.KeepsRoom(access.RoomID) && (plan.AccountData || fresh) {
 		rows, err := b.accountEvents(access.RoomID, since)
 		if err != nil {
 			return nil, err
 		}
-		if rows = keepAccountData(&b.req.Filter.Room.AccountData.Event, rows); len(rows) > 0 {
+		if rows = keepAccountData(&f.Event, rows); len(rows) > 0 {
 			room.AccountData = &Events{rawEvents(rows)}
 		}
 	}
@@ -288,7 +288,9 @@ func (b *builder) stateDelta(st stretch, t timeline) ([]schema.Event, error) {
 	if err != nil {
 		return nil, err
 	}
-	return b.keepState(st.room, rows), nil
+	rows = b.keepState(st.room, rows)
+	b.rememberMembers(st.room, rows)
+	return rows, nil
 }
 
 func (b *builder) stateAfter() bool { return b.req.StateAfter || b.req.UnstableStateAfter }
@@ -351,7 +353,6 @@ func (b *builder) lazyLoad(entries []reader.Entry, st stretch, t timeline, end *
 			continue
 		}
 		present[e.StateKey] = true
-		b.lazy.add(st.room, e.StateKey, e.Seq)
 		kept = append(kept, e)
 	}
 	// The timeline's senders whose membership did not change.
@@ -366,10 +367,21 @@ func (b *builder) lazyLoad(entries []reader.Entry, st stretch, t timeline, end *
 		if !ok || shownInTimeline(t, seq) || !f.IncludeRedundantMembers && b.lazy.redundant(st.room, userID, seq) {
 			continue
 		}
-		b.lazy.add(st.room, userID, seq)
 		kept = append(kept, reader.Entry{Tuple: event.Tuple{Type: "m.room.member", StateKey: userID}, Seq: seq})
 	}
 	return kept, nil
+}
+
+// rememberMembers notes the memberships that the answer holds after all filtering, for a device that loads members lazily.
+func (b *builder) rememberMembers(roomID string, rows []schema.Event) {
+	if !b.req.Filter.Room.State.LazyLoadMembers {
+		return
+	}
+	for i := range rows {
+		if row := &rows[i]; row.Type == "m.room.member" && row.StateKey != nil {
+			b.lazy.add(roomID, *row.StateKey, row.Seq)
+		}
+	}
 }
 
 // wantedMembers are the senders in the timeline, and for a full state the user and the heroes.
