@@ -243,7 +243,7 @@ func TestSizesOfMembers(t *testing.T) {
 // A whole event has up to 65,536 bytes in canonical form, however much space its spelling takes; unsigned does not count.
 func TestSizeOfEvents(t *testing.T) {
 	t.Parallel()
-	for _, v := range roomversion.All() {
+	for _, v := range []*roomversion.Version{version(t, "1"), version(t, "5"), version(t, "12")} { // one of each format
 		p := Proto{Type: "m.x", Sender: "@a:d", RoomID: "!r:d", EventIDRandom: "x", Content: []byte(`{"a":""}`)}
 		e, err := Build(p, v, "d", specKey(t))
 		if err != nil {

@@ -139,12 +139,12 @@ func check(t require, e *Event) {
 	}
 }
 
-// examples are those of the specification's event schemas; testdata/generate.go made the file.
+// examples are those of the specification's event schemas; scripts/event-examples.go made the file.
 //
 //go:embed testdata/examples.json
 var examples []byte
 
-// Every example of an event of a room can be sent in every room version, comes back, and is redacted by the lists.
+// Every example of an event of a room can be sent in rooms of every format, comes back, and is redacted by the lists.
 func TestSpecificationExamples(t *testing.T) {
 	t.Parallel()
 	var all map[string]struct {
@@ -164,7 +164,8 @@ func TestSpecificationExamples(t *testing.T) {
 			continue // to-device messages, account data and the like
 		}
 		seen++
-		for _, v := range roomversion.All() {
+		for _, versionID := range []string{"1", "3", "4", "6", "8", "9", "11", "12"} { // those that introduced a format or a redaction
+			v := version(t, versionID)
 			p := Proto{Type: x.Type, StateKey: x.StateKey, Sender: x.Sender, RoomID: x.RoomID, Content: x.Content, OriginServerTS: x.TS, Depth: 5,
 				PrevEvents: []string{"$p:example.org"}, AuthEvents: []string{"$a:example.org", "$b:example.org"}, EventIDRandom: "random"}
 			if x.Type == "m.room.create" && v.RoomIDFromCreate {

@@ -1,8 +1,8 @@
 //go:build ignore
 
-// Command generate writes the examples of events in the Matrix specification, whole, into one file. Run it in matrix/event:
+// Command event-examples writes the examples of events in the Matrix specification, whole, into one file:
 //
-//	go run testdata/generate.go <matrix-spec>/data/event-schemas/examples > testdata/examples.json
+//	go run scripts/event-examples.go <matrix-spec>/data/event-schemas/examples > matrix/event/testdata/examples.json
 //
 // The examples are Copyright The Matrix.org Foundation C.I.C. and contributors, Apache License 2.0.
 package main
@@ -17,6 +17,10 @@ import (
 )
 
 func main() {
+	if len(os.Args) != 2 {
+		fmt.Fprintln(os.Stderr, "the argument is the folder of the examples")
+		os.Exit(2)
+	}
 	if err := run(os.Args[1]); err != nil {
 		fmt.Fprintln(os.Stderr, err)
 		os.Exit(1)
