@@ -192,6 +192,46 @@ func TestParseRoomEvent(t *testing.T) {
 	}
 }
 
+// The lists of rooms, senders and types have one meaning: what is excluded is out, even if it is named as wanted too; no list
+// restricts nothing, an empty one lets nothing through.
+func TestListsMeanTheSame(t *testing.T) {
+	t.Parallel()
+	for _, c := range []struct {
+		only, not     string
+		first, second bool
+	}{
+		{`null`, `[]`, true, true},
+		{`[]`, `[]`, false, false},
+		{`[1]`, `[]`, true, false},
+		{`[1,2]`, `[]`, true, true},
+		{`null`, `[1]`, false, true},
+		{`[1]`, `[1]`, false, false},
+		{`[1,2]`, `[1]`, false, true},
+	} {
+		list := func(text, first, second string) string {
+			return strings.NewReplacer("1", `"`+first+`"`, "2", `"`+second+`"`).Replace(text)
+		}
+		f, err := ParseRoomEvent(`{"rooms":` + list(c.only, "!a:d", "!b") + `,"not_rooms":` + list(c.not, "!a:d", "!b") + `}`)
+		if err != nil || f.KeepsRoom("!a:d") != c.first || f.KeepsRoom("!b") != c.second || !f.Keeps("@a:d", "x") {
+			t.Errorf("rooms %s, not %s: %+v, %v", c.only, c.not, f, err)
+		}
+		f, err = ParseRoomEvent(`{"senders":` + list(c.only, "@a:d", "@b:d") + `,"not_senders":` + list(c.not, "@a:d", "@b:d") + `}`)
+		if err != nil || f.Keeps("@a:d", "x") != c.first || f.Keeps("@b:d", "x") != c.second || !f.KeepsRoom("!a") || f.Keeps("@B:d", "x") != f.Keeps("@c:d", "x") {
+			t.Errorf("senders %s, not %s: %+v, %v", c.only, c.not, f, err)
+		}
+		for _, names := range [][2]string{{"m.room.name", "x"}, {"m.*me", "x*"}} {
+			f, err = ParseRoomEvent(`{"types":` + list(c.only, names[0], names[1]) + `,"not_types":` + list(c.not, names[0], names[1]) + `}`)
+			if err != nil || f.Keeps("@a:d", "m.room.name") != c.first || f.Keeps("@a:d", "x") != c.second || !f.KeepsRoom("!a") {
+				t.Errorf("types %s, not %s: %+v, %v", c.only, c.not, f, err)
+			}
+		}
+		room := parse(t, `{"room":{"rooms":`+list(c.only, "!a:d", "!b")+`,"not_rooms":`+list(c.not, "!a:d", "!b")+`}}`).Room
+		if room.KeepsRoom("!a:d") != c.first || room.KeepsRoom("!b") != c.second {
+			t.Errorf("rooms of the whole: %s, not %s", c.only, c.not)
+		}
+	}
+}
+
 // Matching allocates nothing.
 func TestKeepsAllocatesNothing(t *testing.T) {
 	f := parse(t, matching).Room.Timeline
@@ -239,7 +279,11 @@ func TestMatchType(t *testing.T) {
 func FuzzParse(f *testing.F) {
 	f.Add([]byte(`{"room":{"timeline":{"limit":10,"types":["*"]}},"event_fields":["content.body"]}`), []byte(`{"content":{"body":"x"}}`))
 	f.Add([]byte(`{"event_fields":["a\\.b.\\\\"]}`), []byte(`{"a.b":{"\\":"\u00e9"}}`))
+	f.Add([]byte(`{"rooms":["!a"],"not_rooms":["!b:d"],"contains_url":false,"limit":1,"senders":["@a:b"]}`), []byte(`{}`))
 	f.Fuzz(func(t *testing.T, raw, event []byte) {
+		if part, err := ParseRoomEvent(string(raw)); err == nil && (part.Limit < 0 || part.Limit > MaxLimit) {
+			t.Fatalf("%q has the limit %d", raw, part.Limit)
+		}
 		flt, err := Parse(raw)
 		if err != nil {
 			return
