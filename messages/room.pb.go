@@ -256,6 +256,7 @@ type SendEvent struct {
 	Event          *Proposal              `protobuf:"bytes,2,opt,name=event,proto3" json:"event,omitempty"`
 	TxnId          string                 `protobuf:"bytes,3,opt,name=txn_id,json=txnId,proto3" json:"txn_id,omitempty"`                               // empty for state events
 	OriginServerTs int64                  `protobuf:"varint,4,opt,name=origin_server_ts,json=originServerTs,proto3" json:"origin_server_ts,omitempty"` // 0: now (set by application services)
+	DeviceSince    int64                  `protobuf:"varint,5,opt,name=device_since,json=deviceSince,proto3" json:"device_since,omitempty"`            // ms when the device was made: the transactions of one of the same name before are not its
 	unknownFields  protoimpl.UnknownFields
 	sizeCache      protoimpl.SizeCache
 }
@@ -314,6 +315,13 @@ func (x *SendEvent) GetTxnId() string {
 func (x *SendEvent) GetOriginServerTs() int64 {
 	if x != nil {
 		return x.OriginServerTs
+	}
+	return 0
+}
+
+func (x *SendEvent) GetDeviceSince() int64 {
+	if x != nil {
+		return x.DeviceSince
 	}
 	return 0
 }
@@ -1226,12 +1234,13 @@ const file_room_proto_rawDesc = "" +
 	"\acontent\x18\x04 \x01(\fR\acontent\x12\x18\n" +
 	"\aredacts\x18\x05 \x01(\tR\aredactsB\f\n" +
 	"\n" +
-	"_state_key\"\x9b\x01\n" +
+	"_state_key\"\xbe\x01\n" +
 	"\tSendEvent\x12#\n" +
 	"\x02by\x18\x01 \x01(\v2\x13.matrixon.RequesterR\x02by\x12(\n" +
 	"\x05event\x18\x02 \x01(\v2\x12.matrixon.ProposalR\x05event\x12\x15\n" +
 	"\x06txn_id\x18\x03 \x01(\tR\x05txnId\x12(\n" +
-	"\x10origin_server_ts\x18\x04 \x01(\x03R\x0eoriginServerTs\"[\n" +
+	"\x10origin_server_ts\x18\x04 \x01(\x03R\x0eoriginServerTs\x12!\n" +
+	"\fdevice_since\x18\x05 \x01(\x03R\vdeviceSince\"[\n" +
 	"\n" +
 	"CheckEvent\x12#\n" +
 	"\x02by\x18\x01 \x01(\v2\x13.matrixon.RequesterR\x02by\x12(\n" +

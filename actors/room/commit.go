@@ -128,7 +128,7 @@ func (a *actor) rows(b *room.Batch) []persistence.Mutation {
 	}
 	for _, t := range b.Transactions {
 		w.add(schema.RoomTransactions.Put(schema.RoomTransaction{
-			RoomID: a.roomID, UserID: t.UserID, DeviceID: t.DeviceID, Type: t.EventType, Redacts: t.Redacts, TxnID: t.TxnID, EventID: t.EventID,
+			RoomID: a.roomID, UserID: t.UserID, DeviceID: t.DeviceID, Type: t.EventType, Redacts: t.Redacts, TxnID: t.TxnID, EventID: t.EventID, TS: t.TS,
 		}))
 	}
 	if b.Summary != nil {

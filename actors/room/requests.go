@@ -20,7 +20,7 @@ func inputOf(body proto.Message, ticket uint64, now int64) (in room.Input, event
 			From: from(m.By), Version: m.Version, Create: m.CreateEvent, Events: proposalsOf(m.Events), Alias: m.Alias, Published: m.Published,
 		}, true, nil
 	case *messages.SendEvent:
-		return room.Propose{From: from(m.By), Event: proposalOf(m.Event), TxnID: m.TxnId, OriginServerTS: m.OriginServerTs}, true, nil
+		return room.Propose{From: from(m.By), Event: proposalOf(m.Event), TxnID: m.TxnId, DeviceSince: m.DeviceSince, OriginServerTS: m.OriginServerTs}, true, nil
 	case *messages.CheckEvent:
 		return room.Propose{From: from(m.By), Event: proposalOf(m.Event), CheckOnly: true}, false, nil
 	case *messages.ChangeMembership:

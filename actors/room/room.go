@@ -11,6 +11,7 @@ import (
 	"errors"
 	"fmt"
 	"math"
+	"strings"
 	"time"
 
 	"google.golang.org/protobuf/proto"
@@ -310,6 +311,9 @@ func (a *actor) Stopping() {
 	}
 }
 
+// shownExtremities bounds how many extremities a summary names.
+const shownExtremities = 20
+
 // Inspect implements cluster.Behavior.
 func (a *actor) Inspect(s *messages.Summary) {
 	s.Epoch, s.Seq, s.SnapshotSeq = uint64(a.epoch), a.seq, a.snapshotSeq
@@ -320,7 +324,13 @@ func (a *actor) Inspect(s *messages.Summary) {
 	s.Details["version"] = summary.Version
 	s.Details["joined_members"] = fmt.Sprint(summary.JoinedMembers)
 	s.Details["invited_members"] = fmt.Sprint(summary.InvitedMembers)
-	s.Details["extremities"] = fmt.Sprint(len(a.machine.Extremities()))
+	extremities := a.machine.Extremities()
+	s.Details["extremities"] = fmt.Sprint(len(extremities))
+	var ids []string
+	for _, e := range extremities[:min(len(extremities), shownExtremities)] {
+		ids = append(ids, e.EventID)
+	}
+	s.Details["extremity_ids"] = strings.Join(ids, " ")
 	s.Details["unanswered"] = fmt.Sprint(len(a.waiting))
 	s.Details["waiting_for_facts"] = fmt.Sprint(a.machine.Waiting())
 	s.Details["commit_in_flight"] = fmt.Sprint(a.inFlight != nil)

@@ -21,25 +21,38 @@ func (h *rooms) sending() []api.Endpoint {
 	}
 }
 
-// sent answers with the event's id. A request that is repeated is answered as before: the store knows every transaction,
-// however old, and the room those that are on their way there.
+// sent answers with the event's id.
 func (h *rooms) sent(r *api.Request, roomID string, event *messages.Proposal, txnID string) (any, error) {
 	event.Sender = r.User()
+	req := &messages.SendEvent{By: requester(r), Event: event, TxnId: txnID}
 	if txnID != "" {
-		done, ok, err := schema.RoomTransactions.Get(r.Ctx, h.Store, schema.RoomTransaction{
-			RoomID: roomID, UserID: r.User(), DeviceID: r.Device(), Type: event.Type, Redacts: event.Redacts, TxnID: txnID})
-		if err != nil {
-			return nil, err
-		}
-		if ok {
-			return map[string]string{"event_id": done.EventID}, nil
+		eventID, err := h.repeated(r, roomID, req)
+		if eventID != "" || err != nil {
+			return map[string]string{"event_id": eventID}, err
 		}
 	}
-	answer, err := AskRoom[*messages.EventSent](r.Ctx, h.Deps, roomID, &messages.SendEvent{By: requester(r), Event: event, TxnId: txnID})
+	answer, err := AskRoom[*messages.EventSent](r.Ctx, h.Deps, roomID, req)
 	if err != nil {
 		return nil, err
 	}
 	return map[string]string{"event_id": answer.EventId}, nil
+}
+
+// repeated gives the event that the transaction made before, "" if there is none: the store knows every transaction,
+// however old, and the room those that are on their way there. A device that is new, though called like one before, has
+// done nothing yet (client-server API, "Transaction identifiers").
+func (h *rooms) repeated(r *api.Request, roomID string, req *messages.SendEvent) (string, error) {
+	device, _, err := schema.Devices.Get(r.Ctx, h.Store, schema.Device{UserID: r.User(), DeviceID: r.Device()})
+	if err != nil {
+		return "", err
+	}
+	req.DeviceSince = device.CreatedTS
+	done, ok, err := schema.RoomTransactions.Get(r.Ctx, h.Store, schema.RoomTransaction{
+		RoomID: roomID, UserID: r.User(), DeviceID: r.Device(), Type: req.Event.Type, Redacts: req.Event.Redacts, TxnID: req.TxnId})
+	if !ok || err != nil || done.TS < device.CreatedTS {
+		return "", err
+	}
+	return done.EventID, nil
 }
 
 func (h *rooms) send(r *api.Request) (any, error) {

@@ -35,6 +35,7 @@ type Propose struct {
 	From
 	Event          Proposal
 	TxnID          string
+	DeviceSince    int64 // ms; transactions before are those of a device that had the name before
 	OriginServerTS int64 // ms; 0: now
 	// CheckOnly asks whether the event would be allowed, without appending it.
 	CheckOnly bool

@@ -72,7 +72,7 @@ func (d *draft) member(in ChangeMembership, content []byte, ts int64, checkOnly 
 		return mxerr.InvalidParam("%q is not a user id", in.Target)
 	}
 	p := Proposal{Type: "m.room.member", StateKey: &in.Target, Sender: in.UserID, Content: content}
-	if done, err := d.repeated(in.From, p, in.TxnID); done || err != nil {
+	if done, err := d.repeated(in.From, p, in.TxnID, 0); done || err != nil {
 		return err
 	}
 	current := d.stateEntry(memberTuple(in.Target))

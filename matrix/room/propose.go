@@ -18,7 +18,7 @@ func (d *draft) propose(in Propose) error {
 	if p.Type == "m.room.member" && p.StateKey != nil {
 		return d.proposeMember(p, in)
 	}
-	if done, err := d.repeated(in.From, p, in.TxnID); done || err != nil {
+	if done, err := d.repeated(in.From, p, in.TxnID, in.DeviceSince); done || err != nil {
 		return err
 	}
 	if p.Type == "m.room.redaction" && p.StateKey == nil {

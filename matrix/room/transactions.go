@@ -15,6 +15,7 @@ type TransactionRow struct {
 	Transaction
 	EventID string
 	Seq     uint64
+	TS      int64 // ms, when the event was received
 }
 
 // transactionOf is what the entry was sent with.
@@ -23,7 +24,7 @@ func transactionOf(e *Entry) TransactionRow {
 	if t.EventType == "m.room.redaction" {
 		t.Redacts = e.Event.Redacts()
 	}
-	return TransactionRow{Transaction: t, EventID: e.Event.ID(), Seq: e.Seq}
+	return TransactionRow{Transaction: t, EventID: e.Event.ID(), Seq: e.Seq, TS: e.ReceivedTS}
 }
 
 // transactions remembers the newest ones. Older ones are looked up before the room is asked (Batch.Transactions); memory
@@ -52,8 +53,8 @@ func (t *transactions) add(x TransactionRow) {
 	t.seqs[key] = x.Seq
 }
 
-// repeated answers a request whose transaction has been carried out.
-func (d *draft) repeated(by From, p Proposal, txnID string) (bool, error) {
+// repeated answers a request whose transaction has been carried out since the device was made.
+func (d *draft) repeated(by From, p Proposal, txnID string, deviceSince int64) (bool, error) {
 	if txnID == "" {
 		return false, nil
 	}
@@ -66,6 +67,13 @@ func (d *draft) repeated(by From, p Proposal, txnID string) (bool, error) {
 	if !ok {
 		return false, nil
 	}
-	d.answer = d.entry(seq)
-	return true, d.waiting()
+	done := d.entry(seq)
+	if err := d.waiting(); err != nil {
+		return false, err
+	}
+	if done.ReceivedTS < deviceSince {
+		return false, nil
+	}
+	d.answer = done
+	return true, nil
 }

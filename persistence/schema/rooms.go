@@ -156,6 +156,7 @@ type RoomTransaction struct {
 	Redacts  string `col:"redacts,key"` // of a redaction: the event's id, else empty
 	TxnID    string `col:"txn_id,key"`
 	EventID  string `col:"event_id"`
+	TS       int64  `col:"ts"` // ms; older than the device: of one that had its name before
 }
 
 // The tables of rooms.

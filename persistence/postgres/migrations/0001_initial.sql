@@ -326,6 +326,7 @@ CREATE TABLE "room_transactions" (
     "redacts" text COLLATE "C" NOT NULL,
     "txn_id" text COLLATE "C" NOT NULL,
     "event_id" text COLLATE "C" NOT NULL,
+    "ts" bigint NOT NULL,
     PRIMARY KEY ("room_id", "user_id", "device_id", "type", "redacts", "txn_id")
 );
 
