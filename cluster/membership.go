@@ -54,6 +54,7 @@ type Membership struct {
 
 	mu          sync.Mutex
 	incarnation string
+	ours        map[string]bool // every incarnation that this process had
 	reachable   bool
 	seen        *View     // what the directory says, whether or not it is followed
 	missing     time.Time // since when this node is not in its own view; zero while it is
@@ -81,6 +82,7 @@ func (n *Node) Join(ctx context.Context, j Joining) (*Membership, error) {
 		self: Member{Name: n.opts.Name, Address: j.Address, Version: j.Version, Weight: j.Weight}, viewed: make(chan struct{})}
 	m.view.Store(NewView(nil, nil))
 	m.incarnation = rand.Text()
+	m.ours = map[string]bool{m.incarnation: true}
 	m.away.Store(true)
 	n.membership.Store(m)
 	m.server = servePeers(n, j.Listener, creds, m.answerLook, m.log)
@@ -134,7 +136,7 @@ func (m *Membership) observe(o Observation) {
 	m.mu.Lock()
 	m.reachable, m.seen = o.Reachable, o.View
 	self, there := o.View.Member(m.self.Name)
-	taken := there && self.Incarnation != m.incarnation && !m.away.Load()
+	taken := there && !m.ours[self.Incarnation]
 	there = there && self.Incarnation == m.incarnation
 	switch {
 	case there:

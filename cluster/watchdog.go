@@ -84,6 +84,7 @@ func (m *Membership) rejoin(ctx context.Context) error {
 	incarnation := rand.Text()
 	m.mu.Lock()
 	m.incarnation, m.missing = incarnation, time.Time{}
+	m.ours[incarnation] = true
 	m.mu.Unlock()
 	if err := m.joining.Directory.Rejoin(ctx, incarnation); err != nil {
 		return err

@@ -1,6 +1,7 @@
 package user
 
 import (
+	"context"
 	"slices"
 	"time"
 
@@ -34,7 +35,7 @@ func (a *actor) sync(m cluster.Message, ask *messages.SyncAsk) {
 			return
 		}
 		if since.Pos > a.stamps.pos {
-			m.Fail(mxerr.InvalidParam("the sync token is from a future that this server does not know; start again without it"))
+			a.catchUp(m, ask, since.Pos)
 			return
 		}
 		a.acknowledge(ask.By.GetDeviceId(), since)
@@ -52,6 +53,40 @@ func (a *actor) sync(m cluster.Message, ask *messages.SyncAsk) {
 	wait := min(time.Duration(ask.TimeoutMs)*time.Millisecond, maxWait)
 	w.cancel = a.self.After(wait, waiterTimeout{w})
 	a.waiters = append(a.waiters, w)
+}
+
+// caughtUp comes back to the mailbox when everything up to a position has been told; so it comes after the notices of that.
+type caughtUp struct {
+	message cluster.Message
+	ask     *messages.SyncAsk
+	wanted  uint64
+	pos     uint64
+	err     error
+}
+
+// catchUp is for a token that an activation on another node gave a moment ago, which knew more than this node has been told yet.
+func (a *actor) catchUp(m cluster.Message, ask *messages.SyncAsk, wanted uint64) {
+	go func() {
+		ctx, cancel := context.WithTimeout(a.self.Context(), catchUpTimeout)
+		defer cancel()
+		pos, err := a.deps.Store.CatchUp(ctx)
+		a.self.Send(caughtUp{m, ask, wanted, uint64(pos), err})
+	}()
+}
+
+// catchUpTimeout is how far a node may be behind before its users' syncs fail.
+const catchUpTimeout = 10 * time.Second
+
+func (a *actor) caughtUp(c caughtUp) {
+	switch {
+	case c.err != nil:
+		c.message.Fail(c.err)
+	case c.wanted > c.pos:
+		c.message.Fail(mxerr.InvalidParam("the sync token is from a future that this server does not know; start again without it"))
+	default:
+		a.stamps.saw(c.wanted)
+		a.sync(c.message, c.ask)
+	}
 }
 
 // wake answers the waiters for whom there is news now.

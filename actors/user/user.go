@@ -117,6 +117,8 @@ func (a *actor) Receive(m cluster.Message) {
 		a.wake()
 	case *messages.SyncAsk:
 		a.sync(m, body)
+	case caughtUp:
+		a.caughtUp(body)
 	case waiterTimeout:
 		a.timeOut(body.w)
 	case laneDone:

@@ -11,6 +11,7 @@ import (
 	"fmt"
 	"log/slog"
 	"net/http"
+	"slices"
 	"strconv"
 	"sync"
 	"time"
@@ -55,6 +56,7 @@ type Directory struct {
 	before     []cluster.Member // as they were before an outage, until recovered
 	recovered  time.Time
 	entries    entries
+	keyIndex   uint64 // the newest index of the keys
 	hasMembers bool
 	hasEntries bool
 	answered   time.Time
@@ -132,11 +134,7 @@ func (d *Directory) Leave(ctx context.Context) error {
 	if taken {
 		return nil
 	}
-	err := d.client.Agent().ServiceDeregisterOpts(d.id(name), new(api.QueryOptions).WithContext(ctx))
-	if err == nil {
-		err = d.write(ctx, drainKey(name), "")
-	}
-	return err
+	return errors.Join(d.client.Agent().ServiceDeregisterOpts(d.id(name), new(api.QueryOptions).WithContext(ctx)), d.write(ctx, drainKey(name), ""))
 }
 
 // Rejoin implements cluster.Directory.
@@ -268,7 +266,7 @@ func (d *Directory) answers(now time.Time) {
 // recover says that Consul was away until now, so that it may not know yet who lives. The caller holds mu.
 func (d *Directory) recover(now time.Time) {
 	if now.After(d.recovered) {
-		d.before = d.members
+		d.before = slices.Clone(d.members)
 	}
 	d.recovered = now.Add(2 * d.options.TTL)
 	time.AfterFunc(2*d.options.TTL+time.Millisecond, d.wake)
@@ -338,6 +336,8 @@ func (d *Directory) readMembers(ctx context.Context, index uint64) (uint64, erro
 		if m.Name == d.self.Name {
 			d.taken = !d.ours[m.Incarnation]
 		}
+		// Whoever has come back since the outage, and is missing later, is gone.
+		d.before = slices.DeleteFunc(d.before, func(b cluster.Member) bool { return b.Name == m.Name })
 	}
 	return meta.LastIndex, nil
 }
@@ -390,6 +390,9 @@ func (d *Directory) observation() (cluster.Observation, bool) {
 	if now.Before(d.recovered) { // whoever was there before the outage gets the time to register again
 		for _, m := range d.before {
 			if !there[m.Name] {
+				if m.Name == d.self.Name {
+					m = d.self // it may have come back under another incarnation meanwhile
+				}
 				m.Draining = d.entries.draining[m.Name]
 				members = append(members, m)
 			}

@@ -78,8 +78,9 @@ func (d *Directory) readEntries(ctx context.Context, index uint64) (uint64, erro
 	d.mu.Lock()
 	d.answers(time.Now())
 	lost := d.entries
-	restoring := d.hasEntries && time.Now().Before(d.recovered)
-	if restoring { // what is missing was not taken away: Consul has forgotten it
+	restoring := d.hasEntries && meta.LastIndex < d.keyIndex
+	d.keyIndex = meta.LastIndex
+	if restoring { // Consul has begun anew: what is missing was not taken away but forgotten
 		lost = lost.without(found)
 		found.add(lost)
 	}

@@ -23,12 +23,6 @@ type Process struct {
 	done    chan struct{}
 	mu      sync.Mutex
 	log     []string
-	watch   []watch
-}
-
-type watch struct {
-	is    func(line string) bool
-	found chan<- string
 }
 
 // logKept is how many of the last lines of its output a process remembers.
@@ -75,13 +69,6 @@ func (p *Process) keep(line string) {
 		p.log = append(p.log[:0], p.log[logKept/2:]...)
 	}
 	p.log = append(p.log, line)
-	for i := 0; i < len(p.watch); i++ {
-		if p.watch[i].is(line) {
-			p.watch[i].found <- line
-			p.watch = append(p.watch[:i], p.watch[i+1:]...)
-			i--
-		}
-	}
 }
 
 // Log is what it printed, the last lines of it.
@@ -89,28 +76,6 @@ func (p *Process) Log() string {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	return strings.Join(p.log, "\n")
-}
-
-// await waits until it has printed a line that satisfies the condition, or has ended.
-func (p *Process) await(ctx context.Context, is func(line string) bool) (string, error) {
-	found := make(chan string, 1)
-	p.mu.Lock()
-	for _, line := range p.log {
-		if is(line) {
-			p.mu.Unlock()
-			return line, nil
-		}
-	}
-	p.watch = append(p.watch, watch{is, found})
-	p.mu.Unlock()
-	select {
-	case line := <-found:
-		return line, nil
-	case <-p.done:
-		return "", fmt.Errorf("%s has ended:\n%s", p.Name, p.Log())
-	case <-ctx.Done():
-		return "", fmt.Errorf("%s is not ready in time: %w\n%s", p.Name, ctx.Err(), p.Log())
-	}
 }
 
 // Signal sends a signal to it and its children.
