@@ -78,6 +78,9 @@ type Filter struct {
 // ByDepth orders a list by what waits, most first.
 func ByDepth(a, b Info) int { return cmp.Compare(b.Depth, a.Depth) }
 
+// ByRate orders a list by the messages a second, most first.
+func ByRate(a, b Info) int { return cmp.Compare(b.Rate, a.Rate) }
+
 // ByLoad orders a list by the share of a processor, largest first.
 func ByLoad(a, b Info) int { return cmp.Compare(b.Load(), a.Load()) }
 

@@ -92,13 +92,13 @@ func (a *actor) beside(m cluster.Message, f func(context.Context) (proto.Message
 
 // orders are the ways to sort a list of actors.
 var orders = map[string]func(a, b cluster.Info) int{
-	"": cluster.ByLoad, "mailbox": cluster.ByDepth, "load": cluster.ByLoad, "messages": cluster.ByHandled, "recent": cluster.ByLastAt,
+	"": cluster.ByLoad, "mailbox": cluster.ByDepth, "rate": cluster.ByRate, "load": cluster.ByLoad, "messages": cluster.ByHandled, "recent": cluster.ByLastAt,
 }
 
 func (a *actor) list(req *messages.ListActors) (*messages.ActorList, error) {
 	order, ok := orders[req.Sort]
 	if !ok {
-		return nil, mxerr.InvalidParam("actors can be sorted by mailbox, load, messages or recent, not by %q", req.Sort)
+		return nil, mxerr.InvalidParam("actors can be sorted by mailbox, rate, load, messages or recent, not by %q", req.Sort)
 	}
 	f := cluster.Filter{Kind: req.Kind, Order: order, Limit: int(req.Limit), Match: func(i cluster.Info) bool {
 		return i.Kind != cluster.KindNode && strings.Contains(i.ID, req.Match)

@@ -12,6 +12,9 @@ import (
 	"text/tabwriter"
 	"time"
 
+	"github.com/go-json-experiment/json/jsontext"
+	"github.com/tidwall/gjson"
+
 	"github.com/matrixon/matrixon/http/admin"
 )
 
@@ -27,7 +30,7 @@ type actorsList struct {
 	Kind  string `help:"Only of this kind: room or user." placeholder:"KIND"`
 	Node  string `help:"Only those that live on this node." placeholder:"NODE"`
 	Match string `help:"Only those in whose id this stands." placeholder:"TEXT"`
-	Sort  string `help:"By mailbox, load, messages or recent." default:"load" enum:"mailbox,load,messages,recent"`
+	Sort  string `help:"By mailbox, rate, load, messages or recent." default:"load" enum:"mailbox,rate,load,messages,recent"`
 	Limit int    `help:"How many." default:"50"`
 }
 
@@ -76,18 +79,19 @@ func (c actorsInspect) Run(ctx context.Context, m *Main) error {
 		return err
 	}
 	return c.running(ctx, m, func(do doer) error {
-		var summary map[string]any
-		if err := ask(ctx, do, http.MethodGet, path, nil, &summary); err != nil {
+		var raw jsontext.Value
+		if err := ask(ctx, do, http.MethodGet, path, nil, &raw); err != nil {
 			return err
 		}
-		details, _ := summary["details"].(map[string]any)
+		summary := gjson.ParseBytes(raw).Map()
+		details := summary["details"].Map()
 		delete(summary, "details")
 		w := tabwriter.NewWriter(m.Stdout, 0, 0, 2, ' ', 0)
-		for _, part := range []map[string]any{summary, details} {
+		for _, part := range []map[string]gjson.Result{summary, details} {
 			for _, name := range slices.Sorted(maps.Keys(part)) {
-				value := fmt.Sprint(part[name])
-				if ms, err := strconv.ParseInt(value, 10, 64); err == nil && strings.HasSuffix(name, "_ts") {
-					value = time.UnixMilli(ms).Format(time.RFC3339)
+				value := part[name].String()
+				if strings.HasSuffix(name, "_ts") {
+					value = time.UnixMilli(part[name].Int()).Format(time.RFC3339)
 				}
 				fmt.Fprintf(w, "%s\t%s\n", name, value)
 			}

@@ -7,6 +7,7 @@ import (
 	"go.opentelemetry.io/otel"
 
 	"github.com/matrixon/matrixon/actors/room"
+	"github.com/matrixon/matrixon/http/admin"
 	"github.com/matrixon/matrixon/http/api"
 	"github.com/matrixon/matrixon/http/api/uia"
 	"github.com/matrixon/matrixon/http/client"
@@ -37,6 +38,7 @@ func (s *Server) buildAPI() {
 	}
 	s.api.Add(api.Client, client.Accounts(deps, accounts)...)
 	s.api.Add(api.Admin, client.SharedSecretRegistration(deps, accounts)...)
+	s.api.Add(api.Admin, admin.Endpoints(s.adminDeps())...)
 	s.api.Add(api.Client, client.Rooms(deps, client.RoomOptions{
 		Reader:  s.reader,
 		Creator: &room.Creator{Caller: s.node, Store: s.store, ServerName: s.config.ServerName, Key: s.key, Now: time.Now, Random: rand.Reader},

@@ -34,10 +34,14 @@ func (s *Server) ListenSocket() error {
 	if err := os.Chmod(path, 0o600); err != nil {
 		return errors.Join(err, ln.Close())
 	}
-	handler := admin.New(admin.Deps{ServerName: s.config.ServerName, Store: s.store, Node: s.node, Passwords: s.hasher, Sessions: s.tokens, Rebalance: s.rebalance})
-	s.socket = &http.Server{Handler: handler, ReadHeaderTimeout: 10 * time.Second}
+	s.socket = &http.Server{Handler: admin.Socket(s.adminDeps(), s.log), ReadHeaderTimeout: 10 * time.Second}
 	go s.socket.Serve(ln) //nolint:errcheck // it ends with Close
 	return nil
+}
+
+// adminDeps are what the operator's interface needs.
+func (s *Server) adminDeps() admin.Deps {
+	return admin.Deps{ServerName: s.config.ServerName, Store: s.store, Node: s.node, Passwords: s.hasher, Sessions: s.tokens, Rebalance: s.rebalance}
 }
 
 func (s *Server) closeSocket(ctx context.Context) error {
