@@ -39,6 +39,7 @@ type EventByID struct {
 	RoomID  string `col:"room_id,key"`
 	EventID string `col:"event_id,key"`
 	Seq     uint64 `col:"seq"`
+	Epoch   uint64 `col:"epoch"` // of the room's activation that brought the event; never decreases with Seq
 }
 
 // CurrentState is the room's state now. Written with the event that changed it.

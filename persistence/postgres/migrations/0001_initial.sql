@@ -132,6 +132,7 @@ CREATE TABLE "event_ids" (
     "room_id" text COLLATE "C" NOT NULL,
     "event_id" text COLLATE "C" NOT NULL,
     "seq" bigint NOT NULL,
+    "epoch" bigint NOT NULL,
     PRIMARY KEY ("room_id", "event_id")
 );
 
