@@ -18,6 +18,10 @@ go vet ./...
 step lint
 scripts/lint.sh
 
+step 'Postgres and Consul for the tests of clusters'
+scripts/postgres.sh
+scripts/consul.sh
+
 if [ -f tests/js/package-lock.json ]; then
 	step 'packages of the JavaScript tests'
 	(cd tests/js && npm ci --no-audit --no-fund)
