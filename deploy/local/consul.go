@@ -5,9 +5,9 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"os"
 	"os/exec"
 	"path/filepath"
-	"runtime"
 	"strconv"
 	"strings"
 	"syscall"
@@ -24,10 +24,24 @@ type Consul struct {
 	out     io.Writer
 }
 
-// script runs a script of this repository that prints a path.
+// script runs a script of this repository, in which the working directory must be, and which prints a path.
 func script(ctx context.Context, name string) (string, error) {
-	_, file, _, _ := runtime.Caller(0)
-	command := exec.CommandContext(ctx, filepath.Join(filepath.Dir(file), "..", "..", "scripts", name))
+	dir, err := os.Getwd()
+	if err != nil {
+		return "", err
+	}
+	file := filepath.Join(dir, "scripts", name)
+	for {
+		if _, err := os.Stat(file); err == nil {
+			break
+		}
+		above := filepath.Dir(dir)
+		if above == dir {
+			return "", fmt.Errorf("there is no scripts/%s: run this within Matrixon's repository", name)
+		}
+		dir, file = above, filepath.Join(above, "scripts", name)
+	}
+	command := exec.CommandContext(ctx, file)
 	var notes strings.Builder
 	command.Stderr = &notes
 	out, err := command.Output()
@@ -56,7 +70,7 @@ func StartConsul(ctx context.Context, out io.Writer) (*Consul, error) {
 // Start starts the agent again, at the same address and with nothing in it.
 func (c *Consul) Start(ctx context.Context) error {
 	var err error
-	c.process, err = start("consul", exec.Command(c.program, "agent", "-dev", "-bind", "127.0.0.1", "-client", "127.0.0.1",
+	c.process, err = start("consul", exec.Command(c.program, "agent", "-dev", "-log-level", "warn", "-bind", "127.0.0.1", "-client", "127.0.0.1",
 		"-http-port", strconv.Itoa(c.ports[0]), "-server-port", strconv.Itoa(c.ports[1]), "-serf-lan-port", strconv.Itoa(c.ports[2]),
 		"-serf-wan-port", strconv.Itoa(c.ports[3]), "-dns-port", "-1", "-grpc-port", "-1", "-hcl", "disable_update_check = true"), c.out)
 	if err != nil {

@@ -141,4 +141,4 @@ func (p *Postgres) Start(ctx context.Context) error {
 }
 
 // Stop ends the server at once: what it has acknowledged is in its log.
-func (p *Postgres) Stop() { p.process.Stop(syscall.SIGQUIT, 10*time.Second) }
+func (p *Postgres) Stop() { p.process.Stop(syscall.SIGINT, 10*time.Second) }
