@@ -97,6 +97,9 @@ func (a *actor) rows(b *room.Batch) []persistence.Mutation {
 	for _, e := range b.Entries {
 		w.event(a.roomID, e)
 		w.add(schema.EventsByID.Put(schema.EventByID{RoomID: a.roomID, EventID: e.Event.ID(), Seq: e.Seq, Epoch: uint64(a.epoch)}))
+		if e.Status == room.Accepted {
+			w.add(schema.EventsByTime.Put(schema.EventByTime{RoomID: a.roomID, OriginServerTS: e.Event.OriginServerTS(), Seq: e.Seq}))
+		}
 	}
 	for _, e := range b.Amended {
 		w.event(a.roomID, e)

@@ -44,11 +44,19 @@ func (w *writes) relation(roomID string, r room.RelationRow) {
 	row := schema.Relation{
 		RoomID: roomID, ParentID: r.ParentID, Seq: r.Seq, EventID: r.EventID, RelType: r.RelType, Type: r.Type, Sender: r.Sender, Key: r.Key,
 	}
+	inThread := r.RelType == "m.thread"
+	reply := schema.ThreadReply{RoomID: roomID, Seq: r.Seq, RootID: r.ParentID}
 	if r.Gone {
 		w.add(schema.Relations.Delete(row))
+		if inThread {
+			w.add(schema.ThreadReplies.Delete(reply))
+		}
 		return
 	}
 	w.add(schema.Relations.Put(row))
+	if inThread {
+		w.add(schema.ThreadReplies.Put(reply))
+	}
 }
 
 func (w *writes) alias(c room.AliasChange) {

@@ -136,6 +136,13 @@ CREATE TABLE "event_ids" (
     PRIMARY KEY ("room_id", "event_id")
 );
 
+CREATE TABLE "event_times" (
+    "room_id" text COLLATE "C" NOT NULL,
+    "origin_server_ts" bigint NOT NULL,
+    "seq" bigint NOT NULL,
+    PRIMARY KEY ("room_id", "origin_server_ts", "seq")
+);
+
 CREATE TABLE "events" (
     "room_id" text COLLATE "C" NOT NULL,
     "seq" bigint NOT NULL,
@@ -371,6 +378,13 @@ CREATE TABLE "state_nodes" (
     "hash" bytea NOT NULL,
     "node" bytea,
     PRIMARY KEY ("room_id", "hash")
+);
+
+CREATE TABLE "thread_replies" (
+    "room_id" text COLLATE "C" NOT NULL,
+    "seq" bigint NOT NULL,
+    "root_id" text COLLATE "C" NOT NULL,
+    PRIMARY KEY ("room_id", "seq")
 );
 
 CREATE TABLE "to_device" (

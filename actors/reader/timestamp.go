@@ -1,0 +1,47 @@
+package reader
+
+import (
+	"context"
+	"math"
+
+	"github.com/matrixon/matrixon/matrix/mxerr"
+	"github.com/matrixon/matrixon/persistence"
+	"github.com/matrixon/matrixon/persistence/schema"
+)
+
+// timestampScan bounds how many events that the user may not see are passed over in search of one that is seen.
+const timestampScan = 5000
+
+// NearTimestamp finds the event closest to the time (ms) among those that the user sees and that are not after it when going
+// backwards, else not before it (client-server API, "Jump to a date"); 404 M_NOT_FOUND when there is none. The time of an
+// event is what its sender says.
+func (a *Access) NearTimestamp(ctx context.Context, ts int64, backwards bool) (schema.Event, error) {
+	ignored, err := a.Ignored(ctx)
+	if err != nil {
+		return schema.Event{}, err
+	}
+	q := persistence.Range[schema.EventByTime]{Prefix: schema.EventByTime{RoomID: a.RoomID}, Keys: 1, Reverse: backwards, Limit: timestampScan}
+	switch {
+	case !backwards:
+		q.From = &schema.EventByTime{OriginServerTS: ts}
+	case ts < math.MaxInt64:
+		q.Before = &schema.EventByTime{OriginServerTS: ts + 1}
+	}
+	for at, err := range schema.EventsByTime.Scan(ctx, a.r.store, q) {
+		if err != nil {
+			return schema.Event{}, err
+		}
+		row, err := a.r.EventAt(ctx, a.RoomID, at.Seq)
+		if err != nil {
+			return row, err
+		}
+		if row.StateKey == nil && ignored[row.Sender] {
+			continue
+		}
+		sees, err := a.Sees(ctx, &row)
+		if err != nil || sees {
+			return row, err
+		}
+	}
+	return schema.Event{}, mxerr.NotFound("there is no event that you may see in this direction")
+}
