@@ -167,10 +167,22 @@ func (a *Access) appendRedaction(ctx context.Context, b []byte, v View, row *sch
 
 // Stripped gives the stripped form of state events (client-server API, "Stripped state").
 func Stripped(rows ...schema.Event) []jsontext.Value {
+	return stripped(rows, func(b []byte, _ *schema.Event) []byte { return b })
+}
+
+// StrippedAt is Stripped with the origin_server_ts of the events, as for the children of a space.
+func StrippedAt(rows ...schema.Event) []jsontext.Value {
+	return stripped(rows, func(b []byte, row *schema.Event) []byte {
+		return strconv.AppendInt(append(b, `,"origin_server_ts":`...), row.OriginServerTS, 10)
+	})
+}
+
+func stripped(rows []schema.Event, more func([]byte, *schema.Event) []byte) []jsontext.Value {
 	out := make([]jsontext.Value, len(rows))
 	for i := range rows {
 		row := &rows[i]
 		b := append([]byte(`{"content":`), gjson.GetBytes(row.JSON, "content").Raw...)
+		b = more(b, row)
 		b = appendString(b, `,"sender":`, row.Sender)
 		if row.StateKey != nil {
 			b = appendString(b, `,"state_key":`, *row.StateKey)

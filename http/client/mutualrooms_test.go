@@ -49,7 +49,7 @@ func TestMutualRooms(t *testing.T) {
 		var got []string
 		pages := 1
 		for from := ""; ; pages++ {
-			a := alice.Get(c.path + bob.ID + from).OK().Has("count", "250")
+			a := alice.Get(c.path+bob.ID+from).OK().Has("count", "250")
 			got = append(got, a.Texts("joined")...)
 			if !a.At(c.next).Exists() {
 				break

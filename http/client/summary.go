@@ -1,0 +1,73 @@
+package client
+
+import (
+	"net/http"
+	"strings"
+
+	"github.com/matrixon/matrixon/actors/reader"
+	"github.com/matrixon/matrixon/http/api"
+	"github.com/matrixon/matrixon/matrix/id"
+	"github.com/matrixon/matrixon/matrix/mxerr"
+)
+
+func (h *rooms) summaries() []api.Endpoint {
+	const unstable = "/_matrix/client/unstable/im.nheko.summary"
+	return []api.Endpoint{{Methods: get, Path: v1 + "/room_summary/{roomIdOrAlias}",
+		Also: []string{unstable + "/rooms/{roomIdOrAlias}/summary", unstable + "/summary/{roomIdOrAlias}"},
+		Auth: api.Optional, Limit: api.LimitRead, Handler: h.summary}}
+}
+
+// roomSummary is a room as those see it who might join it (client-server API, "Room Summaries").
+type roomSummary struct {
+	publicRoom
+	AllowedRoomIDs []string `json:"allowed_room_ids,omitempty"`
+	Encryption     string   `json:"encryption,omitempty"`
+	RoomVersion    string   `json:"room_version"`
+	Membership     string   `json:"membership,omitempty"` // of the user who asks
+}
+
+func summarise(d reader.Discovered) roomSummary {
+	return roomSummary{publicRoom: show(d.Room), AllowedRoomIDs: d.AllowedRooms, Encryption: d.Encryption, RoomVersion: d.Version}
+}
+
+// summary tells of a room by its id or alias. Rooms that the user may not know of are as if they did not exist.
+func (h *rooms) summary(r *api.Request) (any, error) {
+	given := r.Vars["roomIdOrAlias"]
+	roomID := given
+	if strings.HasPrefix(given, "#") {
+		var err error
+		if roomID, err = h.resolve(r, given); err != nil {
+			return nil, unknownRoom(err)
+		}
+	} else if !id.ValidRoomID(given) {
+		return nil, mxerr.InvalidParam("%.255q is neither a room id nor an alias", given)
+	}
+	a, err := h.Reader.Access(r.Ctx, roomID, r.User())
+	if err != nil {
+		return nil, err
+	}
+	d, ok, err := a.Discover(r.Ctx)
+	if err != nil {
+		return nil, err
+	}
+	if !ok {
+		return nil, errNoSuchRoom
+	}
+	s := summarise(d)
+	if r.Session != nil {
+		if s.Membership = a.Member.Membership; s.Membership == "" {
+			s.Membership = "leave"
+		}
+	}
+	return s, nil
+}
+
+var errNoSuchRoom = mxerr.NotFound("there is no such room, or you may not know of it")
+
+// unknownRoom hides whether it is the alias or the room that is not known.
+func unknownRoom(err error) error {
+	if e := mxerr.From(err); e.Status == http.StatusNotFound {
+		return errNoSuchRoom
+	}
+	return err
+}
