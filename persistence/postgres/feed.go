@@ -109,10 +109,11 @@ func (s *Store) advance(ctx context.Context, look bool) error {
 		if err != nil {
 			return err
 		}
-		if n == 0 {
-			if b = s.next(); b != nil && b.last != 0 && b.first > s.Position()+1 {
-				return fmt.Errorf("%w: our batch from %d on is there, but what is before it, after %d, is not", errGap, b.first, s.Position())
-			}
+		switch {
+		case n > 0:
+		case b != nil: // it was there before we looked, so what comes before it should have been
+			return fmt.Errorf("%w: our batch from %d on is there, but what is before it, after %d, is not", errGap, b.first, at)
+		default: // one that has come meanwhile wakes the feed again
 			return nil
 		}
 	}
