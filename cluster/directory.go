@@ -11,6 +11,8 @@ type Directory interface {
 	Leave(ctx context.Context) error
 	// Rejoin makes the node known under a new incarnation, after it was away.
 	Rejoin(ctx context.Context, incarnation string) error
+	// SetWeight says how large this node's share is from now on.
+	SetWeight(ctx context.Context, weight float64) error
 	// SetDraining says that the member gives away what it owns, or no longer does. It lasts until the member's next Join.
 	SetDraining(ctx context.Context, member string, draining bool) error
 	// Move sets where an actor lives; the zero Override leaves it to the hash again.

@@ -108,6 +108,14 @@ func (m *Membership) member() Member {
 	return self
 }
 
+// SetWeight changes this node's share of the actors; those that are no longer its own move.
+func (m *Membership) SetWeight(ctx context.Context, weight float64) error {
+	m.mu.Lock()
+	m.self.Weight = weight
+	m.mu.Unlock()
+	return m.joining.Directory.SetWeight(ctx, weight)
+}
+
 // View is the cluster as this node sees it.
 func (m *Membership) View() *View { return m.view.Load() }
 

@@ -98,6 +98,14 @@ func (d *desk) Rejoin(_ context.Context, incarnation string) error {
 	return nil
 }
 
+func (d *desk) SetWeight(_ context.Context, weight float64) error {
+	d.change(func() {
+		d.self.Weight = weight
+		d.members[d.self.Name] = d.self
+	})
+	return nil
+}
+
 func (d *desk) SetDraining(_ context.Context, member string, draining bool) error {
 	d.change(func() { d.draining[member] = draining })
 	return nil

@@ -146,6 +146,28 @@ func (d *Directory) Rejoin(ctx context.Context, incarnation string) error {
 	return retry(ctx, d.register)
 }
 
+// SetWeight implements cluster.Directory.
+func (d *Directory) SetWeight(ctx context.Context, weight float64) error {
+	d.mu.Lock()
+	was := d.self.Weight
+	d.self.Weight = weight
+	name := d.self.Name
+	d.mu.Unlock()
+	if weight == was {
+		return nil
+	}
+	if err := d.register(ctx); err != nil {
+		d.mu.Lock()
+		d.self.Weight = was
+		d.mu.Unlock()
+		return err
+	}
+	return d.until(ctx, func(o cluster.Observation) bool {
+		m, ok := o.View.Member(name)
+		return !ok || m.Weight == weight
+	})
+}
+
 // SetDraining implements cluster.Directory.
 func (d *Directory) SetDraining(ctx context.Context, member string, draining bool) error {
 	value := ""

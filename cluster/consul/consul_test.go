@@ -126,6 +126,10 @@ func TestNodesSeeEachOther(t *testing.T) {
 	}
 	b.sees([]string{"a", "b"}, func(o cluster.Observation) bool { m, _ := o.View.Member("b"); return m.Draining })
 
+	if err := b.SetWeight(ctx, 3); err != nil {
+		t.Fatal(err)
+	}
+	a.sees([]string{"a", "b"}, func(o cluster.Observation) bool { m, _ := o.View.Member("b"); return m.Weight == 3 })
 	if err := b.Rejoin(ctx, "b2"); err != nil {
 		t.Fatal(err)
 	}

@@ -5,7 +5,11 @@ import (
 	"errors"
 	"io"
 	"log/slog"
+	"os"
+	"os/signal"
 	"runtime/debug"
+	"syscall"
+	"time"
 
 	"github.com/matrixon/matrixon/cmd/matrixon/config"
 	"github.com/matrixon/matrixon/cmd/matrixon/server"
@@ -22,7 +26,8 @@ func (c serveCommand) Run(ctx context.Context, m *Main) error {
 	if err != nil {
 		return err
 	}
-	log := logger(m.Stderr, conf.Logging)
+	var level slog.LevelVar
+	log := logger(m.Stderr, conf.Logging, &level)
 	log.Info("starting", "version", buildInfo().Version, "config", file, "server_name", conf.ServerName, "data_dir", conf.DataDir)
 	s, err := server.Open(conf, server.Options{Version: buildInfo().Version, Log: log, AcceptLoss: c.AcceptLoss})
 	if err != nil {
@@ -34,12 +39,25 @@ func (c serveCommand) Run(ctx context.Context, m *Main) error {
 	debug.FreeOSMemory() // starting up takes memory that serving does not
 	failed := make(chan error, 1)
 	go func() { failed <- s.Serve() }()
-	select {
-	case err = <-failed:
-	case err = <-s.Failed():
-		log.Error("this node cannot go on", "error", err)
-	case <-ctx.Done():
-		log.Info("shutting down")
+	reload := make(chan os.Signal, 1)
+	signal.Notify(reload, syscall.SIGHUP)
+	defer signal.Stop(reload)
+serving:
+	for {
+		select {
+		case err = <-failed:
+			break serving
+		case err = <-s.Failed():
+			log.Error("this node cannot go on", "error", err)
+			break serving
+		case <-ctx.Done():
+			log.Info("shutting down")
+			break serving
+		case <-reload:
+			if err := c.reload(ctx, m, s, &level); err != nil {
+				log.Error("the configuration stays as it was", "error", err)
+			}
+		}
 	}
 	if err = errors.Join(err, s.Close()); err == nil {
 		log.Info("stopped")
@@ -47,12 +65,33 @@ func (c serveCommand) Run(ctx context.Context, m *Main) error {
 	return err
 }
 
-// logger makes the logger that the configuration asks for.
-func logger(w io.Writer, c config.Logging) *slog.Logger {
-	var level slog.Level
-	if err := level.UnmarshalText([]byte(c.Level)); err != nil {
-		level = slog.LevelInfo // Load has checked it
+// reloadTimeout bounds how long the store and the directory of nodes may take to accept a new configuration.
+const reloadTimeout = 30 * time.Second
+
+// reload reads the configuration again, where it was read from. A wrong one changes nothing.
+func (c serveCommand) reload(ctx context.Context, m *Main, s *server.Server, level *slog.LevelVar) error {
+	conf, _, err := c.load(m)
+	if err != nil {
+		return err
 	}
+	ctx, cancel := context.WithTimeout(ctx, reloadTimeout)
+	defer cancel()
+	if err := s.Reload(ctx, conf); err != nil {
+		return err
+	}
+	setLevel(level, conf.Logging)
+	return nil
+}
+
+func setLevel(level *slog.LevelVar, c config.Logging) {
+	if err := level.UnmarshalText([]byte(c.Level)); err != nil {
+		level.Set(slog.LevelInfo) // Load has checked it
+	}
+}
+
+// logger makes the logger that the configuration asks for; level is its level from then on.
+func logger(w io.Writer, c config.Logging, level *slog.LevelVar) *slog.Logger {
+	setLevel(level, c)
 	o := &slog.HandlerOptions{Level: level}
 	if c.Format == "json" {
 		return slog.New(slog.NewJSONHandler(w, o))

@@ -140,5 +140,8 @@ func (p *Postgres) Start(ctx context.Context) error {
 	})
 }
 
-// Stop ends the server at once: what it has acknowledged is in its log.
+// Stop ends the server in order.
 func (p *Postgres) Stop() { p.process.Stop(syscall.SIGINT, 10*time.Second) }
+
+// Kill ends the server at once, with everything it was doing: what it has acknowledged is in its log.
+func (p *Postgres) Kill() { p.process.Stop(syscall.SIGQUIT, 10*time.Second) }

@@ -20,7 +20,8 @@ type AccountOptions struct {
 	Passwords *password.Hasher
 	UIA       *uia.Engine
 
-	Registration RegistrationOptions
+	// Registration says who may make an account now.
+	Registration func() RegistrationOptions
 	// AccessLifetime is how long the access tokens of clients that can refresh them are valid.
 	AccessLifetime time.Duration
 	// RefreshLifetime is how long refresh tokens are valid; 0 is for ever.

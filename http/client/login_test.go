@@ -97,7 +97,7 @@ func TestRegistrationOfOneNameByMany(t *testing.T) {
 
 func TestRegistrationClosed(t *testing.T) {
 	t.Parallel()
-	s := newServer(t, func(c *setup) { c.account.Registration.Open = false })
+	s := newServer(t, func(c *setup) { c.registration.Open = false })
 	s.v3("POST", "/register", "", m{"username": "a", "password": pass}).refused(403, "M_FORBIDDEN")
 	s.v3("GET", "/register/available?username=a", "", nil).refused(403, "M_FORBIDDEN")
 	s.do("GET", "/_matrix/client/v1/register/m.login.registration_token/validity?token=t", "", nil).refused(403, "M_FORBIDDEN")
@@ -106,8 +106,8 @@ func TestRegistrationClosed(t *testing.T) {
 func TestRegistrationTokens(t *testing.T) {
 	t.Parallel()
 	s := newServer(t, func(c *setup) {
-		c.account.Registration.TokensRequired = true
-		c.account.Registration.Terms = m{"policies": m{}}
+		c.registration.TokensRequired = true
+		c.registration.Terms = m{"policies": m{}}
 	})
 	s.write(
 		schema.RegistrationTokens.Put(schema.RegistrationToken{Token: "two", UsesAllowed: 2}),
@@ -153,7 +153,7 @@ func TestRegistrationTokens(t *testing.T) {
 
 func TestSharedSecretRegistration(t *testing.T) {
 	t.Parallel()
-	s := newServer(t, func(c *setup) { c.account.Registration.Open = false })
+	s := newServer(t, func(c *setup) { c.registration.Open = false })
 	const path = "/_synapse/admin/v1/register"
 	mac := func(parts ...string) string {
 		h := hmac.New(sha1.New, []byte("shared"))

@@ -64,7 +64,7 @@ func (a *accounts) register(r *api.Request) (any, error) {
 	if q.Type == loginAppservice {
 		return a.registerForAppservice(r, &q)
 	}
-	if !a.o.Registration.Open && !a.o.Registration.TokensRequired {
+	if !a.o.Registration().Open && !a.o.Registration().TokensRequired {
 		return nil, mxerr.Forbidden("registration is disabled on this server")
 	}
 	userID, err := a.wantedUser(r, q.Username)
@@ -93,13 +93,13 @@ func (a *accounts) register(r *api.Request) (any, error) {
 func (a *accounts) registrationChallenge() uia.Challenge {
 	c := uia.Challenge{LateBinding: true}
 	stage := uia.Dummy
-	if a.o.Registration.TokensRequired {
+	if a.o.Registration().TokensRequired {
 		stage = uia.RegistrationToken
 	}
 	flow := []string{stage}
-	if a.o.Registration.Terms != nil {
+	if a.o.Registration().Terms != nil {
 		flow = append(flow, uia.Terms)
-		c.Params = map[string]any{uia.Terms: a.o.Registration.Terms}
+		c.Params = map[string]any{uia.Terms: a.o.Registration().Terms}
 	}
 	c.Flows = [][]string{flow}
 	return c
@@ -176,7 +176,7 @@ func (a *accounts) available(r *api.Request) (any, error) {
 	if err != nil {
 		return nil, err
 	}
-	if !a.o.Registration.Open && !a.o.Registration.TokensRequired {
+	if !a.o.Registration().Open && !a.o.Registration().TokensRequired {
 		return nil, mxerr.Forbidden("registration is disabled on this server")
 	}
 	if _, err := a.wantedUser(r, &name); err != nil {
@@ -186,7 +186,7 @@ func (a *accounts) available(r *api.Request) (any, error) {
 }
 
 func (a *accounts) tokenValidity(r *api.Request) (any, error) {
-	if !a.o.Registration.TokensRequired {
+	if !a.o.Registration().TokensRequired {
 		return nil, mxerr.Forbidden("this server does not register accounts by tokens")
 	}
 	token, err := r.Need("token")
@@ -206,7 +206,7 @@ const (
 )
 
 func (a *accounts) nonceMAC(b []byte) []byte {
-	m := hmac.New(sha256.New, []byte("nonce\x00"+a.o.Registration.SharedSecret))
+	m := hmac.New(sha256.New, []byte("nonce\x00"+a.o.Registration().SharedSecret))
 	m.Write(b)
 	return m.Sum(nil)[:nonceMAC]
 }
@@ -222,7 +222,7 @@ func (a *accounts) registrationNonce(r *api.Request) (any, error) {
 }
 
 func (a *accounts) sharedSecretOn() error {
-	if a.o.Registration.SharedSecret == "" {
+	if a.o.Registration().SharedSecret == "" {
 		return mxerr.New(http.StatusBadRequest, "M_UNKNOWN", "registration by shared secret is not enabled: set registration.shared_secret")
 	}
 	return nil
@@ -282,7 +282,7 @@ func (a *accounts) sharedSecretRegister(r *api.Request) (any, error) {
 }
 
 func (a *accounts) registrationMAC(nonce, username, pw string, admin bool, userType string) []byte {
-	m := hmac.New(sha1.New, []byte(a.o.Registration.SharedSecret))
+	m := hmac.New(sha1.New, []byte(a.o.Registration().SharedSecret))
 	role := "notadmin"
 	if admin {
 		role = "admin"

@@ -97,8 +97,9 @@ func (s *server) roomCalls() []roomCall {
 }
 
 type setup struct {
-	account client.AccountOptions
-	limits  *api.Limits
+	account      client.AccountOptions
+	registration client.RegistrationOptions
+	limits       *api.Limits
 }
 
 func newServer(t *testing.T, change ...func(*setup)) *server {
@@ -124,15 +125,15 @@ func newServer(t *testing.T, change ...func(*setup)) *server {
 	s.deps = client.Deps{ServerName: serverName, Store: s.store, Caller: s.node, Now: s.clock.Now, Log: log}
 	s.tokens = api.NewTokens(api.TokensOptions{Store: s.store, Now: s.clock.Now, Remember: time.Minute, FirstUse: client.ConfirmRefresh(s.deps)})
 	s.seen = api.NewLastSeen(client.WriteSightings(s.deps))
-	c := setup{account: client.AccountOptions{
+	c := setup{registration: client.RegistrationOptions{Open: true, SharedSecret: "shared"}, account: client.AccountOptions{
 		Sessions: s.tokens, Passwords: passwords,
 		UIA:            &uia.Engine{ServerName: serverName, Store: s.store, Passwords: passwords},
-		Registration:   client.RegistrationOptions{Open: true, SharedSecret: "shared"},
 		AccessLifetime: time.Hour,
 	}}
 	for _, f := range change {
 		f(&c)
 	}
+	c.account.Registration = func() client.RegistrationOptions { return c.registration }
 	a := api.New(api.Options{Auth: s.tokens, Limits: c.limits, Seen: s.seen, Log: log, Now: s.clock.Now})
 	a.Add(api.Client, client.Accounts(s.deps, c.account)...)
 	a.Add(api.Admin, client.SharedSecretRegistration(s.deps, c.account)...)

@@ -78,8 +78,8 @@ func TestFaults(t *testing.T) {
 			}
 			time.Sleep(5 * time.Second)
 		}},
-		{"Postgres is started again", func() {
-			f.postgres.Stop()
+		{"Postgres is killed and started again", func() {
+			f.postgres.Kill()
 			time.Sleep(2 * time.Second)
 			if err := f.postgres.Start(ctx); err != nil {
 				t.Fatal(err)

@@ -117,7 +117,7 @@ func (s *Server) clusterMetrics() {
 
 // balance is how much the rebalancer evens out.
 func (s *Server) balance() cluster.Balance {
-	r := s.config.Cluster.Rebalance
+	r := s.live.Load().Cluster.Rebalance
 	return cluster.Balance{Tolerance: r.Tolerance, Least: leastLoad, Moves: r.Moves}
 }
 

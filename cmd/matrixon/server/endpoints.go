@@ -22,7 +22,7 @@ func (s *Server) buildAPI() {
 	engine := &uia.Engine{ServerName: s.config.ServerName, Store: s.store, Passwords: s.hasher}
 	s.seen = api.NewLastSeen(client.WriteSightings(deps))
 	s.tokens = api.NewTokens(api.TokensOptions{Store: s.store, Now: time.Now, Remember: s.sessionMemory(), FirstUse: client.ConfirmRefresh(deps)})
-	s.api = api.New(api.Options{Auth: s.tokens, Limits: s.limits, Seen: s.seen, Log: s.log, Metrics: s.metrics, Now: time.Now,
+	s.api = api.New(api.Options{Auth: s.tokens, Limits: &s.limits, Seen: s.seen, Log: s.log, Metrics: s.metrics, Now: time.Now,
 		TrustedProxies: s.config.TrustedProxies, MaxBody: int64(s.config.Events.MaxBody), Tracer: otel.Tracer("github.com/matrixon/matrixon/http")})
 	operator := api.Operator{ServerName: s.config.ServerName, Version: s.version, Ready: s.ready}
 	if s.config.Metrics.Enabled {
@@ -31,8 +31,7 @@ func (s *Server) buildAPI() {
 	s.api.AddOperator(operator)
 	accounts := client.AccountOptions{
 		Sessions: s.tokens, Passwords: s.hasher, UIA: engine,
-		Registration: client.RegistrationOptions{Open: s.config.Registration.Open,
-			TokensRequired: s.config.Registration.TokensRequired, SharedSecret: s.config.Registration.SharedSecret.Reveal()},
+		Registration:   s.registration,
 		AccessLifetime: time.Duration(s.config.Session.AccessTokenLifetime), RefreshLifetime: time.Duration(s.config.Session.RefreshTokenLifetime),
 		Discovery: s.discovery(),
 	}
@@ -45,6 +44,12 @@ func (s *Server) buildAPI() {
 	})...)
 	s.api.Add(api.Client, client.Encryption(deps, client.EncryptionOptions{UIA: engine, Syncer: s.syncer})...)
 	s.api.Add(api.Client, client.Sync(deps, s.syncer, s.config.Presence.Enabled)...)
+}
+
+// registration says who may make an account now.
+func (s *Server) registration() client.RegistrationOptions {
+	r := s.live.Load().Registration
+	return client.RegistrationOptions{Open: r.Open, TokensRequired: r.TokensRequired, SharedSecret: r.SharedSecret.Reveal()}
 }
 
 func (s *Server) sessionMemory() time.Duration {

@@ -3,9 +3,11 @@ package server
 import (
 	"context"
 	"errors"
+	"sync/atomic"
 	"time"
 
 	"github.com/matrixon/matrixon/cluster"
+	"github.com/matrixon/matrixon/cmd/matrixon/config"
 	"github.com/matrixon/matrixon/http/api"
 	"github.com/matrixon/matrixon/matrix/mxerr"
 	"github.com/matrixon/matrixon/messages"
@@ -13,7 +15,7 @@ import (
 
 // limits counts the actions of everybody on the node that the hash gives them, so that a rate holds for the whole cluster.
 type limits struct {
-	local *api.Limits
+	local atomic.Pointer[api.Limits]
 	node  *cluster.Node
 }
 
@@ -21,13 +23,13 @@ type limits struct {
 const limitTimeout = time.Second
 
 // Take implements api.Limiter.
-func (l limits) Take(ctx context.Context, kind api.Limit, key string, n int) error {
-	if !l.local.Limited(kind) {
+func (l *limits) Take(ctx context.Context, kind api.Limit, key string, n int) error {
+	if !l.local.Load().Limited(kind) {
 		return nil
 	}
 	home := l.node.Owner(cluster.Identity{Kind: "limit", ID: key})
 	if home == l.node.Name() || home == "" {
-		return l.local.Take(ctx, kind, key, n)
+		return l.local.Load().Take(ctx, kind, key, n)
 	}
 	ask, cancel := context.WithTimeout(ctx, limitTimeout)
 	defer cancel()
@@ -36,23 +38,23 @@ func (l limits) Take(ctx context.Context, kind api.Limit, key string, n int) err
 	if err == nil || errors.As(err, &told) && told.Status == 429 {
 		return err
 	}
-	return l.local.Take(ctx, kind, key, n)
+	return l.local.Load().Take(ctx, kind, key, n)
 }
 
 // counted is what other nodes have this one count.
-func (l limits) counted(kind, key string, n int) error {
-	return l.local.Take(context.Background(), api.Limit(kind), key, n)
+func (l *limits) counted(kind, key string, n int) error {
+	return l.local.Load().Take(context.Background(), api.Limit(kind), key, n)
 }
 
-// newLimits makes the limits that are configured.
-func (s *Server) newLimits() limits {
-	l := limits{node: s.node}
-	if s.config.Limits.Enabled {
+// set makes these limits those that hold, with nothing counted yet.
+func (l *limits) set(c config.Limits) {
+	var local *api.Limits
+	if c.Enabled {
 		rates := map[api.Limit]api.Rate{}
-		for kind, r := range s.config.Limits.Rates() {
+		for kind, r := range c.Rates() {
 			rates[api.Limit(kind)] = api.Rate{PerSecond: r.PerSecond, Burst: r.Burst}
 		}
-		l.local = api.NewLimits(rates, time.Now)
+		local = api.NewLimits(rates, time.Now)
 	}
-	return l
+	l.local.Swap(local).Close()
 }

@@ -10,6 +10,8 @@ import (
 	"net"
 	"net/http"
 	"os"
+	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -49,7 +51,8 @@ const (
 
 // Server is a running node.
 type Server struct {
-	config     *config.Config
+	config     *config.Config                // with which it started
+	live       atomic.Pointer[config.Config] // what Reload has made of it; only its live keys mean anything
 	version    string
 	started    time.Time
 	log        *slog.Logger
@@ -76,7 +79,9 @@ type Server struct {
 	stopped  chan struct{}
 	failed   chan error // why the node cannot go on
 
-	stopTracing func(context.Context) error
+	stopTracing   func(context.Context) error
+	reloading     sync.Mutex
+	stopBalancing context.CancelFunc // of the automatic rebalancing, nil when it is off
 }
 
 // Options are what the command line says beyond the configuration.
@@ -96,6 +101,7 @@ func Open(c *config.Config, o Options) (*Server, error) {
 		o.Log.Info("this version does not federate: users chat within " + c.ServerName)
 	}
 	s := &Server{config: c, version: o.Version, started: time.Now(), log: o.Log, metrics: prometheus.NewRegistry(), stopped: make(chan struct{}), failed: make(chan error, 1)}
+	s.live.Store(c)
 	if err := os.MkdirAll(c.DataDir, 0o700); err != nil {
 		return nil, fmt.Errorf("data_dir: %w", err)
 	}
@@ -120,7 +126,7 @@ func (s *Server) start() error {
 	if s.stopTracing, err = s.startTracing(ctx); err != nil {
 		return err
 	}
-	if err = s.registrationTokens(ctx); err != nil {
+	if err = s.registrationTokens(ctx, s.config.Registration); err != nil {
 		return err
 	}
 	if s.key, err = s.signingKey(ctx); err != nil {
@@ -140,9 +146,7 @@ func (s *Server) start() error {
 	if err := s.join(ctx); err != nil {
 		return err
 	}
-	if r := s.config.Cluster.Rebalance; s.membership != nil && r.Automatic {
-		go s.rebalancer.Run(ctx, time.Duration(r.Interval), s.balance())
-	}
+	s.balanceByItself()
 	return nil
 }
 
@@ -153,7 +157,8 @@ func (s *Server) startActors() error {
 	}
 	s.node = cluster.NewNode(cluster.Options{Name: name, Logger: s.log})
 	s.metrics.MustRegister(s.node.Metrics())
-	s.limits = s.newLimits()
+	s.limits.node = s.node
+	s.limits.set(s.config.Limits)
 	s.hub = hub.New(s.node)
 	s.store.Follow(s.hub.Publish)
 	if s.reader, err = reader.New(s.store, time.Now); err != nil {
@@ -199,10 +204,10 @@ func (s *Server) claimName(ctx context.Context) error {
 }
 
 // registrationTokens makes the configured tokens good, and those that no longer stand in the configuration void.
-func (s *Server) registrationTokens(ctx context.Context) error {
+func (s *Server) registrationTokens(ctx context.Context, c config.Registration) error {
 	configured := map[string]bool{}
 	var writes []persistence.Mutation
-	for _, token := range s.config.Registration.Tokens {
+	for _, token := range c.Tokens {
 		configured[token.Reveal()] = true
 		writes = append(writes, schema.RegistrationTokens.Put(schema.RegistrationToken{Token: token.Reveal(), UsesAllowed: -1, Configured: true}))
 	}
@@ -297,6 +302,9 @@ func (s *Server) Serve() error { return s.listener.Serve() }
 func (s *Server) Close() error {
 	ctx, cancel := context.WithTimeout(context.Background(), time.Duration(s.config.ShutdownTimeout))
 	defer cancel()
+	if s.stopBalancing != nil {
+		s.stopBalancing()
+	}
 	errs := []error{s.leave(ctx)}
 	if s.listener != nil {
 		errs = append(errs, s.listener.Shutdown(ctx))
