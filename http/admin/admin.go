@@ -57,6 +57,8 @@ func Endpoints(d Deps) []api.Endpoint {
 		get("/rooms", h.listRooms),
 		get("/rooms/{room}", h.getRoom),
 		get("/rooms/{room}/members", h.listMembers),
+		get("/reports", h.listReports),
+		{Methods: []string{http.MethodDelete}, Path: Base + "/reports/{report}", Auth: api.Admins, Limit: api.LimitAccount, Handler: h.closeReport},
 		get("/actors", h.listActors),
 		get("/actors/{kind}/{id}", h.inspect),
 		post("/actors/{kind}/{id}/stop", h.stopActor),

@@ -50,7 +50,9 @@ func TestHierarchy(t *testing.T) {
 	alice.SetState(top, "m.space.child", inSecret, J{"via": []string{}})
 	alice.SetState(top, "m.space.child", "no room id", J{"via": []string{"example.org"}})
 	alice.SetState(noOrder, "m.space.child", inSecret, J{"via": []string{"example.org"}})
-	names := func(u *clienttest.User, query string) []string { return u.Get(hierarchyOf(top, query)).OK().Texts("rooms.#.name") }
+	names := func(u *clienttest.User, query string) []string {
+		return u.Get(hierarchyOf(top, query)).OK().Texts("rooms.#.name")
+	}
 	expect := func(u *clienttest.User, query string, want ...string) {
 		t.Helper()
 		if got := names(u, query); !slices.Equal(got, want) {

@@ -43,7 +43,7 @@ func Rooms(d Deps, o RoomOptions) []api.Endpoint {
 	var all []api.Endpoint
 	for _, part := range [][]api.Endpoint{
 		h.creation(), h.membership(), h.sending(), h.state(), h.history(), h.relations(), h.directory(), h.publicRooms(), h.reading(),
-		h.threads(), h.timestamps(), h.mutualRooms(), h.summaries(), h.hierarchy(),
+		h.threads(), h.timestamps(), h.mutualRooms(), h.summaries(), h.hierarchy(), h.reports(),
 	} {
 		all = append(all, part...)
 	}

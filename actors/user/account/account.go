@@ -47,6 +47,8 @@ func Handlers(o Options) []user.Handler {
 		user.Handle(ops.putPushRule),
 		user.Handle(ops.deletePushRule),
 		user.Handle(ops.changePushRule),
+		user.Handle(ops.report),
+		user.Handle(ops.closeReport),
 	}
 }
 

@@ -320,6 +320,17 @@ CREATE TABLE "relations" (
     PRIMARY KEY ("room_id", "parent_id", "seq")
 );
 
+CREATE TABLE "reports" (
+    "pos" bigint NOT NULL,
+    "reporter_id" text COLLATE "C" NOT NULL,
+    "ts" bigint NOT NULL,
+    "room_id" text COLLATE "C" NOT NULL,
+    "event_id" text COLLATE "C" NOT NULL,
+    "user_id" text COLLATE "C" NOT NULL,
+    "reason" text COLLATE "C" NOT NULL,
+    PRIMARY KEY ("pos")
+);
+
 CREATE TABLE "room_aliases" (
     "room_id" text COLLATE "C" NOT NULL,
     "alias" text COLLATE "C" NOT NULL,
