@@ -1,6 +1,8 @@
 package syncer
 
 import (
+	"slices"
+
 	"github.com/go-json-experiment/json/jsontext"
 
 	"github.com/matrixon/matrixon/actors/reader"
@@ -384,7 +386,7 @@ func (b *builder) rememberMembers(roomID string, rows []schema.Event) {
 	}
 }
 
-// wantedMembers are the senders in the timeline, and for a full state the user and the heroes.
+// wantedMembers are the senders in the timeline, the heroes if the summary names them, and for a full state the user.
 func (b *builder) wantedMembers(st stretch, t timeline, full bool) (map[string]bool, error) {
 	wanted := map[string]bool{}
 	for i := range t.rows {
@@ -392,6 +394,8 @@ func (b *builder) wantedMembers(st stretch, t timeline, full bool) (map[string]b
 	}
 	if full {
 		wanted[b.req.UserID] = true
+	}
+	if full || slices.ContainsFunc(t.rows, inSummary) {
 		heroes, err := b.heroes(st.room)
 		if err != nil {
 			return nil, err

@@ -12,8 +12,7 @@ const heroCount = 5
 
 // summary counts the members, and names some of them for a room without a name, when that may have changed.
 func (b *builder) summary(st stretch, t timeline, delta []schema.Event) (*Summary, error) {
-	isMember := func(row schema.Event) bool { return row.Type == "m.room.member" }
-	if !st.fresh && !b.req.FullState && !slices.ContainsFunc(t.rows, isMember) && !slices.ContainsFunc(delta, isMember) {
+	if !st.fresh && !b.req.FullState && !slices.ContainsFunc(t.rows, inSummary) && !slices.ContainsFunc(delta, inSummary) {
 		return nil, nil
 	}
 	room, err := b.reader.Room(b.ctx, st.room)
@@ -21,14 +20,25 @@ func (b *builder) summary(st stretch, t timeline, delta []schema.Event) (*Summar
 		return nil, err
 	}
 	s := &Summary{JoinedMembers: room.JoinedMembers, InvitedMembers: room.InvitedMembers}
-	if room.Name == "" && room.CanonicalAlias == "" {
-		s.Heroes, err = b.heroes(st.room)
-	}
+	s.Heroes, err = b.heroes(st.room)
 	return s, err
 }
 
-// heroes are the first of the other members to have come: those in the room or invited, or else those who were.
+// inSummary reports whether an event may change the summary of its room.
+func inSummary(row schema.Event) bool {
+	return row.StateKey != nil && (row.Type == "m.room.member" || row.Type == "m.room.name" || row.Type == "m.room.canonical_alias")
+}
+
+// heroes are the first of the other members to have come: those in the room or invited, or else those who were. A room with
+// a name needs none.
 func (b *builder) heroes(roomID string) ([]string, error) {
+	if known, ok := b.named[roomID]; ok {
+		return known, nil
+	}
+	room, err := b.reader.Room(b.ctx, roomID)
+	if err != nil || room.Name != "" || room.CanonicalAlias != "" {
+		return nil, err
+	}
 	members, err := b.reader.CurrentOf(b.ctx, roomID, "m.room.member")
 	if err != nil {
 		return nil, err
@@ -47,5 +57,10 @@ func (b *builder) heroes(roomID string) ([]string, error) {
 	if len(present) == 0 {
 		present = gone
 	}
-	return present[:min(len(present), heroCount)], nil
+	heroes := append([]string{}, present[:min(len(present), heroCount)]...)
+	if b.named == nil {
+		b.named = map[string][]string{}
+	}
+	b.named[roomID] = heroes
+	return heroes, nil
 }

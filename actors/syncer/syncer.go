@@ -97,6 +97,7 @@ type builder struct {
 	initial bool
 	ignored map[string]bool
 	lazy    *lazySession
+	named   map[string][]string // the heroes of rooms that were asked for
 	// mine are the rooms that the user is joined to, once they have been needed.
 	mine map[string]bool
 }

@@ -3,7 +3,12 @@ import * as sdk from "matrix-js-sdk";
 import { logger } from "matrix-js-sdk/lib/logger.js";
 import { listen, until } from "./harness.mjs";
 
-logger.setLevel(process.env.JS_TEST_LOG ?? "silent", false);
+// Set JS_TEST_LOG=debug to read what the library says.
+if (process.env.JS_TEST_LOG) logger.setLevel(process.env.JS_TEST_LOG, false);
+else {
+    logger.setLevel("silent", false);
+    for (const level of ["debug", "log", "info", "warn", "error"]) console[level] = () => {};
+}
 const quiet = { trace() {}, debug() {}, info() {}, warn() {}, error() {}, getChild: () => quiet };
 
 export const baseUrl = process.argv[2];

@@ -86,6 +86,7 @@ export async function encryption() {
         });
         alice3 = await (await logIn("alice", people)).start();
         await alice3.in(roomId);
+        await eventually("the new device hears of the identity", () => alice3.crypto.userHasCrossSigningKeys());
         await alice3.crypto.bootstrapCrossSigning({});
         await alice3.crypto.loadSessionBackupPrivateKeyFromSecretStorage();
         await alice3.crypto.checkKeyBackupAndEnable();
