@@ -6,6 +6,7 @@ import (
 	"github.com/go-json-experiment/json/jsontext"
 
 	"github.com/matrixon/matrixon/actors/reader"
+	"github.com/matrixon/matrixon/actors/unread"
 	"github.com/matrixon/matrixon/http/api"
 	"github.com/matrixon/matrixon/matrix/id"
 	"github.com/matrixon/matrixon/matrix/mxerr"
@@ -23,6 +24,7 @@ type RoomCreator interface {
 // RoomOptions are what the endpoints of rooms need besides Deps.
 type RoomOptions struct {
 	Reader  *reader.Reader
+	Unread  *unread.Counter
 	Creator RoomCreator
 }
 
@@ -43,7 +45,7 @@ func Rooms(d Deps, o RoomOptions) []api.Endpoint {
 	var all []api.Endpoint
 	for _, part := range [][]api.Endpoint{
 		h.creation(), h.membership(), h.sending(), h.state(), h.history(), h.relations(), h.directory(), h.publicRooms(), h.reading(),
-		h.threads(), h.timestamps(), h.mutualRooms(), h.summaries(), h.hierarchy(), h.reports(),
+		h.threads(), h.timestamps(), h.mutualRooms(), h.summaries(), h.hierarchy(), h.reports(), h.notifications(),
 	} {
 		all = append(all, part...)
 	}

@@ -23,6 +23,8 @@ type Config struct {
 	Session         Session        `yaml:"session"`
 	Presence        Presence       `yaml:"presence"`
 	Events          Events         `yaml:"events"`
+	UserDirectory   UserDirectory  `yaml:"user_directory"`
+	TURN            TURN           `yaml:"turn"`
 	Limits          Limits         `yaml:"limits"`
 	Federation      Federation     `yaml:"federation"`
 	Appservices     []string       `yaml:"appservices"` // registration files, or folders of them
@@ -104,6 +106,19 @@ type Presence struct {
 // Events bounds what clients send.
 type Events struct {
 	MaxBody Size `yaml:"max_body"` // of a JSON request's body
+}
+
+// UserDirectory says whom users find when they search for each other.
+type UserDirectory struct {
+	Enabled  bool `yaml:"enabled"`
+	AllUsers bool `yaml:"all_users"` // of this server, whether or not they share a room
+}
+
+// TURN are the servers through which calls go when two clients do not reach each other.
+type TURN struct {
+	URIs         []string `yaml:"uris"` // turn: or turns:; empty: none
+	SharedSecret Secret   `yaml:"shared_secret"`
+	Lifetime     Duration `yaml:"lifetime"` // of the credentials that a client gets
 }
 
 // Rate is how often something may happen: Burst times at once, and PerSecond in the long run.

@@ -64,6 +64,8 @@ func TestDefaults(t *testing.T) {
 		Session:         config.Session{AccessTokenLifetime: config.Duration(time.Hour)},
 		Presence:        config.Presence{Enabled: true},
 		Events:          config.Events{MaxBody: api.DefaultMaxBody},
+		UserDirectory:   config.UserDirectory{Enabled: true},
+		TURN:            config.TURN{Lifetime: config.Duration(24 * time.Hour)},
 		Federation:      config.Federation{Enabled: true},
 		Media:           config.Media{Store: "file", MaxUpload: 50 << 20},
 		Cluster: config.Cluster{Address: "127.0.0.1:7400", Weight: 1,
@@ -190,6 +192,12 @@ func TestProblems(t *testing.T) {
 		"limits": {file: "limits: {join: {per_second: -1}, invite: {burst: 0}}", want: []string{
 			`matrixon.yaml:1:50: limits.invite.burst: 0 lets nothing happen; at least 1 is needed`,
 			`matrixon.yaml:1:29: limits.join.per_second: -1 is negative; 0 means no limit`,
+		}},
+		"turn": {file: "turn: {uris: ['turn:a.example', 'stun:b.example', 'turn://c.example'], lifetime: 1s}", want: []string{
+			`matrixon.yaml:1:33: turn.uris.1: "stun:b.example" is no TURN server; write for example turn:turn.example.org:3478?transport=udp`,
+			`matrixon.yaml:1:51: turn.uris.2: "turn://c.example" is no TURN server; write for example turn:turn.example.org:3478?transport=udp`,
+			`matrixon.yaml:1:7: turn.shared_secret: it is needed with turn.uris`,
+			`matrixon.yaml:1:82: turn.lifetime: 1s is too short; at least 1m is needed`,
 		}},
 		"contacts": {file: "well_known: {support: {contacts: [{role: m.role.admin}, {matrix_id: admin, email_address: a}]}}", want: []string{
 			`matrixon.yaml:1:35: well_known.support.contacts.0: matrix_id or email_address is needed`,

@@ -37,6 +37,7 @@ func (b *binder) validate() {
 	b.accounts()
 	b.wellKnown()
 	b.limits()
+	b.turn()
 	for i, name := range c.Federation.TrustedKeyServers {
 		b.check(fmt.Sprintf("federation.trusted_key_servers.%d", i), serverName(name))
 	}
@@ -126,6 +127,20 @@ func (b *binder) accounts() {
 		b.atLeast("session.refresh_token_lifetime", c.Session.RefreshTokenLifetime, time.Duration(c.Session.AccessTokenLifetime))
 	}
 	b.sizeAtLeast("events.max_body", c.Events.MaxBody, largestEvent)
+}
+
+func (b *binder) turn() {
+	t := b.config.TURN
+	for i, uri := range t.URIs {
+		scheme, host, _ := strings.Cut(uri, ":")
+		if scheme != "turn" && scheme != "turns" || host == "" || strings.HasPrefix(host, "//") {
+			b.reject(fmt.Sprintf("turn.uris.%d", i), "%q is no TURN server; write for example turn:turn.example.org:3478?transport=udp", uri)
+		}
+	}
+	if len(t.URIs) > 0 && t.SharedSecret == "" {
+		b.reject("turn.shared_secret", "it is needed with turn.uris")
+	}
+	b.atLeast("turn.lifetime", t.Lifetime, time.Minute)
 }
 
 func (b *binder) between(path string, value, low, high int64) {

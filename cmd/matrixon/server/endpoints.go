@@ -40,10 +40,13 @@ func (s *Server) buildAPI() {
 	s.api.Add(api.Admin, admin.Endpoints(s.adminDeps())...)
 	s.api.Add(api.Client, client.Rooms(deps, client.RoomOptions{
 		Reader:  s.reader,
+		Unread:  s.unread,
 		Creator: &room.Creator{Caller: s.node, Store: s.store, ServerName: s.config.ServerName, Key: s.key, Now: time.Now, Random: rand.Reader},
 	})...)
 	s.api.Add(api.Client, client.Encryption(deps, client.EncryptionOptions{UIA: engine, Syncer: s.syncer})...)
 	s.api.Add(api.Client, client.Sync(deps, s.syncer, s.config.Presence.Enabled)...)
+	turn := s.config.TURN
+	s.api.Add(api.Client, client.Calls(deps, client.TURN{URIs: turn.URIs, Secret: turn.SharedSecret.Reveal(), Lifetime: time.Duration(turn.Lifetime)})...)
 }
 
 // registration says who may make an account now.

@@ -65,6 +65,7 @@ type Server struct {
 	membership *cluster.Membership
 	hub        *hub.Hub
 	reader     *reader.Reader
+	unread     *unread.Counter
 	syncer     *syncer.Syncer
 	hasher     *password.Hasher
 	limits     limits
@@ -164,11 +165,10 @@ func (s *Server) startActors() error {
 	if s.reader, err = reader.New(s.store, time.Now); err != nil {
 		return err
 	}
-	counter, err := unread.New(s.store)
-	if err != nil {
+	if s.unread, err = unread.New(s.store); err != nil {
 		return err
 	}
-	if s.syncer, err = syncer.New(s.node, s.reader, counter, s.config.Presence.Enabled, time.Now); err != nil {
+	if s.syncer, err = syncer.New(s.node, s.reader, s.unread, s.config.Presence.Enabled, time.Now); err != nil {
 		return err
 	}
 	rooms := cluster.Kind{Name: cluster.KindRoom, Bound: roomBound, IdleAfter: roomIdle, New: room.New(room.Deps{

@@ -114,10 +114,12 @@ func New(t *testing.T) *World {
 	a.Add(api.Client, client.Accounts(deps, client.AccountOptions{Sessions: w.Tokens, Passwords: passwords, UIA: engine, AccessLifetime: time.Hour})...)
 	a.Add(api.Client, client.Rooms(deps, client.RoomOptions{
 		Reader:  w.Reader,
+		Unread:  counter,
 		Creator: &room.Creator{Caller: w.Node, Store: w.Store, ServerName: ServerName, Key: key, Now: w.Clock.Now, Random: rand.Reader},
 	})...)
 	a.Add(api.Client, client.Encryption(deps, client.EncryptionOptions{UIA: engine, Syncer: sync})...)
 	a.Add(api.Client, client.Sync(deps, sync, true)...)
+	a.Add(api.Client, client.Calls(deps, client.TURN{URIs: []string{"turn:turn.example.org?transport=udp"}, Secret: "north", Lifetime: time.Hour})...)
 	w.http = httptest.NewServer(a.Handler(api.Client))
 	return w
 }
