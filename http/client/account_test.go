@@ -449,5 +449,5 @@ func TestThirdPartyIDsAreRefused(t *testing.T) {
 	s.v3("POST", "/account/3pid/email/requestToken", "", m{}).refused(400, "M_THREEPID_MEDIUM_NOT_SUPPORTED")
 	s.v3("POST", "/register/email/requestToken", "", m{}).refused(403, "M_THREEPID_DENIED")
 	s.v3("POST", "/register/email/requestToken", "", "x").refused(400, "M_NOT_JSON")
-	s.v3("POST", "/account/3pid/delete", p.token, m{}).ok()
+	s.v3("POST", "/account/3pid/delete", p.token, m{"medium": "email", "address": "a@example.org"}).ok()
 }

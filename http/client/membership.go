@@ -40,8 +40,8 @@ func (h *rooms) membership() []api.Endpoint {
 
 // joinBody is the body of requests about one's own membership.
 type joinBody struct {
-	Reason           string         `json:"reason"`
-	ThirdPartySigned jsontext.Value `json:"third_party_signed"`
+	Reason           string                    `json:"reason"`
+	ThirdPartySigned map[string]jsontext.Value `json:"third_party_signed"`
 }
 
 // target resolves the room that a path names by id, or where the endpoint says so, by alias.
@@ -76,7 +76,7 @@ func (h *rooms) enter(r *api.Request, action messages.ChangeMembership_Action) (
 	if err := r.DecodeOptional(&body); err != nil {
 		return nil, err
 	}
-	if body.ThirdPartySigned.Kind() == '{' {
+	if body.ThirdPartySigned != nil {
 		return nil, mxerr.InvalidParam("third-party invites need an identity server, and this server uses none")
 	}
 	roomID, err := h.target(r)

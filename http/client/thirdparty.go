@@ -24,8 +24,16 @@ func (a *accounts) thirdPartyIDs() []api.Endpoint {
 	denied := mxerr.New(http.StatusForbidden, "M_THREEPID_DENIED", "this server keeps no email addresses and phone numbers")
 	unverified := mxerr.New(http.StatusForbidden, "M_THREEPID_AUTH_FAILED", "this server keeps no email addresses and phone numbers")
 	nothingToUnbind := func(r *api.Request) (any, error) {
-		if _, err := r.Object(); err != nil {
+		var q struct {
+			Medium   string `json:"medium"`
+			Address  string `json:"address"`
+			IDServer string `json:"id_server"`
+		}
+		if err := r.Decode(&q); err != nil {
 			return nil, err
+		}
+		if q.Medium == "" || q.Address == "" {
+			return nil, mxerr.MissingParam("medium and address say what to remove")
 		}
 		return map[string]string{"id_server_unbind_result": "success"}, nil
 	}

@@ -14,8 +14,13 @@ import (
 	"github.com/matrixon/matrixon/persistence/schema"
 )
 
-// inboxTargets is how many devices one request may send to.
-const inboxTargets = 10_000
+// The bounds of one request: to how many devices it may send, how large each message may be, as an event, and how large
+// they may be together, once for each device.
+const (
+	inboxTargets = 10_000
+	inboxMessage = 65_536
+	inboxBytes   = 32 << 20
+)
 
 // sendToDevice puts messages into the inboxes of local devices, in one commit with the transaction id, so that a
 // retry delivers nothing twice. Devices that do not exist are passed over, as the specification has it.
@@ -31,10 +36,14 @@ func sendToDevice(ctx context.Context, o *user.Op, req *messages.SendToDevice) (
 	txn.TS = o.Now.UnixMilli()
 	writes := []persistence.Mutation{schema.Transactions.Put(txn)}
 	var notices user.Notices
+	size := 0
 	for userID, byDevice := range inbox {
 		for device, content := range byDevice {
 			if content.Kind() != '{' {
 				return nil, mxerr.BadJSON("the message for %s %s must be an object", userID, device)
+			}
+			if len(content) > inboxMessage {
+				return nil, mxerr.TooLarge("the message for %s %s has %d bytes; at most %d are allowed", userID, device, len(content), inboxMessage)
 			}
 		}
 		if id.ServerOf(userID) != id.ServerOf(o.UserID) {
@@ -49,12 +58,13 @@ func sendToDevice(ctx context.Context, o *user.Op, req *messages.SendToDevice) (
 			writes = append(writes, schema.ToDevices.Put(schema.ToDevice{
 				UserID: userID, DeviceID: device, Sender: o.UserID, Type: req.Type, Content: content}))
 			notice.ToDevice = append(notice.ToDevice, device)
+			size += len(content)
 		}
 		if len(notice.ToDevice) > 0 {
 			notices.Others = append(notices.Others, notice)
 		}
-		if len(writes) > inboxTargets {
-			return nil, mxerr.TooLarge("messages may go to at most %d devices at once", inboxTargets)
+		if len(writes) > inboxTargets || size > inboxBytes {
+			return nil, mxerr.TooLarge("messages may go to at most %d devices at once, and have %d bytes together", inboxTargets, inboxBytes)
 		}
 	}
 	_, err := o.Commit(ctx, writes, nil, notices)
