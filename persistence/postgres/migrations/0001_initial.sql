@@ -428,3 +428,9 @@ CREATE TABLE "unread_counts" (
     "upto_seq" bigint NOT NULL,
     PRIMARY KEY ("user_id", "room_id", "thread_id")
 );
+
+CREATE TABLE "user_terms" (
+    "term" text COLLATE "C" NOT NULL,
+    "user_id" text COLLATE "C" NOT NULL,
+    PRIMARY KEY ("term", "user_id")
+);
