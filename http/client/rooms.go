@@ -26,6 +26,8 @@ type RoomOptions struct {
 	Reader  *reader.Reader
 	Unread  *unread.Counter
 	Creator RoomCreator
+	// UserDirectory says whom users find when they search for each other.
+	UserDirectory UserDirectory
 }
 
 type rooms struct {
@@ -45,7 +47,7 @@ func Rooms(d Deps, o RoomOptions) []api.Endpoint {
 	var all []api.Endpoint
 	for _, part := range [][]api.Endpoint{
 		h.creation(), h.membership(), h.sending(), h.state(), h.history(), h.relations(), h.directory(), h.publicRooms(), h.reading(),
-		h.threads(), h.timestamps(), h.mutualRooms(), h.summaries(), h.hierarchy(), h.reports(), h.notifications(),
+		h.threads(), h.timestamps(), h.mutualRooms(), h.summaries(), h.hierarchy(), h.reports(), h.notifications(), h.userDirectory(),
 	} {
 		all = append(all, part...)
 	}

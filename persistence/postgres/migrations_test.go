@@ -48,6 +48,23 @@ CREATE TABLE commits (
     at      timestamptz NOT NULL DEFAULT now()
 );
 CREATE INDEX commits_at ON commits (at);
+
+-- The full-text index of messages. It follows from the events and can be made anew.
+CREATE TABLE search_texts (
+    room_id text COLLATE "C" NOT NULL,
+    seq     bigint NOT NULL,
+    key     text COLLATE "C" NOT NULL,
+    sender  text COLLATE "C" NOT NULL,
+    ts      bigint NOT NULL,
+    tokens  tsvector NOT NULL,
+    PRIMARY KEY (room_id, seq)
+);
+CREATE INDEX search_texts_tokens ON search_texts USING gin (tokens);
+
+-- A row says that everything has been put into the index.
+CREATE TABLE search_complete (
+    one boolean PRIMARY KEY DEFAULT true CHECK (one)
+);
 `
 
 func declared() []*persistence.Schema {

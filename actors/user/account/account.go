@@ -47,6 +47,7 @@ func Handlers(o Options) []user.Handler {
 		user.Handle(ops.putPushRule),
 		user.Handle(ops.deletePushRule),
 		user.Handle(ops.changePushRule),
+		user.Handle(ops.listUser),
 		user.Handle(ops.report),
 		user.Handle(ops.closeReport),
 	}

@@ -22,7 +22,12 @@ func (ops *operations) deactivate(ctx context.Context, o *user.Op, m *messages.D
 	if err != nil {
 		return nil, err
 	}
-	if err := ops.remove(ctx, o, devices, []persistence.Mutation{schema.Accounts.Put(a)}); err != nil {
+	name, err := displayName(ctx, o)
+	if err != nil {
+		return nil, err
+	}
+	writes := append(listed(o.UserID, Terms(o.UserID, name), nil), schema.Accounts.Put(a))
+	if err := ops.remove(ctx, o, devices, writes); err != nil {
 		return nil, err
 	}
 	return &messages.Done{}, ops.clear(ctx, o, a.Erased)

@@ -5,6 +5,8 @@ import (
 	"context"
 	"net/http"
 
+	"github.com/tidwall/gjson"
+
 	"github.com/matrixon/matrixon/actors/user"
 	"github.com/matrixon/matrixon/matrix/mxerr"
 	"github.com/matrixon/matrixon/messages"
@@ -43,7 +45,12 @@ func (ops *operations) setProfileField(ctx context.Context, o *user.Op, m *messa
 	} else if size > maxProfile {
 		return nil, mxerr.New(http.StatusBadRequest, "M_PROFILE_TOO_LARGE", "the profile would be larger than %d bytes", maxProfile)
 	}
-	_, err = o.Commit(ctx, []persistence.Mutation{write}, nil, user.Notices{})
+	writes := []persistence.Mutation{write}
+	if m.Field == displayNameField {
+		name := func(value []byte) []string { return Terms(o.UserID, gjson.ParseBytes(value).String()) }
+		writes = append(writes, listed(o.UserID, name(old), name(m.Value))...)
+	}
+	_, err = o.Commit(ctx, writes, nil, user.Notices{})
 	return &messages.Done{}, err
 }
 

@@ -40,6 +40,7 @@ func (ops *operations) register(ctx context.Context, o *user.Op, m *messages.Reg
 		}
 		writes = append(writes, schema.ProfileFields.Put(schema.ProfileField{UserID: o.UserID, Field: "displayname", Value: value}))
 	}
+	writes = append(writes, listed(o.UserID, nil, Terms(o.UserID, m.DisplayName))...)
 	if m.Session != nil {
 		session, err := openSession(ctx, o, m.Session)
 		if err != nil {

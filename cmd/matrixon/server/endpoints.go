@@ -39,9 +39,10 @@ func (s *Server) buildAPI() {
 	s.api.Add(api.Admin, client.SharedSecretRegistration(deps, accounts)...)
 	s.api.Add(api.Admin, admin.Endpoints(s.adminDeps())...)
 	s.api.Add(api.Client, client.Rooms(deps, client.RoomOptions{
-		Reader:  s.reader,
-		Unread:  s.unread,
-		Creator: &room.Creator{Caller: s.node, Store: s.store, ServerName: s.config.ServerName, Key: s.key, Now: time.Now, Random: rand.Reader},
+		Reader:        s.reader,
+		Unread:        s.unread,
+		UserDirectory: client.UserDirectory(s.config.UserDirectory),
+		Creator:       &room.Creator{Caller: s.node, Store: s.store, ServerName: s.config.ServerName, Key: s.key, Now: time.Now, Random: rand.Reader},
 	})...)
 	s.api.Add(api.Client, client.Encryption(deps, client.EncryptionOptions{UIA: engine, Syncer: s.syncer})...)
 	s.api.Add(api.Client, client.Sync(deps, s.syncer, s.config.Presence.Enabled)...)

@@ -244,6 +244,9 @@ func (s *Server) background(ctx context.Context) {
 	if err := client.FinishDeactivations(ctx, s.deps()); err != nil && ctx.Err() == nil {
 		s.log.Error("deactivated users are still in rooms", "error", err)
 	}
+	if err := client.ListUsers(ctx, s.deps(), s.store); err != nil && ctx.Err() == nil {
+		s.log.Error("the user directory could not be made; it is tried again at the next start", "error", err)
+	}
 	for {
 		select {
 		case <-ctx.Done():

@@ -113,9 +113,10 @@ func New(t *testing.T) *World {
 	a := api.New(api.Options{Auth: w.Tokens, Log: log, Now: w.Clock.Now})
 	a.Add(api.Client, client.Accounts(deps, client.AccountOptions{Sessions: w.Tokens, Passwords: passwords, UIA: engine, AccessLifetime: time.Hour})...)
 	a.Add(api.Client, client.Rooms(deps, client.RoomOptions{
-		Reader:  w.Reader,
-		Unread:  counter,
-		Creator: &room.Creator{Caller: w.Node, Store: w.Store, ServerName: ServerName, Key: key, Now: w.Clock.Now, Random: rand.Reader},
+		Reader:        w.Reader,
+		Unread:        counter,
+		UserDirectory: client.UserDirectory{Enabled: true},
+		Creator:       &room.Creator{Caller: w.Node, Store: w.Store, ServerName: ServerName, Key: key, Now: w.Clock.Now, Random: rand.Reader},
 	})...)
 	a.Add(api.Client, client.Encryption(deps, client.EncryptionOptions{UIA: engine, Syncer: sync})...)
 	a.Add(api.Client, client.Sync(deps, sync, true)...)

@@ -35,6 +35,23 @@ CREATE TABLE commits (
 );
 CREATE INDEX commits_at ON commits (at);
 
+-- The full-text index of messages. It follows from the events and can be made anew.
+CREATE TABLE search_texts (
+    room_id text COLLATE "C" NOT NULL,
+    seq     bigint NOT NULL,
+    key     text COLLATE "C" NOT NULL,
+    sender  text COLLATE "C" NOT NULL,
+    ts      bigint NOT NULL,
+    tokens  tsvector NOT NULL,
+    PRIMARY KEY (room_id, seq)
+);
+CREATE INDEX search_texts_tokens ON search_texts USING gin (tokens);
+
+-- A row says that everything has been put into the index.
+CREATE TABLE search_complete (
+    one boolean PRIMARY KEY DEFAULT true CHECK (one)
+);
+
 CREATE TABLE "access_tokens" (
     "hash" bytea NOT NULL,
     "user_id" text COLLATE "C" NOT NULL,
@@ -370,6 +387,13 @@ CREATE TABLE "rooms" (
     PRIMARY KEY ("room_id")
 );
 
+CREATE TABLE "search_tasks" (
+    "pos" bigint NOT NULL,
+    "room_id" text COLLATE "C" NOT NULL,
+    "seq" bigint NOT NULL,
+    PRIMARY KEY ("pos", "room_id", "seq")
+);
+
 CREATE TABLE "settings" (
     "name" text COLLATE "C" NOT NULL,
     "value" text COLLATE "C" NOT NULL,
@@ -427,4 +451,10 @@ CREATE TABLE "unread_counts" (
     "highlight" bigint NOT NULL,
     "upto_seq" bigint NOT NULL,
     PRIMARY KEY ("user_id", "room_id", "thread_id")
+);
+
+CREATE TABLE "user_terms" (
+    "term" text COLLATE "C" NOT NULL,
+    "user_id" text COLLATE "C" NOT NULL,
+    PRIMARY KEY ("term", "user_id")
 );

@@ -1,0 +1,145 @@
+// Package words takes text apart into the tokens by which it is found: words, folded so that case, width and accents do not
+// matter, and for scripts that are written without spaces, pairs of neighbouring characters. What is searched for is taken
+// apart in the same way, so that every index finds the same.
+package words
+
+import (
+	"strings"
+	"unicode"
+	"unicode/utf8"
+
+	"golang.org/x/text/unicode/norm"
+)
+
+// The bounds of an index: tokens of one text, and bytes of a token. Words beyond them are cut.
+const (
+	MaxTokens = 4096
+	MaxLength = 64
+)
+
+// MaxQuery is how many tokens of what is searched for count.
+const MaxQuery = 32
+
+// Token is a part of what is searched for.
+type Token struct {
+	Text string
+	// Prefix says that it stands for all that begin with it.
+	Prefix bool
+}
+
+// Matches reports whether the token of a text is one that is searched for.
+func (t Token) Matches(token string) bool {
+	return token == t.Text || t.Prefix && strings.HasPrefix(token, t.Text)
+}
+
+// Index gives the distinct tokens of a text, in the order in which they first occur.
+func Index(text string) []string {
+	var tokens []string
+	seen := map[string]bool{}
+	add := func(token string) {
+		if !seen[token] && len(tokens) < MaxTokens {
+			seen[token] = true
+			tokens = append(tokens, token)
+		}
+	}
+	split(text, func(word string, unspaced bool) {
+		if !unspaced {
+			add(cut(word))
+			return
+		}
+		// Each character begins a token, so that single ones are found too.
+		pairs(word, add)
+		_, last := utf8.DecodeLastRuneInString(word)
+		add(word[len(word)-last:])
+	})
+	return tokens
+}
+
+// Query gives the distinct tokens that a text must all have to be found by another text. Words match what begins with them.
+func Query(text string) []Token {
+	var tokens []Token
+	add := func(t Token) {
+		for _, have := range tokens {
+			if have == t {
+				return
+			}
+		}
+		if len(tokens) < MaxQuery {
+			tokens = append(tokens, t)
+		}
+	}
+	split(text, func(word string, unspaced bool) {
+		if !unspaced || utf8.RuneCountInString(word) == 1 {
+			add(Token{cut(word), true})
+			return
+		}
+		pairs(word, func(pair string) { add(Token{Text: pair}) })
+	})
+	return tokens
+}
+
+// pairs gives each two neighbouring characters.
+func pairs(word string, add func(string)) {
+	previous := -1
+	for i, r := range word {
+		if previous >= 0 {
+			add(word[previous : i+utf8.RuneLen(r)])
+		}
+		previous = i
+	}
+}
+
+// cut bounds a word.
+func cut(word string) string {
+	if len(word) <= MaxLength {
+		return word
+	}
+	word = word[:MaxLength]
+	for !utf8.ValidString(word) {
+		word = word[:len(word)-1]
+	}
+	return word
+}
+
+// split calls yield with each run of letters, digits and marks of the folded text; unspaced says that it is of a script that is
+// written without spaces between words.
+func split(text string, yield func(word string, unspaced bool)) {
+	text = fold(text)
+	begin, unspaced := -1, false
+	end := func(i int) {
+		if begin >= 0 {
+			yield(text[begin:i], unspaced)
+			begin = -1
+		}
+	}
+	for i, r := range text {
+		switch {
+		case !unicode.In(r, unicode.L, unicode.N, unicode.M):
+			end(i)
+			continue
+		case begin >= 0 && !unicode.Is(unicode.M, r) && unicode.In(r, scriptsWithoutSpaces...) != unspaced:
+			end(i)
+		}
+		if begin < 0 {
+			begin, unspaced = i, unicode.In(r, scriptsWithoutSpaces...)
+		}
+	}
+	end(len(text))
+}
+
+var scriptsWithoutSpaces = []*unicode.RangeTable{
+	unicode.Han, unicode.Hiragana, unicode.Katakana, unicode.Bopomofo, unicode.Yi,
+	unicode.Thai, unicode.Lao, unicode.Khmer, unicode.Myanmar, unicode.Tibetan,
+}
+
+// fold makes the forms of a character one: compatible forms, capitals, and letters with the accents of European scripts.
+func fold(text string) string {
+	decomposed := norm.NFKD.String(strings.ToValidUTF8(text, " "))
+	plain := strings.Map(func(r rune) rune {
+		if r >= 0x300 && r <= 0x36f {
+			return -1
+		}
+		return unicode.ToLower(r)
+	}, decomposed)
+	return norm.NFC.String(plain)
+}

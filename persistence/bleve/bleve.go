@@ -1,0 +1,233 @@
+// Package bleve is the full-text index of a single node, in a folder beside its database, or in memory for tests.
+//
+// Texts come as tokens, so that bleve does no more than split at the spaces between them. What is written is synced before Update
+// returns. An index that cannot be opened is made anew: everything in it follows from the rows of the store.
+package bleve
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"os"
+	"strconv"
+	"strings"
+	"sync"
+
+	"github.com/blevesearch/bleve/v2"
+	"github.com/blevesearch/bleve/v2/analysis/analyzer/custom"
+	"github.com/blevesearch/bleve/v2/analysis/analyzer/keyword"
+	"github.com/blevesearch/bleve/v2/analysis/tokenizer/whitespace"
+	"github.com/blevesearch/bleve/v2/mapping"
+	"github.com/blevesearch/bleve/v2/search/query"
+
+	"github.com/matrixon/matrixon/matrix/words"
+	"github.com/matrixon/matrixon/persistence"
+)
+
+// Index implements persistence.Searcher.
+type Index struct {
+	index bleve.Index
+	close func() error // once
+}
+
+func wrap(index bleve.Index) *Index { return &Index{index, sync.OnceValue(index.Close)} }
+
+// Open opens the index in the folder, or makes a new one there.
+func Open(dir string, log *slog.Logger) (*Index, error) {
+	index, err := bleve.Open(dir)
+	if errors.Is(err, bleve.ErrorIndexPathDoesNotExist) {
+		return create(dir)
+	}
+	if err != nil {
+		log.Warn("the search index is damaged and is made anew", "folder", dir, "error", err)
+		if err := os.RemoveAll(dir); err != nil {
+			return nil, fmt.Errorf("search index: %w", err)
+		}
+		return create(dir)
+	}
+	return wrap(index), nil
+}
+
+func create(dir string) (*Index, error) {
+	m, err := layout()
+	if err != nil {
+		return nil, fmt.Errorf("search index: %w", err)
+	}
+	index, err := bleve.New(dir, m)
+	if err != nil {
+		return nil, fmt.Errorf("search index: %w", err)
+	}
+	return wrap(index), nil
+}
+
+// Memory makes an index that is gone when it is closed.
+func Memory() (*Index, error) {
+	m, err := layout()
+	if err != nil {
+		return nil, fmt.Errorf("search index: %w", err)
+	}
+	index, err := bleve.NewMemOnly(m)
+	if err != nil {
+		return nil, fmt.Errorf("search index: %w", err)
+	}
+	return wrap(index), nil
+}
+
+// The fields of a document. Its id is that of the event, so that a later text of the event takes its place.
+const (
+	fieldRoom   = "room"
+	fieldKey    = "key"
+	fieldSender = "sender"
+	fieldTS     = "ts"
+	fieldText   = "text"
+)
+
+// tokenAnalyzer splits at spaces and does nothing else.
+const tokenAnalyzer = "tokens"
+
+func layout() (mapping.IndexMapping, error) {
+	field := func(analyzer string, sorted bool) *mapping.FieldMapping {
+		return &mapping.FieldMapping{Type: "text", Analyzer: analyzer, Index: true, DocValues: sorted, SkipFreqNorm: analyzer == keyword.Name}
+	}
+	document := mapping.NewDocumentStaticMapping()
+	for _, name := range []string{fieldRoom, fieldKey, fieldSender} {
+		document.AddFieldMappingsAt(name, field(keyword.Name, false))
+	}
+	document.AddFieldMappingsAt(fieldTS, field(keyword.Name, true))
+	document.AddFieldMappingsAt(fieldText, field(tokenAnalyzer, false))
+	m := mapping.NewIndexMapping()
+	m.DefaultMapping = document
+	return m, m.AddCustomAnalyzer(tokenAnalyzer, map[string]any{"type": custom.Name, "tokenizer": whitespace.Name})
+}
+
+// Update implements persistence.Searcher.
+func (x *Index) Update(_ context.Context, put []persistence.Text, remove []persistence.TextRef) error {
+	batch := x.index.NewBatch()
+	for _, t := range put {
+		err := batch.Index(documentID(t.TextRef), map[string]any{
+			fieldRoom: t.RoomID, fieldKey: t.Key, fieldSender: t.Sender, fieldTS: sortable(t.TS), fieldText: strings.Join(t.Tokens, " "),
+		})
+		if err != nil {
+			return fmt.Errorf("search index: %w", err)
+		}
+	}
+	for _, ref := range remove {
+		batch.Delete(documentID(ref))
+	}
+	if err := x.index.Batch(batch); err != nil {
+		return fmt.Errorf("search index: %w", err)
+	}
+	return nil
+}
+
+// Search implements persistence.Searcher.
+func (x *Index) Search(ctx context.Context, q persistence.TextQuery) ([]persistence.TextHit, error) {
+	if len(q.Tokens) == 0 || len(q.Rooms) == 0 || q.Limit <= 0 {
+		return nil, nil
+	}
+	request := bleve.NewSearchRequestOptions(matching(q), q.Limit, 0, false)
+	order := []string{"-" + fieldTS, "-_id"}
+	if !q.Recent {
+		order = append([]string{"-_score"}, order...)
+	}
+	request.SortBy(order)
+	if a := q.After; a != nil {
+		after := []string{sortable(a.TS), documentID(a.TextRef)}
+		if !q.Recent {
+			after = append([]string{strconv.FormatFloat(a.Rank, 'g', -1, 64)}, after...)
+		}
+		request.SetSearchAfter(after)
+	}
+	result, err := x.index.SearchInContext(ctx, request)
+	if err != nil {
+		return nil, fmt.Errorf("search index: %w", err)
+	}
+	hits := make([]persistence.TextHit, len(result.Hits))
+	for i, hit := range result.Hits {
+		ref, err := parseDocumentID(hit.ID)
+		if err != nil {
+			return nil, err
+		}
+		ts := hit.Sort[len(hit.Sort)-2]
+		hits[i] = persistence.TextHit{TextRef: ref, TS: parseSortable(ts), Rank: hit.Score}
+	}
+	return hits, nil
+}
+
+// matching is the query in bleve's terms. Only the tokens count for the rank.
+func matching(q persistence.TextQuery) query.Query {
+	b := bleve.NewBooleanQuery()
+	for _, token := range q.Tokens {
+		b.AddMust(tokenQuery(token))
+	}
+	filters := []query.Query{anyOf(fieldRoom, q.Rooms)}
+	if len(q.Keys) > 0 {
+		filters = append(filters, anyOf(fieldKey, q.Keys))
+	}
+	if len(q.Senders) > 0 {
+		filters = append(filters, anyOf(fieldSender, q.Senders))
+	}
+	b.AddFilter(bleve.NewConjunctionQuery(filters...))
+	return b
+}
+
+// tokenQuery matches a token; the whole word counts for more than what begins with it.
+func tokenQuery(token words.Token) query.Query {
+	exact := bleve.NewTermQuery(token.Text)
+	exact.SetField(fieldText)
+	if !token.Prefix {
+		return exact
+	}
+	prefix := bleve.NewPrefixQuery(token.Text)
+	prefix.SetField(fieldText)
+	return bleve.NewDisjunctionQuery(exact, prefix)
+}
+
+func anyOf(field string, values []string) query.Query {
+	terms := make([]query.Query, len(values))
+	for i, value := range values {
+		term := bleve.NewTermQuery(value)
+		term.SetField(field)
+		terms[i] = term
+	}
+	return bleve.NewDisjunctionQuery(terms...)
+}
+
+// sortable writes a time so that byte order is the order of times.
+func sortable(ts int64) string { return fmt.Sprintf("%020d", uint64(ts)^(1<<63)) }
+
+func parseSortable(s string) int64 {
+	u, _ := strconv.ParseUint(s, 10, 64) // written by sortable
+	return int64(u ^ (1 << 63))
+}
+
+// documentID names a document so that those of a room are ordered by their numbers.
+func documentID(ref persistence.TextRef) string { return fmt.Sprintf("%s %020d", ref.RoomID, ref.Seq) }
+
+func parseDocumentID(id string) (ref persistence.TextRef, err error) {
+	at := strings.LastIndexByte(id, ' ')
+	if at < 0 {
+		return ref, fmt.Errorf("search index: %w: the document %q", persistence.ErrCorrupt, id)
+	}
+	ref.RoomID = id[:at]
+	if ref.Seq, err = strconv.ParseUint(id[at+1:], 10, 64); err != nil {
+		return ref, fmt.Errorf("search index: %w: the document %q", persistence.ErrCorrupt, id)
+	}
+	return ref, nil
+}
+
+// completeKey marks an index in which everything has been put.
+var completeKey = []byte("matrixon.complete")
+
+// Complete implements persistence.Searcher.
+func (x *Index) Complete(context.Context) (bool, error) {
+	value, err := x.index.GetInternal(completeKey)
+	return len(value) > 0, err
+}
+
+// MarkComplete implements persistence.Searcher.
+func (x *Index) MarkComplete(context.Context) error { return x.index.SetInternal(completeKey, []byte{1}) }
+
+// Close implements persistence.Searcher.
+func (x *Index) Close() error { return x.close() }

@@ -1,0 +1,16 @@
+package postgres
+
+import (
+	"testing"
+
+	"github.com/matrixon/matrixon/persistence"
+	"github.com/matrixon/matrixon/persistence/storetest"
+)
+
+func TestSearch(t *testing.T) {
+	t.Parallel()
+	storetest.RunSearch(t, true, func(t *testing.T) (persistence.Searcher, func() persistence.Searcher) {
+		url := place(t)
+		return openAt(t, Options{URL: url}).Search(), func() persistence.Searcher { return openAt(t, Options{URL: url}).Search() }
+	})
+}
