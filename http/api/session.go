@@ -11,11 +11,13 @@ import (
 
 // Session is who speaks with an access token.
 type Session struct {
-	UserID    string
-	DeviceID  string // empty for application services that name no device
-	Admin     bool
-	Locked    bool
-	Suspended bool
+	UserID   string
+	DeviceID string // empty for application services that name no device
+	// DeviceSince is when the device was made, in ms: another may have had its id before.
+	DeviceSince int64
+	Admin       bool
+	Locked      bool
+	Suspended   bool
 	// Appservice is the id of the application service that speaks, for itself or for UserID.
 	Appservice string
 	// Unlimited frees the session from rate limits.

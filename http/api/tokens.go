@@ -85,8 +85,12 @@ func (t *Tokens) look(ctx context.Context, hash [32]byte) (*Session, error) {
 	if !ok || account.Deactivated {
 		return nil, UnknownToken(false)
 	}
+	device, _, err := schema.Devices.Get(ctx, t.options.Store, schema.Device{UserID: row.UserID, DeviceID: row.DeviceID})
+	if err != nil {
+		return nil, err
+	}
 	s := &Session{
-		UserID: row.UserID, DeviceID: row.DeviceID, TokenHash: hash,
+		UserID: row.UserID, DeviceID: row.DeviceID, DeviceSince: device.CreatedTS, TokenHash: hash,
 		Admin: account.Admin, Locked: account.Locked, Suspended: account.Suspended,
 	}
 	if row.ExpiresTS > 0 {

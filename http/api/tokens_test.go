@@ -64,7 +64,7 @@ func TestSessionsAreRemembered(t *testing.T) {
 			t.Fatalf("%+v %v", s, err)
 		}
 	}
-	if store.reads.Load() != 2 {
+	if store.reads.Load() != 3 {
 		t.Errorf("%d reads for three requests", store.reads.Load())
 	}
 	write(t, store.Store, schema.AccessTokens.Delete(schema.AccessToken{Hash: secret.Hash(token)}))

@@ -42,14 +42,10 @@ func (h *rooms) sent(r *api.Request, roomID string, event *messages.Proposal, tx
 // however old, and the room those that are on their way there. A device that is new, though called like one before, has
 // done nothing yet (client-server API, "Transaction identifiers").
 func (h *rooms) repeated(r *api.Request, roomID string, req *messages.SendEvent) (string, error) {
-	device, _, err := schema.Devices.Get(r.Ctx, h.Store, schema.Device{UserID: r.User(), DeviceID: r.Device()})
-	if err != nil {
-		return "", err
-	}
-	req.DeviceSince = device.CreatedTS
+	req.DeviceSince = r.Session.DeviceSince
 	done, ok, err := schema.RoomTransactions.Get(r.Ctx, h.Store, schema.RoomTransaction{
 		RoomID: roomID, UserID: r.User(), DeviceID: r.Device(), Type: req.Event.Type, Redacts: req.Event.Redacts, TxnID: req.TxnId})
-	if !ok || err != nil || done.TS < device.CreatedTS {
+	if !ok || err != nil || done.TS < req.DeviceSince {
 		return "", err
 	}
 	return done.EventID, nil
