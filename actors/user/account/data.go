@@ -14,8 +14,14 @@ import (
 	"github.com/matrixon/matrixon/persistence/schema"
 )
 
-// maxTags bounds the tags of one room, in bytes of their JSON.
-const maxTags = 64 << 10
+// The bounds of what one user may keep: the tags of a room and the push rules, in bytes of their JSON; the types of account
+// data, for each room and outside of rooms; and filters.
+const (
+	maxTags      = 64 << 10
+	maxPushRules = 512 << 10
+	maxTypes     = 1000
+	maxFilters   = 1000
+)
 
 // setAccountData stores account data and tells the user's devices (client-server API, "Client Config").
 func (ops *operations) setAccountData(ctx context.Context, o *user.Op, m *messages.SetAccountData) (*messages.Done, error) {
@@ -38,6 +44,12 @@ func storeData(ctx context.Context, o *user.Op, roomID, kind string, content []b
 		if ok && bytes.Equal(old.Content, content) {
 			return nil
 		}
+		if !ok {
+			of := persistence.Range[schema.AccountData]{Prefix: row, Keys: 2, Limit: maxTypes}
+			if err := roomFor(ctx, o, schema.AccountDatas, of, "types of account data in one place"); err != nil {
+				return err
+			}
+		}
 		row.Content = content
 		write = schema.AccountDatas.Put(row)
 	}
@@ -46,6 +58,15 @@ func storeData(ctx context.Context, o *user.Op, roomID, kind string, content []b
 		notice.AccountRooms = []string{roomID}
 	}
 	_, err = o.Commit(ctx, []persistence.Mutation{write}, nil, user.Notices{User: notice})
+	return err
+}
+
+// roomFor refuses when there are as many rows as the range's limit.
+func roomFor[R any](ctx context.Context, o *user.Op, table *persistence.Table[R], of persistence.Range[R], what string) error {
+	rows, err := table.All(ctx, o.Store, of)
+	if err == nil && len(rows) >= of.Limit {
+		err = mxerr.TooLarge("you have %d %s already, which is the most", len(rows), what)
+	}
 	return err
 }
 
@@ -95,6 +116,10 @@ func (ops *operations) storeFilter(ctx context.Context, o *user.Op, m *messages.
 	_, ok, err := schema.Filters.Get(ctx, o.Store, row)
 	if err != nil || ok {
 		return &messages.Done{}, err
+	}
+	of := persistence.Range[schema.Filter]{Prefix: row, Keys: 1, Limit: maxFilters}
+	if err := roomFor(ctx, o, schema.Filters, of, "filters"); err != nil {
+		return nil, err
 	}
 	_, err = o.Commit(ctx, []persistence.Mutation{schema.Filters.Put(row)}, nil, user.Notices{})
 	return &messages.Done{}, err

@@ -4,6 +4,7 @@ import (
 	"context"
 
 	"github.com/matrixon/matrixon/actors/user"
+	"github.com/matrixon/matrixon/matrix/mxerr"
 	"github.com/matrixon/matrixon/matrix/pushrules"
 	"github.com/matrixon/matrixon/messages"
 	"github.com/matrixon/matrixon/persistence"
@@ -37,6 +38,9 @@ func changeRules(ctx context.Context, o *user.Op, change func(*pushrules.Ruleset
 	raw, err := rules.JSON()
 	if err != nil {
 		return nil, err
+	}
+	if len(raw) > maxPushRules {
+		return nil, mxerr.TooLarge("your push rules would be larger than %d bytes", maxPushRules)
 	}
 	return &messages.Done{}, storeData(ctx, o, "", pushRulesType, raw)
 }
