@@ -99,10 +99,12 @@ func (a *actor) rows(b *room.Batch) []persistence.Mutation {
 		w.add(schema.EventsByID.Put(schema.EventByID{RoomID: a.roomID, EventID: e.Event.ID(), Seq: e.Seq, Epoch: uint64(a.epoch)}))
 		if e.Status == room.Accepted {
 			w.add(schema.EventsByTime.Put(schema.EventByTime{RoomID: a.roomID, OriginServerTS: e.Event.OriginServerTS(), Seq: e.Seq}))
+			w.searchTask(a.roomID, e)
 		}
 	}
 	for _, e := range b.Amended {
 		w.event(a.roomID, e)
+		w.searchTask(a.roomID, e)
 	}
 	for _, n := range b.Nodes {
 		w.add(schema.StateNodes.Put(schema.StateNode{RoomID: a.roomID, Hash: n.Hash[:], Node: n.Bytes}))

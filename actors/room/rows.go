@@ -24,6 +24,14 @@ func (w *writes) event(roomID string, e *room.Entry) {
 	w.add(schema.Events.Put(row))
 }
 
+// searchTask has the full-text index look at an event that may have text.
+func (w *writes) searchTask(roomID string, e *room.Entry) {
+	switch e.Event.Type() {
+	case "m.room.message", "m.room.name", "m.room.topic":
+		w.add(schema.SearchTasks.Put(schema.SearchTask{RoomID: roomID, Seq: e.Seq}))
+	}
+}
+
 func (w *writes) state(roomID string, e *room.Entry) {
 	stateKey, _ := e.Event.StateKey()
 	row := schema.CurrentState{RoomID: roomID, Type: e.Event.Type(), StateKey: stateKey, EventID: e.Event.ID(), Seq: e.Seq}

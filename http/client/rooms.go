@@ -6,6 +6,7 @@ import (
 	"github.com/go-json-experiment/json/jsontext"
 
 	"github.com/matrixon/matrixon/actors/reader"
+	"github.com/matrixon/matrixon/actors/search"
 	"github.com/matrixon/matrixon/actors/unread"
 	"github.com/matrixon/matrixon/http/api"
 	"github.com/matrixon/matrixon/matrix/id"
@@ -28,6 +29,7 @@ type RoomOptions struct {
 	Creator RoomCreator
 	// UserDirectory says whom users find when they search for each other.
 	UserDirectory UserDirectory
+	Search        *search.Index
 }
 
 type rooms struct {
@@ -47,7 +49,7 @@ func Rooms(d Deps, o RoomOptions) []api.Endpoint {
 	var all []api.Endpoint
 	for _, part := range [][]api.Endpoint{
 		h.creation(), h.membership(), h.sending(), h.state(), h.history(), h.relations(), h.directory(), h.publicRooms(), h.reading(),
-		h.threads(), h.timestamps(), h.mutualRooms(), h.summaries(), h.hierarchy(), h.reports(), h.notifications(), h.userDirectory(),
+		h.threads(), h.timestamps(), h.mutualRooms(), h.summaries(), h.hierarchy(), h.reports(), h.notifications(), h.userDirectory(), h.searching(),
 	} {
 		all = append(all, part...)
 	}

@@ -4,6 +4,7 @@
 package words
 
 import (
+	"slices"
 	"strings"
 	"unicode"
 	"unicode/utf8"
@@ -78,6 +79,58 @@ func Query(text string) []Token {
 	return tokens
 }
 
+// Highlights gives the distinct parts of a text, as they stand there, because of which it is found.
+func Highlights(text string, query []Token) []string {
+	var parts []string
+	add := func(part string) {
+		if !slices.Contains(parts, part) {
+			parts = append(parts, part)
+		}
+	}
+	runs(text, func(run string, unspaced bool) {
+		if unspaced {
+			stretches(run, query, add)
+			return
+		}
+		if slices.ContainsFunc(Index(run), func(token string) bool {
+			return slices.ContainsFunc(query, func(t Token) bool { return t.Matches(token) })
+		}) {
+			add(run)
+		}
+	})
+	return parts
+}
+
+// stretches gives the longest parts of a run without spaces in which every character, or pair, is searched for.
+func stretches(run string, query []Token, add func(string)) {
+	var at []int // where the characters begin, and the end
+	for i := range run {
+		at = append(at, i)
+	}
+	at = append(at, len(run))
+	wanted := func(from, to int) bool {
+		folded := fold(run[at[from]:at[to]])
+		return slices.ContainsFunc(query, func(t Token) bool { return t.Text == folded })
+	}
+	found := make([]bool, len(at))
+	for i := range len(at) - 1 {
+		found[i] = found[i] || wanted(i, i+1)
+		if i+2 < len(at) && wanted(i, i+2) {
+			found[i], found[i+1] = true, true
+		}
+	}
+	begin := -1
+	for i, is := range found { // the last, at the end of the run, is never found
+		switch {
+		case is && begin < 0:
+			begin = i
+		case !is && begin >= 0:
+			add(run[at[begin]:at[i]])
+			begin = -1
+		}
+	}
+}
+
 // pairs gives each two neighbouring characters.
 func pairs(word string, add func(string)) {
 	previous := -1
@@ -104,7 +157,11 @@ func cut(word string) string {
 // split calls yield with each run of letters, digits and marks of the folded text; unspaced says that it is of a script that is
 // written without spaces between words.
 func split(text string, yield func(word string, unspaced bool)) {
-	text = fold(text)
+	runs(fold(text), yield)
+}
+
+// runs is split of text as it stands.
+func runs(text string, yield func(run string, unspaced bool)) {
 	begin, unspaced := -1, false
 	end := func(i int) {
 		if begin >= 0 {

@@ -76,6 +76,26 @@ func TestQuery(t *testing.T) {
 	}
 }
 
+func TestHighlights(t *testing.T) {
+	t.Parallel()
+	for _, c := range []struct {
+		text, query string
+		want        []string
+	}{
+		{"Hello, hello WORLD of worlds", "hello worl", []string{"Hello", "hello", "WORLD", "worlds"}},
+		{"Die Häuser", "haus", []string{"Häuser"}},
+		{"私は東京都に住む。東京!", "東京都", []string{"東京都", "東京"}},
+		{"東京都", "都", []string{"都"}},
+		{"Matrixは自由です", "matrix 自由", []string{"Matrix", "自由"}},
+		{"nothing", "else", nil},
+		{"", "else", nil},
+	} {
+		if got := Highlights(c.text, Query(c.query)); !slices.Equal(got, c.want) {
+			t.Errorf("%q in %q: %q, want %q", c.query, c.text, got, c.want)
+		}
+	}
+}
+
 // A text is found by every part of it that lies between spaces or within a script without them, and by its beginning.
 func TestTextIsFoundByItsParts(t *testing.T) {
 	t.Parallel()
@@ -106,6 +126,11 @@ func FuzzIndex(f *testing.F) {
 		for _, token := range tokens {
 			if token == "" || len(token) > MaxLength || !utf8.ValidString(token) || strings.ContainsAny(token, " \x00") {
 				t.Errorf("%q", token)
+			}
+		}
+		for _, part := range Highlights(text, Query(text)) {
+			if part == "" || !strings.Contains(text, part) {
+				t.Errorf("%q is highlighted in %q", part, text)
 			}
 		}
 		if len(Query(text)) > MaxQuery {

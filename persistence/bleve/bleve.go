@@ -227,7 +227,9 @@ func (x *Index) Complete(context.Context) (bool, error) {
 }
 
 // MarkComplete implements persistence.Searcher.
-func (x *Index) MarkComplete(context.Context) error { return x.index.SetInternal(completeKey, []byte{1}) }
+func (x *Index) MarkComplete(context.Context) error {
+	return x.index.SetInternal(completeKey, []byte{1})
+}
 
 // Close implements persistence.Searcher.
 func (x *Index) Close() error { return x.close() }

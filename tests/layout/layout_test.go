@@ -103,7 +103,7 @@ type layer struct {
 }
 
 // backends store data; contracts, schema and what they share are the rest of persistence.
-var backends = []string{"persistence/pebble/...", "persistence/postgres/...", "persistence/memory/..."}
+var backends = []string{"persistence/pebble/...", "persistence/postgres/...", "persistence/memory/...", "persistence/bleve/..."}
 
 // behaviours are the inside of actors. What lies beside or below them reads the store, and is for everybody.
 var behaviours = []string{"actors/room", "actors/user", "actors/destination", "actors/hub"}

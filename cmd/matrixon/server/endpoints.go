@@ -42,6 +42,7 @@ func (s *Server) buildAPI() {
 		Reader:        s.reader,
 		Unread:        s.unread,
 		UserDirectory: client.UserDirectory(s.config.UserDirectory),
+		Search:        s.search,
 		Creator:       &room.Creator{Caller: s.node, Store: s.store, ServerName: s.config.ServerName, Key: s.key, Now: time.Now, Random: rand.Reader},
 	})...)
 	s.api.Add(api.Client, client.Encryption(deps, client.EncryptionOptions{UIA: engine, Syncer: s.syncer})...)

@@ -21,6 +21,7 @@ import (
 	"github.com/matrixon/matrixon/actors/node"
 	"github.com/matrixon/matrixon/actors/reader"
 	"github.com/matrixon/matrixon/actors/room"
+	"github.com/matrixon/matrixon/actors/search"
 	"github.com/matrixon/matrixon/actors/syncer"
 	"github.com/matrixon/matrixon/actors/unread"
 	"github.com/matrixon/matrixon/actors/user"
@@ -66,6 +67,8 @@ type Server struct {
 	hub        *hub.Hub
 	reader     *reader.Reader
 	unread     *unread.Counter
+	searcher   persistence.Searcher
+	search     *search.Index
 	syncer     *syncer.Syncer
 	hasher     *password.Hasher
 	limits     limits
@@ -168,6 +171,7 @@ func (s *Server) startActors() error {
 	if s.unread, err = unread.New(s.store); err != nil {
 		return err
 	}
+	s.search = search.New(s.store, s.searcher, func() bool { return s.node.Owner(indexer) == s.node.Name() }, s.log)
 	if s.syncer, err = syncer.New(s.node, s.reader, s.unread, s.config.Presence.Enabled, time.Now); err != nil {
 		return err
 	}
@@ -235,9 +239,15 @@ const (
 // sweeper is a name for the work that one node of the cluster does for all.
 var sweeper = cluster.Identity{Kind: "job", ID: "sweep"}
 
+// indexer is a name for the work on the search index, which one node of the cluster does.
+var indexer = cluster.Identity{Kind: "job", ID: "search"}
+
 // background writes down when devices were used, and deletes what has expired.
 func (s *Server) background(ctx context.Context) {
 	defer close(s.stopped)
+	var running sync.WaitGroup
+	running.Go(func() { s.search.Run(ctx) })
+	defer running.Wait()
 	flush, sweep := time.NewTicker(flushSightings), time.NewTicker(sweepExpired)
 	defer flush.Stop()
 	defer sweep.Stop()
@@ -331,7 +341,7 @@ func (s *Server) Close() error {
 	if s.stopTracing != nil {
 		errs = append(errs, s.stopTracing(ctx))
 	}
-	errs = append(errs, s.store.Close())
+	errs = append(errs, s.searcher.Close(), s.store.Close())
 	if s.lock != nil {
 		errs = append(errs, s.lock.Close())
 	}

@@ -2,6 +2,7 @@ package server
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -10,6 +11,7 @@ import (
 
 	"github.com/matrixon/matrixon/cmd/matrixon/config"
 	"github.com/matrixon/matrixon/persistence"
+	"github.com/matrixon/matrixon/persistence/bleve"
 	"github.com/matrixon/matrixon/persistence/pebble"
 	"github.com/matrixon/matrixon/persistence/postgres"
 )
@@ -22,9 +24,7 @@ const openTimeout = 10 * time.Minute
 func (s *Server) openStore(acceptLoss bool) (persistence.Store, error) {
 	c := s.config
 	if c.Storage == config.Pebble {
-		return pebble.Open(pebble.Options{
-			Dir: filepath.Join(c.DataDir, "pebble"), CacheBytes: int64(c.Pebble.Cache), MemtableBytes: int64(c.Pebble.Memtable),
-			AcceptLoss: acceptLoss, Log: s.log})
+		return s.openPebble(acceptLoss)
 	}
 	lock, err := os.OpenFile(filepath.Join(c.DataDir, "lock"), os.O_CREATE|os.O_RDWR, 0o600)
 	if err != nil {
@@ -44,6 +44,23 @@ func (s *Server) openStore(acceptLoss bool) (persistence.Store, error) {
 	store, err := postgres.Open(ctx, postgres.Options{URL: c.Storage.Reveal(), Node: name, Log: s.log, Lost: s.fail})
 	if err != nil {
 		return nil, fmt.Errorf("storage: %w", err)
+	}
+	s.searcher = store.Search()
+	return store, nil
+}
+
+// openPebble opens the embedded storage, and the search index beside it.
+func (s *Server) openPebble(acceptLoss bool) (persistence.Store, error) {
+	c := s.config
+	store, err := pebble.Open(pebble.Options{
+		Dir: filepath.Join(c.DataDir, "pebble"), CacheBytes: int64(c.Pebble.Cache), MemtableBytes: int64(c.Pebble.Memtable),
+		AcceptLoss: acceptLoss, Log: s.log})
+	if err != nil {
+		return nil, err
+	}
+	// The store's lock of the folder protects the index too.
+	if s.searcher, err = bleve.Open(filepath.Join(c.DataDir, "search"), s.log); err != nil {
+		return nil, errors.Join(err, store.Close())
 	}
 	return store, nil
 }

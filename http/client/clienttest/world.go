@@ -14,6 +14,7 @@ import (
 	"github.com/matrixon/matrixon/actors/hub"
 	"github.com/matrixon/matrixon/actors/reader"
 	"github.com/matrixon/matrixon/actors/room"
+	"github.com/matrixon/matrixon/actors/search"
 	"github.com/matrixon/matrixon/actors/syncer"
 	"github.com/matrixon/matrixon/actors/unread"
 	"github.com/matrixon/matrixon/actors/user"
@@ -27,6 +28,7 @@ import (
 	"github.com/matrixon/matrixon/http/client"
 	"github.com/matrixon/matrixon/matrix/signing"
 	"github.com/matrixon/matrixon/persistence"
+	"github.com/matrixon/matrixon/persistence/bleve"
 	"github.com/matrixon/matrixon/persistence/memory"
 	"github.com/matrixon/matrixon/persistence/schema"
 )
@@ -45,6 +47,7 @@ type World struct {
 
 	http *httptest.Server
 	log  *failures
+	stop func() // ends the work on the search index
 }
 
 // Clock is the server's time. It stands still until it is moved on.
@@ -92,6 +95,7 @@ func New(t *testing.T) *World {
 	if err != nil {
 		t.Fatal(err)
 	}
+	index := w.index(log)
 	handlers := append(account.Handlers(account.Options{}), keys.Handlers()...)
 	for _, kind := range []cluster.Kind{
 		{Name: cluster.KindRoom, Bound: 1000, New: room.New(room.Deps{
@@ -116,6 +120,7 @@ func New(t *testing.T) *World {
 		Reader:        w.Reader,
 		Unread:        counter,
 		UserDirectory: client.UserDirectory{Enabled: true},
+		Search:        index,
 		Creator:       &room.Creator{Caller: w.Node, Store: w.Store, ServerName: ServerName, Key: key, Now: w.Clock.Now, Random: rand.Reader},
 	})...)
 	a.Add(api.Client, client.Encryption(deps, client.EncryptionOptions{UIA: engine, Syncer: sync})...)
@@ -125,9 +130,35 @@ func New(t *testing.T) *World {
 	return w
 }
 
+// index keeps a search index in memory.
+func (w *World) index(log *slog.Logger) *search.Index {
+	searcher, err := bleve.Memory()
+	if err != nil {
+		w.T.Fatal(err)
+	}
+	index := search.New(w.Store, searcher, func() bool { return true }, log)
+	ctx, cancel := context.WithCancel(context.Background())
+	stopped := make(chan struct{})
+	go func() {
+		defer close(stopped)
+		index.Run(ctx)
+	}()
+	w.stop = func() {
+		cancel()
+		<-stopped
+		if err := searcher.Close(); err != nil {
+			w.T.Error(err)
+		}
+	}
+	return index
+}
+
 func (w *World) close() {
 	if w.http != nil {
 		w.http.Close()
+	}
+	if w.stop != nil {
+		w.stop()
 	}
 	if w.Tokens != nil {
 		w.Tokens.Close()
