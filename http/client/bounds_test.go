@@ -14,13 +14,12 @@ func TestWhatOneUserKeeps(t *testing.T) {
 	alice := w.Register("alice")
 	const most = 1000
 	data := func(n int) string { return fmt.Sprintf("/user/%s/account_data/org.example.%d", alice.ID, n) }
-	n := 1 // the push rules are there
-	for ; n < most; n++ {
+	for n := range most {
 		alice.Put(data(n), J{"n": n}).OK()
 	}
-	alice.Put(data(n), J{"n": n}).Refused(413, "M_TOO_LARGE")
+	alice.Put(data(most), J{"n": most}).Refused(413, "M_TOO_LARGE")
 	alice.Put(data(1), J{"changed": true}).OK()
-	alice.Get(data(n)).Refused(404, "M_NOT_FOUND")
+	alice.Get(data(most)).Refused(404, "M_NOT_FOUND")
 
 	filter := func(n int) J { return J{"event_fields": []string{fmt.Sprint("content.", n)}} }
 	for n := range most {
