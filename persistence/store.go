@@ -19,8 +19,11 @@ package persistence
 import (
 	"context"
 	"errors"
+	"net/http"
 
 	"google.golang.org/protobuf/proto"
+
+	"github.com/matrixon/matrixon/matrix/mxerr"
 )
 
 // Stream names the journal of one actor, for example {"room", "!abc"}.
@@ -44,6 +47,9 @@ var (
 	ErrOverloaded = errors.New("persistence: too many commits are waiting")
 	// ErrClosed says that the store has been closed.
 	ErrClosed = errors.New("persistence: the store is closed")
+	// ErrUnavailable says that the database cannot be reached, or not in time; nothing is wrong with what was asked. Whoever
+	// waits for the answer is told so: 503 M_UNKNOWN.
+	ErrUnavailable = mxerr.New(http.StatusServiceUnavailable, "M_UNKNOWN", "the database cannot be reached at the moment; please try again")
 	// ErrCorrupt says that stored bytes cannot be what was written.
 	ErrCorrupt = errors.New("persistence: corrupt data")
 )

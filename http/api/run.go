@@ -107,6 +107,9 @@ func writeError(w http.ResponseWriter, e *mxerr.Error) {
 			w.Header().Set("Retry-After", strconv.FormatInt((ms+999)/1000, 10))
 		}
 	}
+	if e.Status == http.StatusServiceUnavailable {
+		w.Header().Set("Retry-After", "1")
+	}
 	raw, err := marshal(body)
 	if err != nil { // fields that are no JSON are a defect; the code and the sentence still arrive
 		raw, _ = marshal(map[string]any{"errcode": e.Code, "error": e.Message})

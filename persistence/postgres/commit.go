@@ -92,11 +92,16 @@ func (c *committer) commit(requests []*request) {
 		b := &batch{id: rand.Text(), requests: requests}
 		err := c.try(b)
 		if err == nil {
+			c.store.answered()
 			c.store.committed(b)
 			return
 		}
 		c.disconnect()
-		c.store.log.Warn("a batch was not committed at once", "commits", len(requests), "error", err)
+		if unreachable(err) {
+			err = c.store.unavailable(err)
+		} else {
+			c.store.log.Warn("a batch was not committed at once", "commits", len(requests), "error", err)
+		}
 		if c.resolve(b, deadline) {
 			c.store.committed(b)
 			return

@@ -3,7 +3,6 @@ package postgres
 import (
 	"context"
 	"encoding/binary"
-	"errors"
 	"fmt"
 	"strings"
 	"time"
@@ -302,18 +301,4 @@ func (s *Store) readable(ctx context.Context) error {
 		return persistence.ErrClosed
 	}
 	return nil
-}
-
-// readError makes an error of the driver one of the contract.
-func (s *Store) readError(ctx context.Context, err error) error {
-	if err == nil {
-		return nil
-	}
-	if s.closed.Load() {
-		return persistence.ErrClosed
-	}
-	if cause := context.Cause(ctx); cause != nil && errors.Is(cause, context.Canceled) {
-		return cause
-	}
-	return err
 }

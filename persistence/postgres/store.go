@@ -61,6 +61,7 @@ type Store struct {
 	closed   atomic.Bool
 	follower persistence.Follower
 	position ordered.Progress
+	health   health
 	tables   sync.Map // *persistence.Schema → *table
 
 	mu       sync.Mutex
