@@ -58,6 +58,19 @@ func TestWhoMayDoWhat(t *testing.T) {
 		{"GET /rooms/{room}/context/{late}", nil, noToken + " " + notFound + " . . . ok"},
 		{"GET /_matrix/client/v1/rooms/{room}/relations/{event}", nil, noToken + " " + notFound + " . ok ok ok"},
 		{"GET /_matrix/client/v1/rooms/{room}/relations/{late}", nil, noToken + " " + notFound + " . . . ok"},
+		{"GET /_matrix/client/v1/rooms/{room}/threads", nil, noToken + " " + forbidden + " . ok ok ok"},
+		{"GET /_matrix/client/v1/rooms/{room}/timestamp_to_event?ts=0&dir=f", nil, noToken + " " + forbidden + " . ok ok ok"},
+		{"GET /_matrix/client/v1/rooms/{room}/hierarchy", nil, noToken + " " + forbidden + " ok " + forbidden + " . ok"},
+		{"GET /_matrix/client/v1/room_summary/{room}", nil, notFound + " . ok " + notFound + " . ok"},
+		{"GET /_matrix/client/v1/room_summary/%23room:example.org", nil, notFound + " . ok " + notFound + " . ok"},
+		{"GET /_matrix/client/v1/mutual_rooms?user_id={other}", nil, noToken + " ok ok ok ok ok"},
+		{"POST /rooms/{room}/report", J{"reason": ""}, noToken + " ok ok ok ok ok"},
+		{"POST /rooms/{room}/report/{event}", J{}, noToken + " " + notFound + " . . . ok"},
+		{"POST /rooms/{room}/report/{late}", J{}, noToken + " " + notFound + " . . . ok"},
+		{"POST /users/{other}/report", J{"reason": ""}, noToken + " ok ok ok ok ok"},
+		{"GET /notifications", nil, noToken + " ok ok ok ok ok"},
+		{"POST /user_directory/search", J{"search_term": "owner"}, noToken + " ok ok ok ok ok"},
+		{"POST /search", J{"search_categories": J{}}, noToken + " ok ok ok ok ok"},
 		{"GET /rooms/{room}/aliases", nil, noToken + " " + forbidden + " . . . ok"},
 		{"PUT /rooms/{room}/typing/{me}", J{"typing": true}, noToken + " " + forbidden + " . . . ok"},
 		{"PUT /rooms/{room}/typing/{other}", J{"typing": true}, noToken + " " + forbidden + " . . . ."},
@@ -182,7 +195,9 @@ func TestMadeUpRooms(t *testing.T) {
 			"leave": alice.Post(path("leave"), J{}), "forget": alice.Post(path("forget"), J{}), "kick": alice.Post(path("kick"), J{"user_id": alice.ID}),
 			"upgrade": alice.Post(path("upgrade"), J{"new_version": "11"}), "aliases": alice.Get(path("aliases")),
 			"typing": alice.Put(path("typing", alice.ID), J{"typing": true}), "receipt": alice.Post(path("receipt", "m.read", "$e"), J{}),
-			"joined_members": alice.Get(path("joined_members")), "redact": alice.Put(path("redact", "$e", "1"), J{}),
+			"threads": alice.Get("/_matrix/client/v1" + path("threads")), "hierarchy": alice.Get("/_matrix/client/v1" + path("hierarchy")),
+			"timestamp_to_event": alice.Get("/_matrix/client/v1" + path("timestamp_to_event") + "?ts=1&dir=f"),
+			"joined_members":     alice.Get(path("joined_members")), "redact": alice.Put(path("redact", "$e", "1"), J{}),
 		} {
 			if got := code(a); got != codes[0] {
 				t.Errorf("%s %.20s: %d %s, want %s", call, roomID, a.Status, a.Raw, codes[0])
@@ -191,6 +206,7 @@ func TestMadeUpRooms(t *testing.T) {
 		for call, a := range map[string]*clienttest.Answer{
 			"join": alice.Post(path("join"), J{}), "publish": alice.Put("/directory/list/room/"+url.PathEscape(roomID), J{}),
 			"published": alice.Get("/directory/list/room/" + url.PathEscape(roomID)),
+			"report":    alice.Post(path("report"), J{"reason": ""}),
 			"alias":     alice.Put("/directory/room/%23x:example.org", J{"room_id": roomID}),
 		} {
 			if got := code(a); got != codes[1] {

@@ -44,12 +44,15 @@ var versions = []string{
 var stableFeatures = []string{
 	"org.matrix.e2e_cross_signing",
 	"org.matrix.msc2285.stable",
+	"org.matrix.msc3030",
 	"org.matrix.msc3440.stable",
 	"org.matrix.msc3771",
 	"org.matrix.msc3773",
 	"org.matrix.msc3827.stable",
 	"org.matrix.msc3882",
 	"org.matrix.msc3981",
+	"uk.half-shot.msc2666.query_mutual_rooms",
+	"uk.half-shot.msc2666.query_mutual_rooms.stable",
 	"uk.tcpip.msc4133",
 	"uk.tcpip.msc4133.stable",
 }

@@ -96,6 +96,30 @@ CREATE TABLE "auth_sessions" (
     PRIMARY KEY ("id")
 );
 
+CREATE TABLE "blob_thumbnails" (
+    "name" text COLLATE "C" NOT NULL,
+    "variant" text COLLATE "C" NOT NULL,
+    "object" text COLLATE "C" NOT NULL,
+    "type" text COLLATE "C" NOT NULL,
+    "size" bigint NOT NULL,
+    PRIMARY KEY ("name", "variant")
+);
+
+CREATE TABLE "blob_uses" (
+    "name" text COLLATE "C" NOT NULL,
+    "server" text COLLATE "C" NOT NULL,
+    "media_id" text COLLATE "C" NOT NULL,
+    PRIMARY KEY ("name", "server", "media_id")
+);
+
+CREATE TABLE "blobs" (
+    "sha256" bytea NOT NULL,
+    "name" text COLLATE "C" NOT NULL,
+    "size" bigint NOT NULL,
+    "released_ts" bigint NOT NULL,
+    PRIMARY KEY ("sha256", "name")
+);
+
 CREATE TABLE "cross_signing_keys" (
     "user_id" text COLLATE "C" NOT NULL,
     "usage" text COLLATE "C" NOT NULL,
@@ -231,6 +255,44 @@ CREATE TABLE "key_signatures" (
     PRIMARY KEY ("user_id", "key_id", "signer_id", "signer_key_id")
 );
 
+CREATE TABLE "media" (
+    "server" text COLLATE "C" NOT NULL,
+    "media_id" text COLLATE "C" NOT NULL,
+    "user_id" text COLLATE "C" NOT NULL,
+    "origin" text COLLATE "C" NOT NULL,
+    "created_ts" bigint NOT NULL,
+    "expires_ts" bigint NOT NULL,
+    "blob" text COLLATE "C" NOT NULL,
+    "sha256" bytea,
+    "size" bigint NOT NULL,
+    "type" text COLLATE "C" NOT NULL,
+    "filename" text COLLATE "C",
+    "stored_ts" bigint NOT NULL,
+    "public" boolean NOT NULL,
+    PRIMARY KEY ("server", "media_id")
+);
+
+CREATE TABLE "media_access" (
+    "server" text COLLATE "C" NOT NULL,
+    "media_id" text COLLATE "C" NOT NULL,
+    "ts" bigint NOT NULL,
+    PRIMARY KEY ("server", "media_id")
+);
+
+CREATE TABLE "media_by_user" (
+    "user_id" text COLLATE "C" NOT NULL,
+    "media_id" text COLLATE "C" NOT NULL,
+    "pending" boolean NOT NULL,
+    PRIMARY KEY ("user_id", "media_id")
+);
+
+CREATE TABLE "media_usage" (
+    "user_id" text COLLATE "C" NOT NULL,
+    "files" bigint NOT NULL,
+    "bytes" bigint NOT NULL,
+    PRIMARY KEY ("user_id")
+);
+
 CREATE TABLE "memberships" (
     "user_id" text COLLATE "C" NOT NULL,
     "room_id" text COLLATE "C" NOT NULL,
@@ -273,6 +335,16 @@ CREATE TABLE "presence" (
     PRIMARY KEY ("user_id")
 );
 
+CREATE TABLE "previews" (
+    "hash" bytea NOT NULL,
+    "url" text COLLATE "C" NOT NULL,
+    "fetched_ts" bigint NOT NULL,
+    "expires_ts" bigint NOT NULL,
+    "open_graph" text COLLATE "C",
+    "media_id" text COLLATE "C" NOT NULL,
+    PRIMARY KEY ("hash")
+);
+
 CREATE TABLE "profiles" (
     "user_id" text COLLATE "C" NOT NULL,
     "field" text COLLATE "C" NOT NULL,
@@ -284,6 +356,12 @@ CREATE TABLE "public_rooms" (
     "joined_members" bigint NOT NULL,
     "room_id" text COLLATE "C" NOT NULL,
     PRIMARY KEY ("joined_members", "room_id")
+);
+
+CREATE TABLE "quarantines" (
+    "sha256" bytea NOT NULL,
+    "ts" bigint NOT NULL,
+    PRIMARY KEY ("sha256")
 );
 
 CREATE TABLE "receipts" (
@@ -413,6 +491,20 @@ CREATE TABLE "state_nodes" (
     "hash" bytea NOT NULL,
     "node" bytea,
     PRIMARY KEY ("room_id", "hash")
+);
+
+CREATE TABLE "stored_chunks" (
+    "name" text COLLATE "C" NOT NULL,
+    "number" bigint NOT NULL,
+    "data" bytea,
+    PRIMARY KEY ("name", "number")
+);
+
+CREATE TABLE "stored_objects" (
+    "name" text COLLATE "C" NOT NULL,
+    "size" bigint NOT NULL,
+    "stored_ts" bigint NOT NULL,
+    PRIMARY KEY ("name")
 );
 
 CREATE TABLE "thread_replies" (
