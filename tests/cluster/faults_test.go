@@ -54,21 +54,21 @@ func TestFaults(t *testing.T) {
 		}},
 		{"a node is cut off from Consul", func() {
 			m := f.some()
-			m.toConsul.pull()
+			m.toConsul.Pull()
 			time.Sleep(8 * time.Second)
-			m.toConsul.mend()
+			m.toConsul.Mend()
 		}},
 		{"a node is cut off from Postgres", func() {
 			m := f.some()
-			m.toPostgres.pull()
+			m.toPostgres.Pull()
 			time.Sleep(6 * time.Second)
-			m.toPostgres.mend()
+			m.toPostgres.Mend()
 		}},
 		{"a node is cut off from its peers", func() {
 			m := f.some()
-			m.fromPeers.pull()
+			m.fromPeers.Pull()
 			time.Sleep(6 * time.Second)
-			m.fromPeers.mend()
+			m.fromPeers.Mend()
 		}},
 		{"Consul is stopped, wiped and started again", func() {
 			f.consul.Stop()

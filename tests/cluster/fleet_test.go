@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"github.com/matrixon/matrixon/deploy/local"
+	"github.com/matrixon/matrixon/tests/line"
 )
 
 // fleet is a cluster of which every line between two parts can be cut.
@@ -33,7 +34,7 @@ type fleet struct {
 // member is a node with the lines that lead to it and from it.
 type member struct {
 	*local.Node
-	toConsul, toPostgres, fromPeers *proxy
+	toConsul, toPostgres, fromPeers *line.Line
 }
 
 // newFleet starts a cluster of this many nodes, with these settings besides those that make tests quick.
@@ -73,13 +74,13 @@ func newFleet(t *testing.T, nodes int, settings ...string) *fleet {
 func (f *fleet) add(ctx context.Context) *member {
 	f.t.Helper()
 	name := "node-" + string(rune('a'+len(f.members)))
-	m := &member{toConsul: newProxy(f.t, f.consul.Address), toPostgres: newProxy(f.t, f.postgres.Address)}
+	m := &member{toConsul: line.New(f.t, f.consul.Address), toPostgres: line.New(f.t, f.postgres.Address)}
 	var err error
 	m.Node, err = local.NewNode(local.NodeOptions{Name: name, Program: f.program, Dir: filepath.Join(f.dir, name), Secret: "the secret of the test",
-		Postgres: f.postgres.URL(m.toPostgres.address, "matrixon"), Consul: m.toConsul.address, Out: f.log(name),
+		Postgres: f.postgres.URL(m.toPostgres.Address, "matrixon"), Consul: m.toConsul.Address, Out: f.log(name),
 		Through: func(listen string) (string, error) {
-			m.fromPeers = newProxy(f.t, listen)
-			return m.fromPeers.address, nil
+			m.fromPeers = line.New(f.t, listen)
+			return m.fromPeers.Address, nil
 		},
 		Settings: append([]string{"limits.enabled=false", "registration.open=true", "password_hash.memory_kib=64", "password_hash.iterations=1", "logging.format=json"}, f.settings...)})
 	if err != nil {
