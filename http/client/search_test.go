@@ -170,7 +170,7 @@ func TestSearchPagesAndGroups(t *testing.T) {
 			}
 		}
 		rest := through(group.Get("next_batch").Str, recent)
-		if got := append(ids, rest...); !slices.Equal(got, ofRoom[roomID]) {
+		if got := slices.Concat(ids, rest); !slices.Equal(got, ofRoom[roomID]) {
 			t.Errorf("the group of a room: %v, want %v", got, ofRoom[roomID])
 		}
 	}
