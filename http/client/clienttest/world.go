@@ -125,6 +125,7 @@ func New(t *testing.T) *World {
 	})...)
 	a.Add(api.Client, client.Encryption(deps, client.EncryptionOptions{UIA: engine, Syncer: sync})...)
 	a.Add(api.Client, client.Sync(deps, sync, true)...)
+	a.Add(api.Client, client.OldSync(deps, client.OldSyncOptions{Reader: w.Reader, Syncer: sync})...)
 	a.Add(api.Client, client.Calls(deps, client.TURN{URIs: []string{"turn:turn.example.org?transport=udp"}, Secret: "north", Lifetime: time.Hour})...)
 	w.http = httptest.NewServer(a.Handler(api.Client))
 	return w
