@@ -21,6 +21,7 @@ type commands struct {
 	Actors  actorsCommand  `cmd:"" help:"Look into the running server's actors."`
 	Cluster clusterCommand `cmd:"" help:"Look at the running server's nodes."`
 	Config  configCommand  `cmd:"" help:"Write, check and show the configuration."`
+	DB      dbCommand      `cmd:"" name:"db" help:"Look at the database, migrate it, and copy a single node's data into one."`
 	User    userCommand    `cmd:"" help:"Administer accounts, whether the server runs or not."`
 	Version versionCommand `cmd:"" help:"Tell which version this is."`
 }

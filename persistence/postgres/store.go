@@ -132,6 +132,14 @@ func Open(ctx context.Context, o Options) (*Store, error) {
 		pool.Close()
 		return nil, err
 	}
+	unfinished, err := copyBegun(ctx, pool)
+	if err == nil && unfinished {
+		err = errUnfinished
+	}
+	if err != nil {
+		pool.Close()
+		return nil, err
+	}
 	s := &Store{options: o, log: o.Log, pool: pool, feedWork: make(chan struct{}, 1), id: rand.Text()}
 	s.work, s.told = sync.NewCond(&s.mu), sync.NewCond(&s.mu)
 	var last int64

@@ -37,8 +37,10 @@ func walk(t *testing.T, visit func(file string)) {
 			return err
 		}
 		switch {
-		case entry.IsDir() && slices.Contains(notOurs, entry.Name()):
-			return fs.SkipDir
+		case slices.Contains(notOurs, entry.Name()):
+			if entry.IsDir() {
+				return fs.SkipDir
+			}
 		case entry.Type().IsRegular():
 			visit(filepath.ToSlash(rel))
 		}

@@ -17,10 +17,13 @@ import (
 // signingKeySetting holds the server's key when the nodes of a cluster share a database.
 const signingKeySetting = "signing_key"
 
+// keyFile holds it in the data_dir of a single node.
+const keyFile = "signing.key"
+
 // signingKey is the key that signs events. It is the server's, not the node's: so it lies in data_dir beside Pebble, and in the
 // database where nodes share one. A key in data_dir goes there with the first start, so that a server that moves keeps it.
 func (s *Server) signingKey(ctx context.Context) (signing.Key, error) {
-	file := filepath.Join(s.config.DataDir, "signing.key")
+	file := filepath.Join(s.config.DataDir, keyFile)
 	if s.config.Storage == config.Pebble {
 		return fileKey(file)
 	}
@@ -42,6 +45,23 @@ func (s *Server) signingKey(ctx context.Context) (signing.Key, error) {
 			return key, err
 		}
 	}
+}
+
+// MovedSettings are the rows that a node's data has in files of its data_dir when Pebble keeps it, and in the database when
+// Postgres does: the key that signs.
+func MovedSettings(dataDir string) ([]persistence.Mutation, error) {
+	text, err := os.ReadFile(filepath.Join(dataDir, keyFile))
+	if errors.Is(err, os.ErrNotExist) {
+		return nil, fmt.Errorf("%s: the key with which the server signs is not there", filepath.Join(dataDir, keyFile))
+	}
+	if err != nil {
+		return nil, err
+	}
+	key, err := signing.ParseKey(text)
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", filepath.Join(dataDir, keyFile), err)
+	}
+	return []persistence.Mutation{schema.Settings.Put(schema.Setting{Name: signingKeySetting, Value: string(key.Format())})}, nil
 }
 
 // fileKey reads the key in the file, or makes it.
