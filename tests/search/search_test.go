@@ -10,6 +10,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/matrixon/matrixon/deploy/local"
 	"github.com/matrixon/matrixon/tests/binary"
 	"github.com/matrixon/matrixon/tests/matrixclient"
 )
@@ -61,13 +62,13 @@ func (w *world) eventually(word string, want int) {
 	}
 }
 
-func TestSearchSurvives(t *testing.T) {
-	t.Parallel()
-	s := binary.Start(t)
+// begin makes a user with a room on the server.
+func begin(t *testing.T, s *binary.Server) *world {
+	t.Helper()
 	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
-	defer cancel()
-	anybody := &matrixclient.Client{URL: s.URL, HTTP: http.DefaultClient}
+	t.Cleanup(cancel)
 	w := &world{t: t, ctx: ctx}
+	anybody := &matrixclient.Client{URL: s.URL, HTTP: http.DefaultClient}
 	var err error
 	if w.alice, err = anybody.Register(ctx, "alice", "pw"); err != nil {
 		t.Fatal(err)
@@ -75,6 +76,13 @@ func TestSearchSurvives(t *testing.T) {
 	if w.roomID, err = w.alice.CreateRoom(ctx, matrixclient.J{}); err != nil {
 		t.Fatal(err)
 	}
+	return w
+}
+
+func TestPebble(t *testing.T) {
+	t.Parallel()
+	s := binary.Start(t)
+	w := begin(t, s)
 	w.say(10, "first")
 	if n := w.count("first"); n != 10 {
 		t.Errorf("%d of what was just said is found", n)
@@ -92,4 +100,26 @@ func TestSearchSurvives(t *testing.T) {
 	s.Run()
 	w.eventually("second", 200)
 	w.eventually("third", 1)
+}
+
+func TestPostgres(t *testing.T) {
+	t.Parallel()
+	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
+	defer cancel()
+	database, err := local.StartPostgres(ctx, filepath.Join(t.TempDir(), "data"), nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(database.Stop)
+	s := binary.Start(t, "storage="+database.URL(database.Address, "matrixon"))
+	w := begin(t, s)
+	w.say(10, "first")
+	if n := w.count("first"); n != 10 {
+		t.Errorf("%d of what was just said is found", n)
+	}
+	w.say(100, "東京都")
+	s.Kill()
+	s.Run()
+	w.eventually("京都", 100)
+	w.eventually("first", 10)
 }
