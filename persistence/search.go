@@ -23,10 +23,10 @@ type TextRef struct {
 
 // TextQuery asks for texts that have all tokens.
 type TextQuery struct {
-	Tokens  []words.Token
-	Rooms   []string // in one of these
-	Keys    []string // under one of these; empty: any
-	Senders []string // by one of these; empty: anybody
+	Tokens  []words.Token // a prefix stands for the 1,000 most frequent words with it, or more
+	Rooms   []string      // in one of these
+	Keys    []string      // under one of these; empty: any
+	Senders []string      // by one of these; empty: anybody
 	// Recent puts the newest first, otherwise those that match best. Ties are broken by time, room and number, the largest first.
 	Recent bool
 	// After is the hit that the wanted ones come after; nil is the beginning.

@@ -111,13 +111,6 @@ func rooms(ctx context.Context, r *reader.Reader, q Query) ([]string, error) {
 		if !in || q.RoomID != "" && m.RoomID != q.RoomID || !q.Filters.KeepsRoom(m.RoomID) {
 			continue
 		}
-		room, ok, err := schema.Rooms.Get(ctx, r.Store(), schema.Room{RoomID: m.RoomID})
-		if err != nil {
-			return nil, err
-		}
-		if !ok || room.Encryption != "" {
-			continue
-		}
 		if rooms = append(rooms, m.RoomID); len(rooms) == searchedRooms {
 			break
 		}
@@ -129,10 +122,33 @@ func rooms(ctx context.Context, r *reader.Reader, q Query) ([]string, error) {
 type checker struct {
 	r     *reader.Reader
 	q     Query
-	rooms map[string]*reader.Access
+	rooms map[string]*reader.Access // nil for encrypted rooms
+}
+
+// access is that to a room, nil if it is encrypted.
+func (c *checker) access(ctx context.Context, roomID string) (*reader.Access, error) {
+	a, known := c.rooms[roomID]
+	if known {
+		return a, nil
+	}
+	room, ok, err := schema.Rooms.Get(ctx, c.r.Store(), schema.Room{RoomID: roomID})
+	if err != nil {
+		return nil, err
+	}
+	if ok && room.Encryption == "" {
+		if a, err = c.r.Access(ctx, roomID, c.q.UserID); err != nil {
+			return nil, err
+		}
+	}
+	c.rooms[roomID] = a
+	return a, nil
 }
 
 func (c *checker) hit(ctx context.Context, hit persistence.TextHit) (found Found, ok bool, err error) {
+	a, err := c.access(ctx, hit.RoomID)
+	if err != nil || a == nil {
+		return found, false, err
+	}
 	row, ok, err := schema.Events.Get(ctx, c.r.Store(), schema.Event{RoomID: hit.RoomID, Seq: hit.Seq})
 	if err != nil || !ok {
 		return found, false, err
@@ -140,13 +156,6 @@ func (c *checker) hit(ctx context.Context, hit persistence.TextHit) (found Found
 	// The index may lag behind a redaction.
 	if key, text := Text(&row); text == "" || len(c.q.Keys) > 0 && !slices.Contains(c.q.Keys, key) {
 		return found, false, nil
-	}
-	a := c.rooms[hit.RoomID]
-	if a == nil {
-		if a, err = c.r.Access(ctx, hit.RoomID, c.q.UserID); err != nil {
-			return found, false, err
-		}
-		c.rooms[hit.RoomID] = a
 	}
 	ignored, err := a.Ignored(ctx)
 	if err != nil || row.StateKey == nil && ignored[row.Sender] {

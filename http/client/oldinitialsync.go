@@ -55,6 +55,7 @@ func (h *oldSync) initialSync(r *api.Request) (any, error) {
 	if err != nil {
 		return nil, err
 	}
+	resp.NextBatch = end
 	answer := map[string]any{"end": end, "presence": listOf(resp.Presence), "account_data": listOf(resp.AccountData)}
 	rooms := []roomInfo{}
 	if resp.Rooms != nil {

@@ -23,6 +23,8 @@ const (
 	searchSize, searchMost   = 10, 100 // results
 	contextSize, contextMost = 5, 50   // events on each side of a result
 	highlightMost            = 100
+	// searchPrefix is how many characters a word must have to stand for longer ones too: shorter ones begin too many.
+	searchPrefix = 3
 	// refreshTimeout is how long a search waits for the index to take in what is new.
 	refreshTimeout = time.Second
 )
@@ -108,7 +110,7 @@ func (h *rooms) checkSearch(r *api.Request, s *eventSearch) (c checkedSearch, er
 	if s.Term == nil {
 		return c, mxerr.MissingParam("search_term is required")
 	}
-	c.Query = search.Query{UserID: r.User(), Tokens: words.Query(*s.Term), Keys: s.Keys, Recent: s.OrderBy == "recent", Limit: searchSize}
+	c.Query = search.Query{UserID: r.User(), Tokens: words.Query(*s.Term, searchPrefix), Keys: s.Keys, Recent: s.OrderBy == "recent", Limit: searchSize}
 	if s.OrderBy != "" && s.OrderBy != "recent" && s.OrderBy != "rank" {
 		return c, mxerr.InvalidParam("order_by must be recent or rank, not %.64q", s.OrderBy)
 	}

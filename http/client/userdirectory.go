@@ -108,7 +108,7 @@ func (h *rooms) userCandidates(ctx context.Context, asker, term string) ([]found
 	if strings.HasPrefix(term, "@") { // a user id, or its beginning
 		term, server, _ = strings.Cut(term, ":")
 	}
-	tokens := words.Query(term)
+	tokens := words.Query(term, 1)
 	if len(tokens) == 0 {
 		return nil, nil
 	}

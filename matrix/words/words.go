@@ -56,8 +56,9 @@ func Index(text string) []string {
 	return tokens
 }
 
-// Query gives the distinct tokens that a text must all have to be found by another text. Words match what begins with them.
-func Query(text string) []Token {
+// Query gives the distinct tokens that a text must all have to be found by another text. Words match what begins with them if
+// they have at least so many characters; shorter ones only themselves.
+func Query(text string, shortest int) []Token {
 	var tokens []Token
 	add := func(t Token) {
 		for _, have := range tokens {
@@ -70,8 +71,9 @@ func Query(text string) []Token {
 		}
 	}
 	split(text, func(word string, unspaced bool) {
-		if !unspaced || utf8.RuneCountInString(word) == 1 {
-			add(Token{cut(word), true})
+		n := utf8.RuneCountInString(word)
+		if !unspaced || n == 1 {
+			add(Token{cut(word), unspaced || n >= shortest})
 			return
 		}
 		pairs(word, func(pair string) { add(Token{Text: pair}) })

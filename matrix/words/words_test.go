@@ -64,15 +64,19 @@ func TestQuery(t *testing.T) {
 	} {
 		index := Index(c.text)
 		found := true
-		for _, token := range Query(c.query) {
+		for _, token := range Query(c.query, 1) {
 			found = found && slices.ContainsFunc(index, token.Matches)
 		}
 		if found != c.found {
 			t.Errorf("%q in %q: %v", c.query, c.text, found)
 		}
 	}
-	if got := Query("a a b"); len(got) != 2 {
+	if got := Query("a a b", 1); len(got) != 2 {
 		t.Errorf("%v", got)
+	}
+	want := []Token{{"ab", false}, {"abc", true}, {"東", true}}
+	if got := Query("ab abc 東", 3); !slices.Equal(got, want) {
+		t.Errorf("%v, want %v", got, want)
 	}
 }
 
@@ -90,7 +94,7 @@ func TestHighlights(t *testing.T) {
 		{"nothing", "else", nil},
 		{"", "else", nil},
 	} {
-		if got := Highlights(c.text, Query(c.query)); !slices.Equal(got, c.want) {
+		if got := Highlights(c.text, Query(c.query, 1)); !slices.Equal(got, c.want) {
 			t.Errorf("%q in %q: %q, want %q", c.query, c.text, got, c.want)
 		}
 	}
@@ -108,7 +112,7 @@ func TestTextIsFoundByItsParts(t *testing.T) {
 			from = rapid.IntRange(0, len(word)-1).Draw(t, "from")
 		}
 		part := string(word[from:rapid.IntRange(from+1, len(word)).Draw(t, "to")])
-		for _, token := range Query(part) {
+		for _, token := range Query(part, 1) {
 			if !slices.ContainsFunc(index, token.Matches) {
 				t.Fatalf("%q has no token for %q: %q", words, part, token.Text)
 			}
@@ -128,12 +132,12 @@ func FuzzIndex(f *testing.F) {
 				t.Errorf("%q", token)
 			}
 		}
-		for _, part := range Highlights(text, Query(text)) {
+		for _, part := range Highlights(text, Query(text, 1)) {
 			if part == "" || !strings.Contains(text, part) {
 				t.Errorf("%q is highlighted in %q", part, text)
 			}
 		}
-		if len(Query(text)) > MaxQuery {
+		if len(Query(text, 1)) > MaxQuery {
 			t.Error("too many tokens to search for")
 		}
 	})

@@ -5,11 +5,13 @@
 package bleve
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"log/slog"
 	"os"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -19,7 +21,10 @@ import (
 	"github.com/blevesearch/bleve/v2/analysis/analyzer/keyword"
 	"github.com/blevesearch/bleve/v2/analysis/tokenizer/whitespace"
 	"github.com/blevesearch/bleve/v2/mapping"
+	"github.com/blevesearch/bleve/v2/search"
 	"github.com/blevesearch/bleve/v2/search/query"
+	"github.com/blevesearch/bleve/v2/search/searcher"
+	index "github.com/blevesearch/bleve_index_api"
 
 	"github.com/matrixon/matrixon/matrix/words"
 	"github.com/matrixon/matrixon/persistence"
@@ -31,11 +36,11 @@ type Index struct {
 	close func() error // once
 }
 
-func wrap(index bleve.Index) *Index { return &Index{index, sync.OnceValue(index.Close)} }
+func wrap(opened bleve.Index) *Index { return &Index{opened, sync.OnceValue(opened.Close)} }
 
 // Open opens the index in the folder, or makes a new one there.
 func Open(dir string, log *slog.Logger) (*Index, error) {
-	index, err := bleve.Open(dir)
+	opened, err := bleve.Open(dir)
 	if errors.Is(err, bleve.ErrorIndexPathDoesNotExist) {
 		return create(dir)
 	}
@@ -46,7 +51,7 @@ func Open(dir string, log *slog.Logger) (*Index, error) {
 		}
 		return create(dir)
 	}
-	return wrap(index), nil
+	return wrap(opened), nil
 }
 
 func create(dir string) (*Index, error) {
@@ -54,11 +59,11 @@ func create(dir string) (*Index, error) {
 	if err != nil {
 		return nil, fmt.Errorf("search index: %w", err)
 	}
-	index, err := bleve.New(dir, m)
+	opened, err := bleve.New(dir, m)
 	if err != nil {
 		return nil, fmt.Errorf("search index: %w", err)
 	}
-	return wrap(index), nil
+	return wrap(opened), nil
 }
 
 // Memory makes an index that is gone when it is closed.
@@ -67,11 +72,11 @@ func Memory() (*Index, error) {
 	if err != nil {
 		return nil, fmt.Errorf("search index: %w", err)
 	}
-	index, err := bleve.NewMemOnly(m)
+	opened, err := bleve.NewMemOnly(m)
 	if err != nil {
 		return nil, fmt.Errorf("search index: %w", err)
 	}
-	return wrap(index), nil
+	return wrap(opened), nil
 }
 
 // The fields of a document. Its id is that of the event, so that a later text of the event takes its place.
@@ -132,6 +137,9 @@ func (x *Index) Search(ctx context.Context, q persistence.TextQuery) ([]persiste
 		order = append([]string{"-_score"}, order...)
 	}
 	request.SortBy(order)
+	if q.Recent {
+		request.Score = "none"
+	}
 	if a := q.After; a != nil {
 		after := []string{sortable(a.TS), documentID(a.TextRef)}
 		if !q.Recent {
@@ -155,33 +163,76 @@ func (x *Index) Search(ctx context.Context, q persistence.TextQuery) ([]persiste
 	return hits, nil
 }
 
-// matching is the query in bleve's terms. Only the tokens count for the rank.
+// matching is the query in bleve's terms: a conjunction, so that nothing is found outside the rooms whatever the other parts become.
+// Only whole words count for the rank.
 func matching(q persistence.TextQuery) query.Query {
-	b := bleve.NewBooleanQuery()
+	parts := []query.Query{unscored{anyOf(fieldRoom, q.Rooms)}}
 	for _, token := range q.Tokens {
-		b.AddMust(tokenQuery(token))
+		parts = append(parts, tokenQuery(token))
 	}
-	filters := []query.Query{anyOf(fieldRoom, q.Rooms)}
 	if len(q.Keys) > 0 {
-		filters = append(filters, anyOf(fieldKey, q.Keys))
+		parts = append(parts, unscored{anyOf(fieldKey, q.Keys)})
 	}
 	if len(q.Senders) > 0 {
-		filters = append(filters, anyOf(fieldSender, q.Senders))
+		parts = append(parts, unscored{anyOf(fieldSender, q.Senders)})
 	}
-	b.AddFilter(bleve.NewConjunctionQuery(filters...))
-	return b
+	return bleve.NewConjunctionQuery(parts...)
 }
 
-// tokenQuery matches a token; the whole word counts for more than what begins with it.
+// unscored is a query that does not count for the rank, which lets bleve work on sets instead of single documents.
+type unscored struct{ query.Query }
+
+// Searcher implements query.Query.
+func (u unscored) Searcher(ctx context.Context, r index.IndexReader, m mapping.IndexMapping, o search.SearcherOptions) (search.Searcher, error) {
+	o.Score = "none"
+	return u.Query.Searcher(ctx, r, m, o)
+}
+
+// tokenQuery matches a token.
 func tokenQuery(token words.Token) query.Query {
 	exact := bleve.NewTermQuery(token.Text)
 	exact.SetField(fieldText)
 	if !token.Prefix {
 		return exact
 	}
-	prefix := bleve.NewPrefixQuery(token.Text)
-	prefix.SetField(fieldText)
-	return bleve.NewDisjunctionQuery(exact, prefix)
+	return bleve.NewDisjunctionQuery(exact, unscored{beginning(token.Text)})
+}
+
+// beginning matches the words that begin with a text: the most frequent of them, if they are too many to look up.
+type beginning string
+
+// mostWords is how many words one beginning stands for.
+const mostWords = 1000
+
+// Searcher implements query.Query.
+func (b beginning) Searcher(ctx context.Context, r index.IndexReader, _ mapping.IndexMapping, o search.SearcherOptions) (search.Searcher, error) {
+	dictionary, err := r.FieldDictPrefix(fieldText, []byte(b))
+	if err != nil {
+		return nil, err
+	}
+	defer dictionary.Close() //nolint:errcheck // it was only read
+	var entries []index.DictEntry
+	for {
+		entry, err := dictionary.Next()
+		if err != nil {
+			return nil, err
+		}
+		if entry == nil {
+			break
+		}
+		entries = append(entries, *entry)
+	}
+	if len(entries) > mostWords {
+		slices.SortFunc(entries, func(a, b index.DictEntry) int {
+			return cmp.Or(cmp.Compare(b.Count, a.Count), cmp.Compare(a.Term, b.Term))
+		})
+		entries = entries[:mostWords]
+	}
+	terms := make([]string, len(entries))
+	for i, entry := range entries {
+		terms[i] = entry.Term
+	}
+	return searcher.NewMultiTermSearcher(ctx, r, terms, fieldText, 1, o, false)
 }
 
 func anyOf(field string, values []string) query.Query {

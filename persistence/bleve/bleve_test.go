@@ -10,7 +10,7 @@ import (
 	"github.com/matrixon/matrixon/persistence/storetest"
 )
 
-func openAt(t *testing.T, dir string) persistence.Searcher {
+func openAt(t testing.TB, dir string) persistence.Searcher {
 	t.Helper()
 	s, err := Open(dir, slog.New(slog.DiscardHandler))
 	if err != nil {
@@ -57,4 +57,12 @@ func TestDamaged(t *testing.T) {
 	if complete, err := openAt(t, dir).Complete(t.Context()); err != nil || complete {
 		t.Errorf("%v %v", complete, err)
 	}
+}
+
+func BenchmarkUpdate(b *testing.B) {
+	storetest.BenchmarkUpdate(b, openAt(b, filepath.Join(b.TempDir(), "search")))
+}
+
+func BenchmarkSearch(b *testing.B) {
+	storetest.BenchmarkSearch(b, openAt(b, filepath.Join(b.TempDir(), "search")))
 }

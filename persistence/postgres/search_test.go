@@ -14,3 +14,11 @@ func TestSearch(t *testing.T) {
 		return openAt(t, Options{URL: url}).Search(), func() persistence.Searcher { return openAt(t, Options{URL: url}).Search() }
 	})
 }
+
+func BenchmarkSearchUpdate(b *testing.B) {
+	storetest.BenchmarkUpdate(b, openAt(b, Options{URL: place(b)}).Search())
+}
+
+func BenchmarkSearch(b *testing.B) {
+	storetest.BenchmarkSearch(b, openAt(b, Options{URL: place(b)}).Search())
+}

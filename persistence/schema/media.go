@@ -21,11 +21,12 @@ type Media struct {
 	Public   bool    `col:"public"`    // it came before unauthenticated access was frozen
 }
 
-// MediaByUser finds the media of a user. Written with the media.
+// MediaByUser finds the media of a user, in the order of time. Written with the media.
 type MediaByUser struct {
 	UserID  string `col:"user_id,key"`
+	Pending bool   `col:"pending,key"` // it has no content yet
+	TS      int64  `col:"ts,key"`      // ms; when the content came, or while it is pending, when the id ends
 	MediaID string `col:"media_id,key"`
-	Pending bool   `col:"pending"` // it has no content yet
 }
 
 // MediaUsage is how much a user has uploaded. Written with the media.
@@ -35,13 +36,25 @@ type MediaUsage struct {
 	Bytes  int64  `col:"bytes"` // each file counted as often as it was uploaded
 }
 
-// Blob is an object of the media store with content that media may share. Released is when no media was found to use it any more:
-// from then on none may begin to, and after a while it is deleted.
+// Blob is an object of the media store with content that media may share. Written with the first media that has it.
 type Blob struct {
-	SHA256     []byte `col:"sha256,key"`
-	Name       string `col:"name,key"`
-	Size       int64  `col:"size"`
-	ReleasedTS int64  `col:"released_ts"` // ms; 0: in use
+	Name     string `col:"name,key"`
+	SHA256   []byte `col:"sha256"`
+	Size     int64  `col:"size"`
+	StoredTS int64  `col:"stored_ts"` // ms
+}
+
+// BlobByHash finds the blobs with a content. Written with the blob.
+type BlobByHash struct {
+	SHA256 []byte `col:"sha256,key"`
+	Name   string `col:"name,key"`
+}
+
+// BlobRelease says that no further media may begin to use a blob; when none uses it, it is deleted. It is written once and
+// outlives the blob, so that whoever has seen the blob just before is refused.
+type BlobRelease struct {
+	Name string `col:"name,key"`
+	TS   int64  `col:"ts"` // ms
 }
 
 // BlobUse says that media has its content in a blob. Written and deleted with the media.
@@ -103,6 +116,8 @@ var (
 	MediaOfUsers   = persistence.NewTable[MediaByUser]("media_by_user")
 	MediaUsages    = persistence.NewTable[MediaUsage]("media_usage")
 	Blobs          = persistence.NewTable[Blob]("blobs")
+	BlobsByHash    = persistence.NewTable[BlobByHash]("blobs_by_hash")
+	BlobReleases   = persistence.NewTable[BlobRelease]("blob_releases")
 	BlobUses       = persistence.NewTable[BlobUse]("blob_uses")
 	BlobThumbnails = persistence.NewTable[BlobThumbnail]("blob_thumbnails")
 	MediaAccesses  = persistence.NewTable[MediaAccess]("media_access")

@@ -75,14 +75,14 @@ func testSearchOrder(t *testing.T, s persistence.Searcher) {
 		text("!a", 3, "content.body", "@u", 1<<40, "nothing of that"),
 	})
 	rooms := []string{"!a", "!b"}
-	expect(t, found(t, s, persistence.TextQuery{Tokens: words.Query("quick"), Rooms: rooms, Recent: true}), "!a/2", "!a/1", "!b/1", "!b/2")
-	expect(t, found(t, s, persistence.TextQuery{Tokens: words.Query("fox quick"), Rooms: rooms, Recent: true}), "!b/1", "!b/2")
-	if best := found(t, s, persistence.TextQuery{Tokens: words.Query("quick fox"), Rooms: rooms}); !slices.Equal(best, []string{"!b/2", "!b/1"}) {
+	expect(t, found(t, s, persistence.TextQuery{Tokens: words.Query("quick", 1), Rooms: rooms, Recent: true}), "!a/2", "!a/1", "!b/1", "!b/2")
+	expect(t, found(t, s, persistence.TextQuery{Tokens: words.Query("fox quick", 1), Rooms: rooms, Recent: true}), "!b/1", "!b/2")
+	if best := found(t, s, persistence.TextQuery{Tokens: words.Query("quick fox", 1), Rooms: rooms}); !slices.Equal(best, []string{"!b/2", "!b/1"}) {
 		t.Errorf("the short text should be the better: %v", best)
 	}
-	expect(t, found(t, s, persistence.TextQuery{Tokens: words.Query("quick"), Recent: true}))
+	expect(t, found(t, s, persistence.TextQuery{Tokens: words.Query("quick", 1), Recent: true}))
 	expect(t, found(t, s, persistence.TextQuery{Rooms: rooms, Recent: true}))
-	expect(t, found(t, s, persistence.TextQuery{Tokens: words.Query("uick"), Rooms: rooms}))
+	expect(t, found(t, s, persistence.TextQuery{Tokens: words.Query("uick", 1), Rooms: rooms}))
 }
 
 func testSearchFilters(t *testing.T, s persistence.Searcher) {
@@ -94,7 +94,7 @@ func testSearchFilters(t *testing.T, s persistence.Searcher) {
 		text("!a", 3, "content.body", "@u", 5, "東京都 it's \"a' & | ! <-> :* \\ test"),
 	})
 	q := func(term string) persistence.TextQuery {
-		return persistence.TextQuery{Tokens: words.Query(term), Rooms: []string{"!a", "!b", "!c d", "!nothing"}, Recent: true}
+		return persistence.TextQuery{Tokens: words.Query(term, 1), Rooms: []string{"!a", "!b", "!c d", "!nothing"}, Recent: true}
 	}
 	expect(t, found(t, s, q("word")), "!c d/1", "!b/1", "!a/2", "!a/1")
 	room := q("word")
@@ -114,7 +114,7 @@ func testSearchFilters(t *testing.T, s persistence.Searcher) {
 
 func testSearchReplace(t *testing.T, s persistence.Searcher) {
 	q := func(term string) persistence.TextQuery {
-		return persistence.TextQuery{Tokens: words.Query(term), Rooms: []string{"!a"}, Recent: true}
+		return persistence.TextQuery{Tokens: words.Query(term, 1), Rooms: []string{"!a"}, Recent: true}
 	}
 	update(t, s, []persistence.Text{text("!a", 1, "content.body", "@u", 1, "first"), text("!a", 2, "content.body", "@u", 2, "second")})
 	update(t, s, []persistence.Text{text("!a", 1, "content.body", "@u", 1, "third")})
@@ -140,7 +140,7 @@ func testSearchModel(t *testing.T, s persistence.Searcher) {
 			t.Fatal(err)
 		}
 		all = append(all, added)
-		q := persistence.TextQuery{Tokens: words.Query(rapid.SampledFrom([]string{"r", "red", "gre", "東", "京", "blue red", "green 京都"}).Draw(t, "term")),
+		q := persistence.TextQuery{Tokens: words.Query(rapid.SampledFrom([]string{"r", "red", "gre", "東", "京", "blue red", "green 京都"}).Draw(t, "term"), 1),
 			Rooms: rapid.SliceOfNDistinct(rapid.SampledFrom([]string{"!a", "!b", "!c"}), 1, 3, rapid.ID).Draw(t, "rooms"), Limit: 10_000}
 		want := map[persistence.TextRef]bool{}
 		for _, x := range all {
@@ -194,5 +194,5 @@ func testSearchComplete(t *testing.T, persistent bool, open func(t *testing.T) (
 	}
 	s = again()
 	is(s, true)
-	expect(t, found(t, s, persistence.TextQuery{Tokens: words.Query("word"), Rooms: []string{"!a"}}), "!a/1")
+	expect(t, found(t, s, persistence.TextQuery{Tokens: words.Query("word", 1), Rooms: []string{"!a"}}), "!a/1")
 }

@@ -6,7 +6,10 @@
 // MATRIXON_ and the path in capitals, with __ for the dots: MATRIXON_CLUSTER__NODE, MATRIXON_LISTENERS__0__ADDRESS.
 package config
 
-import "net/netip"
+import (
+	"net/netip"
+	"path/filepath"
+)
 
 // Config is everything that can be configured. Load returns it validated.
 type Config struct {
@@ -154,11 +157,46 @@ type Federation struct {
 	TrustedKeyServers []string       `yaml:"trusted_key_servers"`
 }
 
-// Media is where files lie and how large they may be.
+// Media is the content repository: where files lie, and how much and how long.
 type Media struct {
-	Store     string `yaml:"store"` // file or s3
-	MaxUpload Size   `yaml:"max_upload"`
-	S3        S3     `yaml:"s3"`
+	Store           string          `yaml:"store"` // auto, file, database or s3; see MediaStore
+	Path            string          `yaml:"path"`  // of file; empty: media in data_dir
+	S3              S3              `yaml:"s3"`
+	MaxUpload       Size            `yaml:"max_upload"`
+	MaxRemote       Size            `yaml:"max_remote"` // of a file of another server
+	Quota           MediaQuota      `yaml:"quota"`
+	Pending         MediaPending    `yaml:"pending"`
+	Unauthenticated bool            `yaml:"unauthenticated"` // what comes in while it is true can be fetched without a token for ever
+	Thumbnails      Thumbnails      `yaml:"thumbnails"`
+	Retention       MediaRetention  `yaml:"retention"`
+	Previews        PreviewsOfPages `yaml:"previews"`
+}
+
+// The stores of media.
+const (
+	MediaAuto     = "auto" // MediaFile beside Pebble, MediaDatabase in Postgres
+	MediaFile     = "file"
+	MediaDatabase = "database"
+	MediaS3       = "s3"
+)
+
+// MediaStore is where files are kept: MediaFile, MediaDatabase or MediaS3.
+func (c *Config) MediaStore() string {
+	switch {
+	case c.Media.Store != MediaAuto:
+		return c.Media.Store
+	case c.Storage == Pebble:
+		return MediaFile
+	}
+	return MediaDatabase
+}
+
+// MediaFolder is where the files of MediaFile are kept.
+func (c *Config) MediaFolder() string {
+	if c.Media.Path != "" {
+		return c.Media.Path
+	}
+	return filepath.Join(c.DataDir, "media")
 }
 
 // S3 is a bucket of an S3-compatible storage.
@@ -169,6 +207,39 @@ type S3 struct {
 	Prefix    string `yaml:"prefix"`
 	AccessKey string `yaml:"access_key"`
 	SecretKey Secret `yaml:"secret_key"`
+	Redirect  bool   `yaml:"redirect"` // send clients there for downloads
+}
+
+// MediaQuota bounds what one user may have uploaded; 0 is no bound.
+type MediaQuota struct {
+	Files int  `yaml:"files"`
+	Size  Size `yaml:"size"`
+}
+
+// MediaPending bounds ids that a user makes before the files come.
+type MediaPending struct {
+	Most     int      `yaml:"most"`
+	Lifetime Duration `yaml:"lifetime"`
+}
+
+// Thumbnails bounds what making them may cost a node.
+type Thumbnails struct {
+	MaxPixels int  `yaml:"max_pixels"` // of a picture
+	Memory    Size `yaml:"memory"`     // of all that are made at once
+	Workers   int  `yaml:"workers"`    // 0: one for each processor
+}
+
+// MediaRetention is how long files are kept that nobody fetches; 0 is for ever.
+type MediaRetention struct {
+	Local  Duration `yaml:"local"`
+	Remote Duration `yaml:"remote"`
+}
+
+// PreviewsOfPages is how the server looks at web pages that people mention.
+type PreviewsOfPages struct {
+	Enabled       bool           `yaml:"enabled"`
+	Lifetime      Duration       `yaml:"lifetime"`
+	AllowNetworks []netip.Prefix `yaml:"allow_networks"` // exceptions to the blocked private ranges
 }
 
 // Cluster is how the nodes find each other and talk.

@@ -67,7 +67,12 @@ func TestDefaults(t *testing.T) {
 		UserDirectory:   config.UserDirectory{Enabled: true},
 		TURN:            config.TURN{Lifetime: config.Duration(24 * time.Hour)},
 		Federation:      config.Federation{Enabled: true},
-		Media:           config.Media{Store: "file", MaxUpload: 50 << 20},
+		Media:           config.Media{
+			Store: "auto", MaxUpload: 50 << 20, MaxRemote: 100 << 20,
+			Pending:    config.MediaPending{Most: 20, Lifetime: config.Duration(24 * time.Hour)},
+			Thumbnails: config.Thumbnails{MaxPixels: 50_000_000, Memory: 256 << 20},
+			Previews:   config.PreviewsOfPages{Enabled: true, Lifetime: config.Duration(24 * time.Hour), AllowNetworks: []netip.Prefix{}},
+		},
 		Cluster: config.Cluster{Address: "127.0.0.1:7400", Weight: 1,
 			Rebalance: config.Rebalance{Interval: config.Duration(time.Minute), Moves: 3, Tolerance: 0.25}},
 		Logging: config.Logging{Level: "info", Format: "text"},
@@ -177,6 +182,18 @@ func TestProblems(t *testing.T) {
 		"cluster on Pebble":  {file: "cluster: {consul: 127.0.0.1:8500}", want: []string{`storage: pebble belongs to a single node, and cluster.consul turns the cluster on: the nodes share one Postgres, as in postgres://user@host/database`}},
 		"storage":            {file: "storage: mysql://x/y", want: []string{`matrixon.yaml:1:10: storage: it is neither pebble nor a URL such as postgres://user@host/database`}},
 		"storage, no secret": {file: "storage: 'postgres://u:hunter2@%zz/db'", want: []string{`matrixon.yaml:1:10: storage: it is neither pebble nor a URL such as postgres://user@host/database`}},
+		"media of a cluster": {file: "media: {store: file}\nstorage: postgres://a@b/c\ncluster: {consul: '127.0.0.1:8500'}", want: []string{
+			`matrixon.yaml:1:16: media.store: the nodes of a cluster share their files: give the folder that all of them see as media.path, or use database or s3`,
+		}},
+		"media": {file: "media: {store: tape, max_upload: 0, quota: {files: -1}, pending: {most: 0}, thumbnails: {workers: -1, memory: 1}, previews: {lifetime: 1s}}", want: []string{
+			`matrixon.yaml:1:16: media.store: "tape" is none of "auto", "file", "database", "s3"`,
+			`matrixon.yaml:1:34: media.max_upload: 0 is too small; at least 1 is needed`,
+			`matrixon.yaml:1:52: media.quota.files: -1 is negative; 0 is no bound`,
+			`matrixon.yaml:1:66: media.pending: at least one id must be allowed, for at least 1m`,
+			`matrixon.yaml:1:89: media.thumbnails: max_pixels is from 1 to 1073741824, and workers from 0 to 1024`,
+			`matrixon.yaml:1:111: media.thumbnails.memory: 1 is too small; at least 16MiB is needed`,
+			`matrixon.yaml:1:136: media.previews.lifetime: 1s is too short; at least 1m is needed`,
+		}},
 		"s3": {file: "media: {store: s3, s3: {endpoint: s3.example.org, access_key: a}}", want: []string{
 			`matrixon.yaml:1:35: media.s3.endpoint: "s3.example.org" is not a URL such as https://matrix.example.org`,
 			`matrixon.yaml:1:24: media.s3.bucket: a bucket is needed when media.store is s3`,

@@ -205,16 +205,36 @@ func (b *binder) limits() {
 
 func (b *binder) media() {
 	m := b.config.Media
-	b.oneOf("media.store", m.Store, "file", "s3")
+	b.oneOf("media.store", m.Store, MediaAuto, MediaFile, MediaDatabase, MediaS3)
 	b.sizeAtLeast("media.max_upload", m.MaxUpload, 1)
-	if m.Store != "s3" {
-		return
+	b.sizeAtLeast("media.max_remote", m.MaxRemote, 1)
+	if m.Quota.Files < 0 {
+		b.reject("media.quota.files", "%d is negative; 0 is no bound", m.Quota.Files)
 	}
-	b.check("media.s3.endpoint", webURL(m.S3.Endpoint))
-	if m.S3.Bucket == "" {
-		b.reject("media.s3.bucket", "a bucket is needed when media.store is s3")
+	if m.Pending.Most < 1 || m.Pending.Lifetime < Duration(time.Minute) {
+		b.reject("media.pending", "at least one id must be allowed, for at least 1m")
 	}
-	b.allOrNone("media.s3", map[string]string{"access_key": m.S3.AccessKey, "secret_key": m.S3.SecretKey.Reveal()})
+	const most = 1 << 30 // pixels
+	if t := m.Thumbnails; t.MaxPixels < 1 || t.MaxPixels > most || t.Workers < 0 || t.Workers > 1024 {
+		b.reject("media.thumbnails", "max_pixels is from 1 to %d, and workers from 0 to 1024", most)
+	}
+	b.sizeAtLeast("media.thumbnails.memory", m.Thumbnails.Memory, 16<<20)
+	if m.Previews.Lifetime < Duration(time.Minute) {
+		b.reject("media.previews.lifetime", "%s is too short; at least 1m is needed", m.Previews.Lifetime)
+	}
+	switch b.config.MediaStore() {
+	case MediaFile:
+		if m.Store == MediaFile && b.config.Cluster.Consul != "" && m.Path == "" { // beside Pebble there is no cluster
+			b.reject("media.store", "the nodes of a cluster share their files: give the folder that all of them see as media.path, "+
+				"or use database or s3")
+		}
+	case MediaS3:
+		b.check("media.s3.endpoint", webURL(m.S3.Endpoint))
+		if m.S3.Bucket == "" {
+			b.reject("media.s3.bucket", "a bucket is needed when media.store is s3")
+		}
+		b.allOrNone("media.s3", map[string]string{"access_key": m.S3.AccessKey, "secret_key": m.S3.SecretKey.Reveal()})
+	}
 }
 
 func (b *binder) cluster() {

@@ -48,6 +48,7 @@ func (s *Server) buildAPI() {
 	s.api.Add(api.Client, client.Encryption(deps, client.EncryptionOptions{UIA: engine, Syncer: s.syncer})...)
 	s.api.Add(api.Client, client.Sync(deps, s.syncer, s.config.Presence.Enabled)...)
 	s.api.Add(api.Client, client.OldSync(deps, client.OldSyncOptions{Reader: s.reader, Syncer: s.syncer})...)
+	s.api.Add(api.Media, s.media.Endpoints()...)
 	turn := s.config.TURN
 	s.api.Add(api.Client, client.Calls(deps, client.TURN{URIs: turn.URIs, Secret: turn.SharedSecret.Reveal(), Lifetime: time.Duration(turn.Lifetime)})...)
 }

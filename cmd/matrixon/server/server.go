@@ -27,11 +27,13 @@ import (
 	"github.com/matrixon/matrixon/actors/user"
 	"github.com/matrixon/matrixon/actors/user/account"
 	"github.com/matrixon/matrixon/actors/user/keys"
+	usermedia "github.com/matrixon/matrixon/actors/user/media"
 	"github.com/matrixon/matrixon/cluster"
 	"github.com/matrixon/matrixon/cmd/matrixon/config"
 	"github.com/matrixon/matrixon/http/api"
 	"github.com/matrixon/matrixon/http/api/password"
 	"github.com/matrixon/matrixon/http/client"
+	"github.com/matrixon/matrixon/http/media"
 	"github.com/matrixon/matrixon/matrix/signing"
 	"github.com/matrixon/matrixon/persistence"
 	"github.com/matrixon/matrixon/persistence/schema"
@@ -75,6 +77,7 @@ type Server struct {
 	tokens     *api.Tokens
 	seen       *api.LastSeen
 	metrics    *prometheus.Registry
+	media      *media.Repository
 
 	api      *api.API
 	listener *api.Server
@@ -144,6 +147,9 @@ func (s *Server) start() error {
 	if err := s.startActors(); err != nil {
 		return err
 	}
+	if err := s.startMedia(); err != nil {
+		return err
+	}
 	s.buildAPI()
 	s.clusterMetrics()
 	go s.background(ctx)
@@ -178,6 +184,7 @@ func (s *Server) startActors() error {
 	rooms := cluster.Kind{Name: cluster.KindRoom, Bound: roomBound, IdleAfter: roomIdle, New: room.New(room.Deps{
 		Store: s.store, Typing: s.tellTyping, ServerName: s.config.ServerName, Key: s.key, Now: time.Now})}
 	handlers := append(account.Handlers(account.Options{}), keys.Handlers()...)
+	handlers = append(handlers, usermedia.Handlers()...)
 	users := cluster.Kind{Name: cluster.KindUser, Bound: userBound, IdleAfter: userIdle, New: user.New(user.Deps{
 		Store: s.store, Hub: s.hub, Now: time.Now, Log: s.log, Presence: s.config.Presence.Enabled}, handlers...)}
 	if s.rebalancer, err = node.NewRebalancer(s.node, s.log, s.metrics); err != nil {

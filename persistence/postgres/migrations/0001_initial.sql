@@ -96,6 +96,12 @@ CREATE TABLE "auth_sessions" (
     PRIMARY KEY ("id")
 );
 
+CREATE TABLE "blob_releases" (
+    "name" text COLLATE "C" NOT NULL,
+    "ts" bigint NOT NULL,
+    PRIMARY KEY ("name")
+);
+
 CREATE TABLE "blob_thumbnails" (
     "name" text COLLATE "C" NOT NULL,
     "variant" text COLLATE "C" NOT NULL,
@@ -113,10 +119,16 @@ CREATE TABLE "blob_uses" (
 );
 
 CREATE TABLE "blobs" (
+    "name" text COLLATE "C" NOT NULL,
+    "sha256" bytea,
+    "size" bigint NOT NULL,
+    "stored_ts" bigint NOT NULL,
+    PRIMARY KEY ("name")
+);
+
+CREATE TABLE "blobs_by_hash" (
     "sha256" bytea NOT NULL,
     "name" text COLLATE "C" NOT NULL,
-    "size" bigint NOT NULL,
-    "released_ts" bigint NOT NULL,
     PRIMARY KEY ("sha256", "name")
 );
 
@@ -281,9 +293,10 @@ CREATE TABLE "media_access" (
 
 CREATE TABLE "media_by_user" (
     "user_id" text COLLATE "C" NOT NULL,
-    "media_id" text COLLATE "C" NOT NULL,
     "pending" boolean NOT NULL,
-    PRIMARY KEY ("user_id", "media_id")
+    "ts" bigint NOT NULL,
+    "media_id" text COLLATE "C" NOT NULL,
+    PRIMARY KEY ("user_id", "pending", "ts", "media_id")
 );
 
 CREATE TABLE "media_usage" (

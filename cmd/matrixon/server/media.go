@@ -1,0 +1,63 @@
+package server
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"github.com/matrixon/matrixon/cmd/matrixon/config"
+	"github.com/matrixon/matrixon/http/media"
+	"github.com/matrixon/matrixon/persistence"
+	"github.com/matrixon/matrixon/persistence/blobs"
+	"github.com/matrixon/matrixon/persistence/blobs/database"
+	"github.com/matrixon/matrixon/persistence/blobs/folder"
+)
+
+// openMedia opens where files are kept.
+func openMedia(c *config.Config, kind string, rows persistence.Store) (blobs.Store, error) {
+	switch kind {
+	case config.MediaFile:
+		s, err := folder.Open(c.MediaFolder())
+		if err != nil {
+			return nil, fmt.Errorf("media.path: %w", err)
+		}
+		return s, nil
+	default:
+		return database.New(rows, time.Now), nil
+	}
+}
+
+// startMedia makes the content repository.
+func (s *Server) startMedia() error {
+	store, err := openMedia(s.config, s.config.MediaStore(), s.store)
+	if err != nil {
+		return err
+	}
+	c := s.config.Media
+	s.media = media.New(media.Options{
+		ServerName: s.config.ServerName, Rows: s.store, Blobs: store, Caller: s.node, Now: time.Now, Log: s.log,
+		MaxUpload: int64(c.MaxUpload), MaxRemote: int64(c.MaxRemote), QuotaFiles: int64(c.Quota.Files), QuotaBytes: int64(c.Quota.Size),
+		MostPending: int64(c.Pending.Most), PendingLifetime: time.Duration(c.Pending.Lifetime),
+		Public: c.Unauthenticated, Redirect: c.S3.Redirect,
+	})
+	return nil
+}
+
+// mediaFlush is how often it is written down which files were fetched.
+const mediaFlush = time.Minute
+
+// tendMedia does the background work of the content repository.
+func (s *Server) tendMedia(ctx context.Context) {
+	flush := time.NewTicker(mediaFlush)
+	defer flush.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-flush.C:
+			if err := s.media.Flush(ctx); err != nil && ctx.Err() == nil {
+				s.log.Error("it could not be written down which media is in use", "error", err)
+			}
+		}
+	}
+}

@@ -1,0 +1,135 @@
+package media
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"time"
+
+	"github.com/matrixon/matrixon/matrix/mxerr"
+	"github.com/matrixon/matrixon/persistence"
+	"github.com/matrixon/matrixon/persistence/schema"
+)
+
+// The origins of media that no user has uploaded here.
+const (
+	fromRemote  = "remote"
+	fromPreview = "preview"
+)
+
+// fetch brings media from another server into the cache. Requests of one node for the same share one download.
+func (m *Repository) fetch(ctx context.Context, server, mediaID string, wait time.Duration) (schema.Media, error) {
+	done := m.fetching.DoChan(server+"/"+mediaID, func() (any, error) {
+		// Whoever asked first may go; the others still want it.
+		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), fetchTimeout)
+		defer cancel()
+		return m.cache(ctx, server, mediaID, wait)
+	})
+	select {
+	case <-ctx.Done():
+		return schema.Media{}, ctx.Err()
+	case result := <-done:
+		row, _ := result.Val.(schema.Media)
+		return row, result.Err
+	}
+}
+
+// fetchTimeout bounds one download from another server.
+const fetchTimeout = 10 * time.Minute
+
+func (m *Repository) cache(ctx context.Context, server, mediaID string, wait time.Duration) (schema.Media, error) {
+	file, err := m.Remote.Fetch(ctx, server, mediaID, wait)
+	if err != nil {
+		var refused *mxerr.Error
+		if !errors.As(err, &refused) {
+			err = mxerr.New(http.StatusBadGateway, "M_UNKNOWN", "%s did not give the media: %v", server, err)
+		}
+		return schema.Media{}, err
+	}
+	defer file.Body.Close()
+	tooLarge := mxerr.New(http.StatusBadGateway, "M_TOO_LARGE", "the media of %s is larger than %d bytes", server, m.MaxRemote)
+	if file.Size > m.MaxRemote {
+		return schema.Media{}, tooLarge
+	}
+	o, err := m.put(ctx, &bounded{r: file.Body, left: m.MaxRemote, beyond: tooLarge}, file.Size)
+	if err != nil {
+		return schema.Media{}, err
+	}
+	row := schema.Media{Server: server, MediaID: mediaID, Origin: fromRemote}
+	if file.Filename != nil {
+		if name, err := declaredFilename(*file.Filename); err == nil {
+			row.Filename = &name
+		}
+	}
+	if row.Type, err = declaredType(file.Type); err != nil {
+		row.Type = octets
+	}
+	return m.keep(ctx, o, row)
+}
+
+// bounded fails beyond a number of bytes.
+type bounded struct {
+	r      io.Reader
+	left   int64
+	beyond error
+}
+
+// Read implements io.Reader.
+func (b *bounded) Read(p []byte) (int, error) {
+	n, err := b.r.Read(p)
+	if b.left -= int64(n); b.left < 0 {
+		return 0, b.beyond
+	}
+	return n, err
+}
+
+// keep records content that belongs to no local user. If the same media was recorded meanwhile, that is what it gives.
+func (m *Repository) keep(ctx context.Context, o object, row schema.Media) (schema.Media, error) {
+	now := m.Now().UnixMilli()
+	row.SHA256, row.Size, row.CreatedTS, row.StoredTS, row.Public = o.sha256, o.size, now, now, m.Public
+	if err := m.refuseQuarantined(ctx, o.sha256); err != nil {
+		m.discard(ctx, o.name)
+		return row, err
+	}
+	same, err := m.same(ctx, o.sha256, o.size)
+	if err != nil {
+		m.discard(ctx, o.name)
+		return row, err
+	}
+	if same != "" {
+		row.Blob = same
+		err := m.insert(ctx, row, nil, []persistence.Mutation{schema.BlobReleases.Put(schema.BlobRelease{Name: same})})
+		if err == nil {
+			m.discard(ctx, o.name)
+		}
+		if !errors.Is(err, persistence.ErrExists) {
+			return row, err
+		}
+	}
+	row.Blob = o.name
+	err = m.insert(ctx, row, []persistence.Mutation{
+		schema.Blobs.Put(schema.Blob{Name: row.Blob, SHA256: row.SHA256, Size: row.Size, StoredTS: now}),
+		schema.BlobsByHash.Put(schema.BlobByHash{SHA256: row.SHA256, Name: row.Blob}),
+	}, nil)
+	if errors.Is(err, persistence.ErrExists) {
+		m.discard(ctx, o.name)
+		old, there, err := schema.MediaFiles.Get(ctx, m.Rows, row)
+		if err == nil && !there {
+			err = fmt.Errorf("media %s/%s was deleted while it was fetched", row.Server, row.MediaID)
+		}
+		return old, err
+	}
+	return row, err
+}
+
+// insert commits a new row of media with its use of a blob.
+func (m *Repository) insert(ctx context.Context, row schema.Media, also, absent []persistence.Mutation) error {
+	put := schema.MediaFiles.Put(row)
+	_, err := persistence.Await(ctx, m.Rows, &persistence.Commit{
+		Absent: append(absent, put),
+		Write:  append(also, put, schema.BlobUses.Put(schema.BlobUse{Name: row.Blob, Server: row.Server, MediaID: row.MediaID})),
+	})
+	return err
+}
