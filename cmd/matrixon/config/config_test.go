@@ -67,7 +67,7 @@ func TestDefaults(t *testing.T) {
 		UserDirectory:   config.UserDirectory{Enabled: true},
 		TURN:            config.TURN{Lifetime: config.Duration(24 * time.Hour)},
 		Federation:      config.Federation{Enabled: true},
-		Media:           config.Media{
+		Media: config.Media{
 			Store: "auto", MaxUpload: 50 << 20, MaxRemote: 100 << 20,
 			Pending:    config.MediaPending{Most: 20, Lifetime: config.Duration(24 * time.Hour)},
 			Thumbnails: config.Thumbnails{MaxPixels: 50_000_000, Memory: 256 << 20},

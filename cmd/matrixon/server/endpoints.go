@@ -2,6 +2,8 @@ package server
 
 import (
 	"crypto/rand"
+	"net/http"
+	"sync"
 	"time"
 
 	"go.opentelemetry.io/otel"
@@ -11,6 +13,7 @@ import (
 	"github.com/matrixon/matrixon/http/api"
 	"github.com/matrixon/matrixon/http/api/uia"
 	"github.com/matrixon/matrixon/http/client"
+	"github.com/matrixon/matrixon/http/console"
 )
 
 // authLifetime is how long a user-interactive authentication may take.
@@ -38,6 +41,8 @@ func (s *Server) buildAPI() {
 	s.api.Add(api.Client, client.Accounts(deps, accounts)...)
 	s.api.Add(api.Admin, client.SharedSecretRegistration(deps, accounts)...)
 	s.api.Add(api.Admin, admin.Endpoints(s.adminDeps())...)
+	s.api.Add(api.Admin, console.Endpoints(console.Deps{ServerName: s.config.ServerName, Version: s.version,
+		API: sync.OnceValue(func() http.Handler { return s.api.Handler(api.Client, api.Admin) })})...)
 	s.api.Add(api.Client, client.Rooms(deps, client.RoomOptions{
 		Reader:        s.reader,
 		Unread:        s.unread,
