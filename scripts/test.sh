@@ -22,6 +22,9 @@ step 'Postgres and Consul for the tests of clusters'
 scripts/postgres.sh
 scripts/consul.sh
 
+step 'Chromium for the tests of the console'
+scripts/chromium.sh
+
 if [ -f tests/js/package-lock.json ]; then
 	step 'packages of the JavaScript tests'
 	(cd tests/js && npm ci --no-audit --no-fund)
