@@ -7,6 +7,7 @@ import (
 
 	"github.com/matrixon/matrixon/cmd/matrixon/config"
 	"github.com/matrixon/matrixon/http/media"
+	"github.com/matrixon/matrixon/http/media/picture"
 	"github.com/matrixon/matrixon/persistence"
 	"github.com/matrixon/matrixon/persistence/blobs"
 	"github.com/matrixon/matrixon/persistence/blobs/database"
@@ -38,7 +39,8 @@ func (s *Server) startMedia() error {
 		ServerName: s.config.ServerName, Rows: s.store, Blobs: store, Caller: s.node, Now: time.Now, Log: s.log,
 		MaxUpload: int64(c.MaxUpload), MaxRemote: int64(c.MaxRemote), QuotaFiles: int64(c.Quota.Files), QuotaBytes: int64(c.Quota.Size),
 		MostPending: int64(c.Pending.Most), PendingLifetime: time.Duration(c.Pending.Lifetime),
-		Public: c.Unauthenticated, Redirect: c.S3.Redirect,
+		Pictures: picture.NewWorkshop(picture.Limits{MaxPixels: int64(c.Thumbnails.MaxPixels), Memory: int64(c.Thumbnails.Memory), Workers: c.Thumbnails.Workers}),
+		Public:   c.Unauthenticated, Redirect: c.S3.Redirect,
 	})
 	return nil
 }
