@@ -10,17 +10,26 @@ import (
 	"github.com/matrixon/matrixon/http/media/picture"
 	"github.com/matrixon/matrixon/persistence"
 	"github.com/matrixon/matrixon/persistence/blobs"
+	"github.com/matrixon/matrixon/persistence/blobs/bucket"
 	"github.com/matrixon/matrixon/persistence/blobs/database"
 	"github.com/matrixon/matrixon/persistence/blobs/folder"
 )
 
 // openMedia opens where files are kept.
-func openMedia(c *config.Config, kind string, rows persistence.Store) (blobs.Store, error) {
+func openMedia(ctx context.Context, c *config.Config, kind string, rows persistence.Store) (blobs.Store, error) {
 	switch kind {
 	case config.MediaFile:
 		s, err := folder.Open(c.MediaFolder())
 		if err != nil {
 			return nil, fmt.Errorf("media.path: %w", err)
+		}
+		return s, nil
+	case config.MediaS3:
+		o := c.Media.S3
+		s, err := bucket.Open(ctx, bucket.Options{Endpoint: o.Endpoint, Region: o.Region, Bucket: o.Bucket, Prefix: o.Prefix,
+			AccessKey: o.AccessKey, SecretKey: o.SecretKey.Reveal()})
+		if err != nil {
+			return nil, fmt.Errorf("media.s3: %w", err)
 		}
 		return s, nil
 	default:
@@ -29,8 +38,8 @@ func openMedia(c *config.Config, kind string, rows persistence.Store) (blobs.Sto
 }
 
 // startMedia makes the content repository.
-func (s *Server) startMedia() error {
-	store, err := openMedia(s.config, s.config.MediaStore(), s.store)
+func (s *Server) startMedia(ctx context.Context) error {
+	store, err := openMedia(ctx, s.config, s.config.MediaStore(), s.store)
 	if err != nil {
 		return err
 	}
