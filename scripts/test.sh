@@ -18,9 +18,10 @@ go vet ./...
 step lint
 scripts/lint.sh
 
-step 'Postgres and Consul for the tests of clusters'
+step 'Postgres, Consul and an S3 server for the tests'
 scripts/postgres.sh
 scripts/consul.sh
+scripts/s3.sh
 
 step 'Chromium for the tests of the console'
 scripts/chromium.sh

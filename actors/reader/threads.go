@@ -23,7 +23,7 @@ type Threads struct {
 // "Querying threads in a room"). A thread is where the newest event is that this user sees of it.
 func (a *Access) Threads(ctx context.Context, q Threads) (Stretch, error) {
 	s := Stretch{End: q.From}
-	seen := map[string]bool{}
+	threads := map[string]*thread{}
 	scanned := 0
 	for reply, err := range schema.ThreadReplies.Scan(ctx, a.r.store, persistence.Range[schema.ThreadReply]{
 		Prefix: schema.ThreadReply{RoomID: a.RoomID}, Keys: 1, Before: &schema.ThreadReply{Seq: saturatingNext(q.From)}, Reverse: true}) {
@@ -36,29 +36,18 @@ func (a *Access) Threads(ctx context.Context, q Threads) (Stretch, error) {
 		}
 		scanned++
 		s.End = reply.Seq - 1
-		if seen[reply.RootID] {
+		t := threads[reply.RootID]
+		if t == nil {
+			if t, err = a.thread(ctx, reply.RootID, q.Participated); err != nil {
+				return s, err
+			}
+			threads[reply.RootID] = t
+		}
+		if t.newest != reply.Seq || q.Participated && !t.participated {
 			continue
 		}
-		root, ok, err := a.threadRoot(ctx, reply.RootID)
+		root, err := a.prunedIfIgnored(ctx, t.root)
 		if err != nil {
-			return s, err
-		}
-		if !ok {
-			seen[reply.RootID] = true
-			continue
-		}
-		newest, participated, err := a.thread(ctx, &root, q.Participated)
-		if err != nil {
-			return s, err
-		}
-		if newest < reply.Seq { // this event is not for the user; the thread's place is further down
-			continue
-		}
-		seen[reply.RootID] = true
-		if newest > reply.Seq || q.Participated && !participated {
-			continue
-		}
-		if root, err = a.prunedIfIgnored(ctx, root); err != nil {
 			return s, err
 		}
 		s.Events = append(s.Events, root)
@@ -88,55 +77,60 @@ func (a *Access) prunedIfIgnored(ctx context.Context, root schema.Event) (schema
 	return root, nil
 }
 
-// threadRoot reads the event at which a thread begins, if the user may see it and threads may begin there: an event that
-// relates to another is no root.
-func (a *Access) threadRoot(ctx context.Context, eventID string) (schema.Event, bool, error) {
-	row, ok, err := a.r.Event(ctx, a.RoomID, eventID)
-	if err != nil || !ok || gjson.GetBytes(row.JSON, `content.m\.relates_to.rel_type`).Str != "" {
-		return row, false, err
-	}
-	ok, err = a.Sees(ctx, &row)
-	return row, ok, err
+// thread is what one user sees of a thread.
+type thread struct {
+	root         schema.Event
+	newest       uint64 // the number of the newest event, 0 when the user sees none, or not the root
+	participated bool   // the user has sent something to it, be it the root; only when that was asked for
 }
 
-// thread gives the number of the newest event in a thread that the user sees, 0 if there is none, and, when it is asked for, whether
-// the user has sent something to the thread, its root included.
-func (a *Access) thread(ctx context.Context, root *schema.Event, own bool) (newest uint64, participated bool, err error) {
+// thread looks at a thread. An event that relates to another is no root.
+func (a *Access) thread(ctx context.Context, rootID string, own bool) (*thread, error) {
+	t := &thread{}
+	row, ok, err := a.r.Event(ctx, a.RoomID, rootID)
+	if err != nil || !ok || gjson.GetBytes(row.JSON, `content.m\.relates_to.rel_type`).Str != "" {
+		return t, err
+	}
+	if ok, err = a.Sees(ctx, &row); err != nil || !ok {
+		return t, err
+	}
+	t.root, t.participated = row, row.Sender == a.UserID
+	return t, a.walk(ctx, t, own)
+}
+
+// walk looks through the events of a thread, the newest first, for the newest that the user sees, and one of the user's own.
+func (a *Access) walk(ctx context.Context, t *thread, own bool) error {
 	ignored, err := a.Ignored(ctx)
 	if err != nil {
-		return 0, false, err
+		return err
 	}
-	participated = root.Sender == a.UserID
 	n := 0
 	for c, err := range schema.Relations.Scan(ctx, a.r.store, persistence.Range[schema.Relation]{
-		Prefix: schema.Relation{RoomID: a.RoomID, ParentID: root.EventID}, Keys: 2, Reverse: true}) {
+		Prefix: schema.Relation{RoomID: a.RoomID, ParentID: t.root.EventID}, Keys: 2, Reverse: true}) {
 		if err != nil {
-			return 0, false, err
+			return err
 		}
-		if newest > 0 && (participated || !own) {
+		if n++; n > relationScan || t.newest > 0 && (t.participated || !own) {
 			break
 		}
-		if n++; n > relationScan {
-			break
-		}
-		if c.RelType != relThread || ignored[c.Sender] || newest > 0 && c.Sender != a.UserID {
+		if c.RelType != relThread || ignored[c.Sender] || t.newest > 0 && c.Sender != a.UserID {
 			continue
 		}
 		row, err := a.r.EventAt(ctx, a.RoomID, c.Seq)
 		if err != nil {
-			return 0, false, err
+			return err
 		}
 		if row.Status != schema.Accepted || row.RedactedBy != "" {
 			continue
 		}
 		sees, err := a.Sees(ctx, &row)
 		if err != nil {
-			return 0, false, err
+			return err
 		}
 		if sees {
-			newest = max(newest, c.Seq)
-			participated = participated || c.Sender == a.UserID
+			t.newest = max(t.newest, c.Seq)
+			t.participated = t.participated || c.Sender == a.UserID
 		}
 	}
-	return newest, participated, nil
+	return nil
 }

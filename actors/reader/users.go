@@ -29,9 +29,13 @@ func (r *Reader) Acquaintances(ctx context.Context, userID string) (*Acquaintanc
 	return a, nil
 }
 
+// othersRooms bounds how many rooms of the other user are looked at.
+const othersRooms = 2000
+
 // Finds reports whether the user may find the other.
 func (a *Acquaintances) Finds(ctx context.Context, other string) (bool, error) {
-	for m, err := range schema.Memberships.Scan(ctx, a.r.store, persistence.Range[schema.Membership]{Prefix: schema.Membership{UserID: other}, Keys: 1}) {
+	for m, err := range schema.Memberships.Scan(ctx, a.r.store, persistence.Range[schema.Membership]{
+		Prefix: schema.Membership{UserID: other}, Keys: 1, Limit: othersRooms}) {
 		if err != nil {
 			return false, err
 		}

@@ -95,6 +95,17 @@ func TestRegistrationOfOneNameByMany(t *testing.T) {
 	}
 }
 
+// TestTokenValidityWithoutTokens: only a server that registers nobody refuses to say that a token is no good.
+func TestTokenValidityWithoutTokens(t *testing.T) {
+	t.Parallel()
+	s := newServer(t, func(c *setup) { c.registration.Open = true })
+	const path = "/_matrix/client/v1/register/m.login.registration_token/validity"
+	if got := s.do("GET", path+"?token=t", "", nil).ok(); got.body["valid"] != false {
+		t.Errorf("%s", got.raw)
+	}
+	s.do("GET", path, "", nil).refused(400, "M_MISSING_PARAM")
+}
+
 func TestRegistrationClosed(t *testing.T) {
 	t.Parallel()
 	s := newServer(t, func(c *setup) { c.registration.Open = false })

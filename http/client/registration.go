@@ -186,8 +186,8 @@ func (a *accounts) available(r *api.Request) (any, error) {
 }
 
 func (a *accounts) tokenValidity(r *api.Request) (any, error) {
-	if !a.o.Registration().TokensRequired {
-		return nil, mxerr.Forbidden("this server does not register accounts by tokens")
+	if !a.o.Registration().Open && !a.o.Registration().TokensRequired {
+		return nil, mxerr.Forbidden("this server does not register accounts")
 	}
 	token, err := r.Need("token")
 	if err != nil {

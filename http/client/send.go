@@ -1,6 +1,8 @@
 package client
 
 import (
+	"net/http"
+
 	"github.com/go-json-experiment/json"
 	"github.com/go-json-experiment/json/jsontext"
 	"github.com/tidwall/gjson"
@@ -84,11 +86,29 @@ func (h *rooms) redact(r *api.Request) (any, error) {
 	if !id.ValidEventID(r.Vars["eventId"]) {
 		return nil, mxerr.InvalidParam("%.255q is no event id", r.Vars["eventId"])
 	}
+	if r.Session.Suspended {
+		if err := h.onlyOwn(r, roomID, r.Vars["eventId"]); err != nil {
+			return nil, err
+		}
+	}
 	content, err := json.Marshal(body)
 	if err != nil {
 		return nil, err
 	}
 	return h.sent(r, roomID, &messages.Proposal{Type: "m.room.redaction", Content: content, Redacts: r.Vars["eventId"]}, r.Vars["txnId"])
+}
+
+// onlyOwn refuses events of others, and those that are not known, to suspended users, who may redact their own (client-server
+// API, "Account suspension").
+func (h *rooms) onlyOwn(r *api.Request, roomID, eventID string) error {
+	event, ok, err := h.Reader.Event(r.Ctx, roomID, eventID)
+	if err != nil {
+		return err
+	}
+	if !ok || event.Sender != r.User() {
+		return mxerr.New(http.StatusForbidden, "M_USER_SUSPENDED", "this account has been suspended and can only redact its own events")
+	}
+	return nil
 }
 
 // putState sends a state event. Memberships keep their own rules, whatever the endpoint.

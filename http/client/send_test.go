@@ -68,6 +68,27 @@ func TestTransactionsOfLongAgo(t *testing.T) {
 	}
 }
 
+// TestRedactionsOfTheSuspended: whatever their power, they redact only what is their own.
+func TestRedactionsOfTheSuspended(t *testing.T) {
+	t.Parallel()
+	w := clienttest.New(t)
+	alice, bob := w.Register("alice"), w.Register("bob")
+	roomID := alice.CreateRoom(J{"preset": "public_chat"})
+	bob.Join(roomID)
+	own, others := alice.Say(roomID, "x"), bob.Say(roomID, "y")
+	row, _, err := schema.Accounts.Get(t.Context(), w.Store, schema.Account{UserID: alice.ID})
+	if err != nil {
+		t.Fatal(err)
+	}
+	row.UserID, row.Suspended = alice.ID, true
+	w.Write(schema.Accounts.Put(row))
+	w.Tokens.Forget(alice.ID, "")
+	alice.Put(clienttest.Room(roomID, "redact", others, "1"), J{}).Refused(403, "M_USER_SUSPENDED")
+	alice.Put(clienttest.Room(roomID, "redact", "$unknown", "2"), J{}).Refused(403, "M_USER_SUSPENDED")
+	alice.Put(clienttest.Room(roomID, "redact", own, "3"), J{}).OK()
+	bob.Get(clienttest.Room(roomID, "event", others)).OK().Has("content.body", `"y"`)
+}
+
 func TestMalformedEvents(t *testing.T) {
 	t.Parallel()
 	w := clienttest.New(t)

@@ -30,6 +30,7 @@ const (
 	foundUsers    = 10 // when the client does not say
 	mostUsers     = 50
 	userTermsRead = 2000 // rows of the directory that one search looks at
+	usersChecked  = 500  // of those who match, the best of whom it is asked whether the user may find them
 	maxUserSearch = 4096 // bytes of a request
 )
 
@@ -84,7 +85,10 @@ func (h *rooms) findUsers(ctx context.Context, userID, term string, limit int) (
 	if err != nil {
 		return nil, false, err
 	}
-	for _, c := range candidates {
+	for i, c := range candidates {
+		if i == usersChecked {
+			return results, true, nil
+		}
 		finds := h.UserDirectory.AllUsers
 		if !finds {
 			if finds, err = known.Finds(ctx, c.UserID); err != nil {

@@ -1,9 +1,11 @@
 package media
 
 import (
+	"bytes"
 	"encoding/base64"
 	"errors"
 	"fmt"
+	"io"
 	"net/http"
 	"strconv"
 	"time"
@@ -43,6 +45,7 @@ type content struct {
 	object                         string
 	size                           int64
 	etag, contentType, disposition string
+	held                           []byte // all of it, when it is in memory anyway
 }
 
 // serve streams the object, or the part of it that is asked for, or says where else it is.
@@ -51,6 +54,9 @@ func (m *Repository) serve(r *api.Request, a access, c content) (any, error) {
 		return api.Answer{Status: http.StatusTemporaryRedirect, Header: http.Header{
 			"Location": {target}, "Cross-Origin-Resource-Policy": {"cross-origin"}, "Cache-Control": {"no-store"}}}, err
 	}
+	if c.held != nil {
+		return stream(c, nopCloser{bytes.NewReader(c.held)}), nil
+	}
 	if _, err := m.Blobs.Stat(r.Ctx, c.object); err != nil {
 		if errors.Is(err, blobs.ErrNotFound) {
 			m.Log.Error("content is missing in the media store", "object", c.object)
@@ -58,7 +64,18 @@ func (m *Repository) serve(r *api.Request, a access, c content) (any, error) {
 		}
 		return nil, fmt.Errorf("media store: %w", err)
 	}
-	return api.Stream(func(w http.ResponseWriter, hr *http.Request) error {
+	return stream(c, blobs.NewSeeker(r.Ctx, m.Blobs, c.object, c.size)), nil
+}
+
+// nopCloser is what need not be closed.
+type nopCloser struct{ io.ReadSeeker }
+
+// Close implements io.Closer.
+func (nopCloser) Close() error { return nil }
+
+// stream writes content with the headers that keep it from doing harm.
+func stream(c content, from io.ReadSeekCloser) api.Stream {
+	return func(w http.ResponseWriter, hr *http.Request) error {
 		h := w.Header()
 		h.Set("Content-Type", c.contentType)
 		h.Set("Content-Disposition", c.disposition)
@@ -68,11 +85,10 @@ func (m *Repository) serve(r *api.Request, a access, c content) (any, error) {
 		h.Set("Cache-Control", "private, max-age="+strconv.Itoa(int(memory.Seconds()))+", immutable")
 		h.Set("ETag", `"`+c.etag+`"`)
 		h.Set(gzhttp.HeaderNoCompression, "1") // most of it is compressed, and parts of it cannot be
-		from := blobs.NewSeeker(hr.Context(), m.Blobs, c.object, c.size)
-		defer from.Close() //nolint:errcheck // it was only read
+		defer from.Close()                     //nolint:errcheck // it was only read
 		http.ServeContent(&unhurried{ResponseWriter: w, control: http.NewResponseController(w)}, hr, "", time.Time{}, from)
 		return nil
-	}), nil
+	}
 }
 
 // linkLifetime is how long a link to the store is good. It is for the client that was sent there alone.
@@ -81,7 +97,7 @@ const linkLifetime = 5 * time.Minute
 // elsewhere gives the store's own URL of the object, empty when the client is not to go there.
 func (m *Repository) elsewhere(r *api.Request, a access, c content) (string, error) {
 	presenter, ok := m.Blobs.(blobs.Presenter)
-	if !ok || !m.Redirect || r.Method() != http.MethodGet {
+	if !ok || !m.Redirect || c.held != nil || r.Method() != http.MethodGet {
 		return "", nil
 	}
 	allowed, err := r.Bool("allow_redirect", a == fresh)

@@ -14,6 +14,7 @@ import (
 
 	"github.com/matrixon/matrixon/cluster"
 	"github.com/matrixon/matrixon/http/api"
+	"github.com/matrixon/matrixon/http/media/picture"
 	"github.com/matrixon/matrixon/persistence"
 	"github.com/matrixon/matrixon/persistence/blobs"
 )
@@ -26,6 +27,7 @@ type Options struct {
 	Caller     cluster.Caller
 	Now        func() time.Time
 	Log        *slog.Logger
+	Pictures   *picture.Workshop
 	// Remote fetches the media of other servers; nil: there is none but what is cached.
 	Remote Remote
 
@@ -46,7 +48,8 @@ type Options struct {
 type Repository struct {
 	Options
 	accesses accesses
-	fetching singleflight.Group
+	fetching singleflight.Group // of remote media
+	making   singleflight.Group // of thumbnails
 }
 
 // New makes a repository.
@@ -74,6 +77,7 @@ func (m *Repository) Endpoints() []api.Endpoint {
 	old := func(path string, auth api.Auth, f api.Handler) api.Endpoint {
 		return api.Endpoint{Methods: []string{http.MethodGet}, Path: deprecated + path, Also: older(path), Auth: auth, Limit: api.LimitMedia, Handler: f}
 	}
+	const small = "/thumbnail/{serverName}/{mediaId}"
 	const file, named = "/download/{serverName}/{mediaId}", "/download/{serverName}/{mediaId}/{fileName}"
 	return []api.Endpoint{
 		{Methods: []string{http.MethodPost}, Path: deprecated + "/upload", Also: older("/upload"), Auth: api.User, Limit: api.LimitMedia,
@@ -84,6 +88,8 @@ func (m *Repository) Endpoints() []api.Endpoint {
 		get("/config", m.config),
 		get(file, m.download(fresh)),
 		get(named, m.download(fresh)),
+		get(small, m.thumbnail(fresh)),
+		old(small, api.Public, m.thumbnail(frozen)),
 		old("/config", api.User, m.config),
 		old(file, api.Public, m.download(frozen)),
 		old(named, api.Public, m.download(frozen)),

@@ -22,6 +22,7 @@ import (
 	"github.com/matrixon/matrixon/http/api"
 	"github.com/matrixon/matrixon/http/api/secret"
 	"github.com/matrixon/matrixon/http/media"
+	"github.com/matrixon/matrixon/http/media/picture"
 	"github.com/matrixon/matrixon/persistence"
 	"github.com/matrixon/matrixon/persistence/blobs"
 	"github.com/matrixon/matrixon/persistence/blobs/folder"
@@ -79,7 +80,8 @@ func start(t *testing.T, change func(*media.Options)) *world {
 		t.Fatal(err)
 	}
 	o := media.Options{ServerName: serverName, Rows: w.rows, Blobs: files, Caller: node, Now: w.time, Log: log,
-		MaxUpload: 10 << 20, MaxRemote: 1 << 20, MostPending: 3, PendingLifetime: time.Hour}
+		MaxUpload: 10 << 20, MaxRemote: 1 << 20, MostPending: 3, PendingLifetime: time.Hour,
+		Pictures: picture.NewWorkshop(picture.Limits{MaxPixels: 4_000_000, Memory: 64 << 20})}
 	if change != nil {
 		change(&o)
 	}

@@ -92,13 +92,13 @@ const (
 const tokenAnalyzer = "tokens"
 
 func layout() (mapping.IndexMapping, error) {
-	field := func(analyzer string, sorted bool) *mapping.FieldMapping {
-		return &mapping.FieldMapping{Type: "text", Analyzer: analyzer, Index: true, DocValues: sorted, SkipFreqNorm: analyzer == keyword.Name}
+	field := func(analyzer string, column bool) *mapping.FieldMapping {
+		return &mapping.FieldMapping{Type: "text", Analyzer: analyzer, Index: true, DocValues: column, SkipFreqNorm: analyzer == keyword.Name}
 	}
 	document := mapping.NewDocumentStaticMapping()
-	for _, name := range []string{fieldRoom, fieldKey, fieldSender} {
-		document.AddFieldMappingsAt(name, field(keyword.Name, false))
-	}
+	document.AddFieldMappingsAt(fieldRoom, field(keyword.Name, true))
+	document.AddFieldMappingsAt(fieldKey, field(keyword.Name, false))
+	document.AddFieldMappingsAt(fieldSender, field(keyword.Name, false))
 	document.AddFieldMappingsAt(fieldTS, field(keyword.Name, true))
 	document.AddFieldMappingsAt(fieldText, field(tokenAnalyzer, false))
 	m := mapping.NewIndexMapping()
@@ -131,7 +131,8 @@ func (x *Index) Search(ctx context.Context, q persistence.TextQuery) ([]persiste
 	if len(q.Tokens) == 0 || len(q.Rooms) == 0 || q.Limit <= 0 {
 		return nil, nil
 	}
-	request := bleve.NewSearchRequestOptions(matching(q), q.Limit, 0, false)
+	var failed error
+	request := bleve.NewSearchRequestOptions(matching(q, &failed), q.Limit, 0, false)
 	order := []string{"-" + fieldTS, "-_id"}
 	if !q.Recent {
 		order = append([]string{"-_score"}, order...)
@@ -148,7 +149,7 @@ func (x *Index) Search(ctx context.Context, q persistence.TextQuery) ([]persiste
 		request.SetSearchAfter(after)
 	}
 	result, err := x.index.SearchInContext(ctx, request)
-	if err != nil {
+	if err = cmp.Or(err, failed); err != nil {
 		return nil, fmt.Errorf("search index: %w", err)
 	}
 	hits := make([]persistence.TextHit, len(result.Hits))
@@ -164,9 +165,9 @@ func (x *Index) Search(ctx context.Context, q persistence.TextQuery) ([]persiste
 }
 
 // matching is the query in bleve's terms: a conjunction, so that nothing is found outside the rooms whatever the other parts become.
-// Only whole words count for the rank.
-func matching(q persistence.TextQuery) query.Query {
-	parts := []query.Query{unscored{anyOf(fieldRoom, q.Rooms)}}
+// Only whole words count for the rank. failed gets what goes wrong while bleve looks at texts.
+func matching(q persistence.TextQuery, failed *error) query.Query {
+	var parts []query.Query
 	for _, token := range q.Tokens {
 		parts = append(parts, tokenQuery(token))
 	}
@@ -176,7 +177,44 @@ func matching(q persistence.TextQuery) query.Query {
 	if len(q.Senders) > 0 {
 		parts = append(parts, unscored{anyOf(fieldSender, q.Senders)})
 	}
-	return bleve.NewConjunctionQuery(parts...)
+	if len(q.Rooms) <= fewRooms {
+		return bleve.NewConjunctionQuery(append(parts, unscored{anyOf(fieldRoom, q.Rooms)})...)
+	}
+	rooms := make(map[string]bool, len(q.Rooms))
+	for _, roomID := range q.Rooms {
+		rooms[roomID] = true
+	}
+	return inRooms{bleve.NewConjunctionQuery(parts...), rooms, failed}
+}
+
+// fewRooms is how many rooms are looked up in the index; of more, it is faster to look at the room of each text that matches.
+const fewRooms = 64
+
+// inRooms gives what another query finds in the rooms.
+type inRooms struct {
+	query.Query
+	rooms  map[string]bool
+	failed *error // a filter cannot say it otherwise
+}
+
+// Searcher implements query.Query.
+func (q inRooms) Searcher(ctx context.Context, r index.IndexReader, m mapping.IndexMapping, o search.SearcherOptions) (search.Searcher, error) {
+	values, err := r.DocValueReader([]string{fieldRoom})
+	if err != nil {
+		return nil, err
+	}
+	all, err := q.Query.Searcher(ctx, r, m, o)
+	if err != nil {
+		return nil, err
+	}
+	return searcher.NewFilteringSearcher(ctx, all, func(_ *search.SearchContext, d *search.DocumentMatch) bool {
+		in := false
+		err := values.VisitDocValues(d.IndexInternalID, func(_ string, roomID []byte) { in = in || q.rooms[string(roomID)] })
+		if err != nil {
+			*q.failed = err
+		}
+		return in
+	}), nil
 }
 
 // unscored is a query that does not count for the rank, which lets bleve work on sets instead of single documents.

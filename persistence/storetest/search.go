@@ -148,6 +148,11 @@ func testSearchModel(t *testing.T, s persistence.Searcher) {
 				want[x.TextRef] = true
 			}
 		}
+		if rapid.Bool().Draw(t, "many rooms") {
+			for i := range 100 {
+				q.Rooms = append(q.Rooms, fmt.Sprintf("!other%d", i))
+			}
+		}
 		for _, q.Recent = range []bool{true, false} {
 			hits, err := s.Search(context.Background(), q)
 			if err != nil {

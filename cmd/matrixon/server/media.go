@@ -7,19 +7,29 @@ import (
 
 	"github.com/matrixon/matrixon/cmd/matrixon/config"
 	"github.com/matrixon/matrixon/http/media"
+	"github.com/matrixon/matrixon/http/media/picture"
 	"github.com/matrixon/matrixon/persistence"
 	"github.com/matrixon/matrixon/persistence/blobs"
+	"github.com/matrixon/matrixon/persistence/blobs/bucket"
 	"github.com/matrixon/matrixon/persistence/blobs/database"
 	"github.com/matrixon/matrixon/persistence/blobs/folder"
 )
 
 // openMedia opens where files are kept.
-func openMedia(c *config.Config, kind string, rows persistence.Store) (blobs.Store, error) {
+func openMedia(ctx context.Context, c *config.Config, kind string, rows persistence.Store) (blobs.Store, error) {
 	switch kind {
 	case config.MediaFile:
 		s, err := folder.Open(c.MediaFolder())
 		if err != nil {
 			return nil, fmt.Errorf("media.path: %w", err)
+		}
+		return s, nil
+	case config.MediaS3:
+		o := c.Media.S3
+		s, err := bucket.Open(ctx, bucket.Options{Endpoint: o.Endpoint, Region: o.Region, Bucket: o.Bucket, Prefix: o.Prefix,
+			AccessKey: o.AccessKey, SecretKey: o.SecretKey.Reveal()})
+		if err != nil {
+			return nil, fmt.Errorf("media.s3: %w", err)
 		}
 		return s, nil
 	default:
@@ -28,8 +38,8 @@ func openMedia(c *config.Config, kind string, rows persistence.Store) (blobs.Sto
 }
 
 // startMedia makes the content repository.
-func (s *Server) startMedia() error {
-	store, err := openMedia(s.config, s.config.MediaStore(), s.store)
+func (s *Server) startMedia(ctx context.Context) error {
+	store, err := openMedia(ctx, s.config, s.config.MediaStore(), s.store)
 	if err != nil {
 		return err
 	}
@@ -38,7 +48,8 @@ func (s *Server) startMedia() error {
 		ServerName: s.config.ServerName, Rows: s.store, Blobs: store, Caller: s.node, Now: time.Now, Log: s.log,
 		MaxUpload: int64(c.MaxUpload), MaxRemote: int64(c.MaxRemote), QuotaFiles: int64(c.Quota.Files), QuotaBytes: int64(c.Quota.Size),
 		MostPending: int64(c.Pending.Most), PendingLifetime: time.Duration(c.Pending.Lifetime),
-		Public: c.Unauthenticated, Redirect: c.S3.Redirect,
+		Pictures: picture.NewWorkshop(picture.Limits{MaxPixels: int64(c.Thumbnails.MaxPixels), Memory: int64(c.Thumbnails.Memory), Workers: c.Thumbnails.Workers}),
+		Public:   c.Unauthenticated, Redirect: c.S3.Redirect,
 	})
 	return nil
 }

@@ -147,7 +147,7 @@ func (s *Server) start() error {
 	if err := s.startActors(); err != nil {
 		return err
 	}
-	if err := s.startMedia(); err != nil {
+	if err := s.startMedia(ctx); err != nil {
 		return err
 	}
 	s.buildAPI()

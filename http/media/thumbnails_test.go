@@ -1,0 +1,142 @@
+package media_test
+
+import (
+	"bytes"
+	"fmt"
+	"image"
+	"image/color"
+	"image/gif"
+	"image/jpeg"
+	"image/png"
+	"net/http"
+	"testing"
+
+	"github.com/matrixon/matrixon/persistence"
+	"github.com/matrixon/matrixon/persistence/schema"
+)
+
+const thumbnails = "/_matrix/client/v1/media/thumbnail/"
+
+func photo(t *testing.T, w, h int) []byte {
+	t.Helper()
+	img := image.NewRGBA(image.Rect(0, 0, w, h))
+	for i := range img.Pix {
+		img.Pix[i] = byte(i*7) | 3
+	}
+	var b bytes.Buffer
+	if err := jpeg.Encode(&b, img, nil); err != nil {
+		t.Fatal(err)
+	}
+	return b.Bytes()
+}
+
+func movie(t *testing.T, w, h int) []byte {
+	t.Helper()
+	g := &gif.GIF{}
+	for i := range 3 {
+		frame := image.NewPaletted(image.Rect(0, 0, w, h), color.Palette{color.Black, color.White})
+		for j := range frame.Pix {
+			frame.Pix[j] = uint8((i + j) % 2)
+		}
+		g.Image, g.Delay = append(g.Image, frame), append(g.Delay, 10)
+	}
+	var b bytes.Buffer
+	if err := gif.EncodeAll(&b, g); err != nil {
+		t.Fatal(err)
+	}
+	return b.Bytes()
+}
+
+func TestThumbnails(t *testing.T) {
+	t.Parallel()
+	w := start(t, nil)
+	alice := w.user("alice")
+	large, moving := alice.upload(photo(t, 2000, 1000), "image/jpeg", "?filename=secret.jpg"), alice.upload(movie(t, 400, 400), "image/gif", "")
+	lying := alice.upload(photo(t, 500, 500), "text/html", "")
+	tests := []struct {
+		name, query string
+		kind        string
+		w, h        int
+	}{
+		{large, "width=320&height=240", "image/jpeg", 320, 160},
+		{large, "width=320&height=240&method=scale", "image/jpeg", 320, 160},
+		{large, "width=321&height=10", "image/jpeg", 640, 320},
+		{large, "width=1&height=1&method=crop", "image/jpeg", 32, 32},
+		{large, "width=96&height=96&method=crop", "image/jpeg", 96, 96},
+		{large, "width=100&height=50&method=crop", "image/jpeg", 240, 120},
+		{large, "width=5000&height=5000", "image/jpeg", 2000, 1000},
+		{large, "width=1700&height=10", "image/jpeg", 2000, 1000},
+		{large, "width=320&height=240&animated=true", "image/jpeg", 320, 160},
+		{moving, "width=96&height=96&method=crop", "image/jpeg", 96, 96},
+		{moving, "width=96&height=96&method=crop&animated=false", "image/jpeg", 96, 96},
+		{moving, "width=96&height=96&method=crop&animated=true", "image/gif", 96, 96},
+		{moving, "width=800&height=600&animated=true", "image/gif", 400, 400},
+		{moving, "width=800&height=600", "image/jpeg", 400, 400},
+		{lying, "width=640&height=480", "image/jpeg", 480, 480},
+		{lying, "width=640&height=640", "image/jpeg", 500, 500},
+	}
+	for _, again := range []bool{false, true} { // the second time it is stored
+		for _, test := range tests {
+			a := alice.get(thumbnails+test.name+"?"+test.query).ok().has("Content-Type", test.kind,
+				"Content-Disposition", `inline; filename="thumbnail.`+test.kind[len("image/"):]+`"`, "X-Content-Type-Options", "nosniff")
+			img, kind, err := image.Decode(bytes.NewReader(a.body))
+			if err != nil || "image/"+kind != test.kind || img.Bounds().Dx() != test.w || img.Bounds().Dy() != test.h {
+				t.Errorf("%s (again: %v): %v %s %v", test.query, again, img.Bounds(), kind, err)
+			}
+		}
+	}
+	for _, query := range []string{"", "width=10", "height=10"} {
+		alice.get(thumbnails+large+"?"+query).refused(http.StatusBadRequest, "M_MISSING_PARAM")
+	}
+	for _, query := range []string{"width=0&height=1", "width=1&height=-1", "width=a&height=1", "width=1&height=1&method=twist", "width=1&height=1&animated=2"} {
+		alice.get(thumbnails+large+"?"+query).refused(http.StatusBadRequest, "M_INVALID_PARAM")
+	}
+	w.nobody().get(thumbnails+large+"?width=10&height=10").refused(http.StatusUnauthorized, "M_MISSING_TOKEN")
+	w.nobody().get("/_matrix/media/v3/thumbnail/"+large+"?width=10&height=10").refused(http.StatusNotFound, "M_NOT_FOUND")
+}
+
+func TestNoThumbnails(t *testing.T) {
+	t.Parallel()
+	w := start(t, nil)
+	alice := w.user("alice")
+	whole := photo(t, 600, 600)
+	var bomb bytes.Buffer
+	if err := png.Encode(&bomb, image.NewGray(image.Rect(0, 0, 2_100, 2_000))); err != nil {
+		t.Fatal(err)
+	}
+	for name, test := range map[string]struct {
+		content []byte
+		status  int
+		code    string
+	}{
+		"text":           {[]byte("hello"), http.StatusBadRequest, "M_UNKNOWN"},
+		"empty":          {nil, http.StatusBadRequest, "M_UNKNOWN"},
+		"truncated":      {whole[:len(whole)/2], http.StatusBadRequest, "M_UNKNOWN"},
+		"SVG":            {[]byte(`<svg xmlns="http://www.w3.org/2000/svg"><script>alert(1)</script></svg>`), http.StatusBadRequest, "M_UNKNOWN"},
+		"too many pixels": {bomb.Bytes(), http.StatusRequestEntityTooLarge, "M_TOO_LARGE"},
+	} {
+		media := alice.upload(test.content, "image/png", "")
+		a := alice.get(thumbnails + media + "?width=32&height=32&method=crop")
+		if a.status != test.status || a.at("errcode").Str != test.code {
+			t.Errorf("%s: %d %s", name, a.status, a.body)
+		}
+	}
+}
+
+// TestThumbnailsAreBounded: no matter what proportions are asked for, only so many are stored.
+func TestThumbnailsAreBounded(t *testing.T) {
+	t.Parallel()
+	w := start(t, nil)
+	alice := w.user("alice")
+	name := alice.upload(photo(t, 200, 200), "image/jpeg", "")
+	for i := range 45 {
+		alice.get(fmt.Sprintf("%s%s?width=96&height=%d&method=crop", thumbnails, name, i+10)).ok()
+	}
+	rows, err := schema.BlobThumbnails.All(t.Context(), w.rows, persistence.Range[schema.BlobThumbnail]{})
+	if err != nil || len(rows) != 40 {
+		t.Errorf("%d thumbnails, %v", len(rows), err)
+	}
+	if n := w.objects(); n != 41 {
+		t.Errorf("%d objects", n)
+	}
+}
