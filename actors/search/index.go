@@ -99,9 +99,26 @@ func (x *Index) round(ctx context.Context) error {
 			x.seen = before
 			return nil
 		}
+		began := time.Now()
 		if err := x.do(ctx, tasks); err != nil {
 			return err
 		}
+		if len(tasks) == atOnce {
+			rest(ctx, restFor*time.Since(began))
+		}
+	}
+}
+
+// restFor is how much longer than it worked the index rests while there is more to do, so that a burst of messages is indexed
+// beside what people wait for, with a part of one processor.
+const restFor = 3
+
+func rest(ctx context.Context, d time.Duration) {
+	timer := time.NewTimer(min(d, pause))
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+	case <-ctx.Done():
 	}
 }
 

@@ -17,6 +17,7 @@ import (
 // client is a logged-in user.
 type client struct {
 	server *server
+	url    string // of the node that it speaks to
 	userID string
 	token  string
 }
@@ -25,13 +26,14 @@ var accounts atomic.Int64
 
 // register makes an account and logs it in.
 func register(ctx context.Context, s *server) (*client, error) {
-	c := &client{server: s}
+	n := accounts.Add(1)
+	c := &client{server: s, url: s.urls[int(n)%len(s.urls)]}
 	var answer struct {
 		UserID      string `json:"user_id"`
 		AccessToken string `json:"access_token"`
 	}
 	err := c.call(ctx, http.MethodPost, "/v3/register", map[string]any{
-		"username": "load" + strconv.FormatInt(accounts.Add(1), 10), "password": "load-password",
+		"username": "load" + strconv.FormatInt(n, 10), "password": "load-password",
 		"auth": map[string]string{"type": "m.login.dummy"}}, &answer)
 	c.userID, c.token = answer.UserID, answer.AccessToken
 	return c, err
@@ -66,7 +68,7 @@ func (c *client) call(ctx context.Context, method, path string, body, answer any
 		}
 		reader = bytes.NewReader(raw)
 	}
-	r, err := http.NewRequestWithContext(ctx, method, c.server.url+"/_matrix/client"+path, reader)
+	r, err := http.NewRequestWithContext(ctx, method, c.url+"/_matrix/client"+path, reader)
 	if err != nil {
 		return err
 	}

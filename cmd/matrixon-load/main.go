@@ -24,6 +24,7 @@ type options struct {
 	Senders   int           `help:"How many clients send at once." default:"100"`
 	Members   int           `help:"How many members sync a room in fanout." default:"20"`
 	Idle      int           `help:"How many idle connections to hold." default:"1000"`
+	Nodes     int           `help:"Measure a cluster of this many nodes, with Postgres and Consul, which are started too; 0 is one node with Pebble."`
 	Profile   string        `help:"Write the server's CPU profile of the send scenario to this file." type:"path"`
 }
 
@@ -72,7 +73,7 @@ func measure(ctx context.Context, o *options, s scenario) error {
 	}
 	defer srv.stop()
 	fmt.Printf("== %s\n", s.name)
-	if s.name == scenarios[0].name {
+	if s.name == scenarios[0].name && o.Nodes == 0 {
 		rss, err := srv.rss()
 		if err != nil {
 			return err

@@ -105,7 +105,7 @@ func profile(ctx context.Context, o *options, s *server) error {
 		return err
 	}
 	dial := func(ctx context.Context, _, _ string) (net.Conn, error) {
-		return new(net.Dialer).DialContext(ctx, "unix", filepath.Join(s.folder, "data", "admin.sock"))
+		return new(net.Dialer).DialContext(ctx, "unix", filepath.Join(s.data, "admin.sock"))
 	}
 	resp, err := (&http.Client{Transport: &http.Transport{DialContext: dial}}).Do(r)
 	if err != nil {

@@ -10,18 +10,30 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"syscall"
 	"time"
+
+	"github.com/matrixon/matrixon/deploy/local"
 )
 
-// server is a running server with its own data folder.
+// server is a running server, or a cluster, with data of its own.
 type server struct {
-	url     string
-	command *exec.Cmd
-	folder  string
+	urls    []string  // of its nodes
+	command *exec.Cmd // of a single node
+	data    string    // data_dir of the first node
+	folder  string    // of everything
+	ends    []func()  // how it is stopped, the last first
 	http    *http.Client
+}
+
+// settings are those of every node that is measured.
+var settings = []string{"limits.enabled=false", "registration.open=true", "logging.format=json", "password_hash.memory_kib=64", "password_hash.iterations=1"}
+
+func newServer(folder string) *server {
+	return &server{folder: folder, http: &http.Client{Transport: &http.Transport{MaxIdleConns: 0, MaxIdleConnsPerHost: 20_000, DisableCompression: true}}}
 }
 
 // start runs the server and waits until it listens.
@@ -34,10 +46,16 @@ func start(ctx context.Context, o *options) (*server, error) {
 	if err != nil {
 		return nil, err
 	}
-	c := exec.CommandContext(ctx, binary, "serve", //nolint:gosec // the program that the caller names
-		"--set", "data_dir="+filepath.Join(folder, "data"), "--set", "limits.enabled=false", "--set", "registration.open=true",
-		"--set", "logging.format=json", "--set", "password_hash.memory_kib=64", "--set", "password_hash.iterations=1",
-		"--set", "listeners=[{address: '127.0.0.1:0', serves: [client, metrics]}]")
+	s := newServer(folder)
+	if o.Nodes > 0 {
+		return s, s.startCluster(ctx, binary, o.Nodes)
+	}
+	s.data = filepath.Join(folder, "data")
+	args := []string{"serve", "--set", "data_dir=" + s.data, "--set", "listeners=[{address: '127.0.0.1:0', serves: [client, metrics]}]"}
+	for _, kv := range settings {
+		args = append(args, "--set", kv)
+	}
+	c := exec.CommandContext(ctx, binary, args...) //nolint:gosec // the program that the caller names
 	c.Dir = folder
 	stderr, err := c.StderrPipe()
 	if err != nil {
@@ -46,11 +64,16 @@ func start(ctx context.Context, o *options) (*server, error) {
 	if err := c.Start(); err != nil {
 		return nil, err
 	}
-	s := &server{command: c, folder: folder, http: &http.Client{Transport: &http.Transport{MaxIdleConns: 0, MaxIdleConnsPerHost: 20_000, DisableCompression: true}}}
+	s.command = c
+	s.ends = append(s.ends, func() {
+		_ = c.Process.Signal(syscall.SIGTERM)
+		_ = c.Wait()
+	})
 	lines := bufio.NewScanner(stderr)
 	for lines.Scan() {
 		if _, rest, ok := strings.Cut(lines.Text(), `"address":"`); ok {
-			s.url, _, _ = strings.Cut(rest, `"`)
+			url, _, _ := strings.Cut(rest, `"`)
+			s.urls = []string{url}
 			go io.Copy(io.Discard, stderr) //nolint:errcheck // until the server ends
 			return s, nil
 		}
@@ -61,9 +84,41 @@ func start(ctx context.Context, o *options) (*server, error) {
 }
 
 func (s *server) stop() {
-	_ = s.command.Process.Signal(syscall.SIGTERM)
-	_ = s.command.Wait()
+	for _, end := range slices.Backward(s.ends) {
+		end()
+	}
 	_ = os.RemoveAll(s.folder)
+}
+
+// startCluster starts Consul, Postgres and nodes.
+func (s *server) startCluster(ctx context.Context, binary string, nodes int) error {
+	consul, err := local.StartConsul(ctx, nil)
+	if err != nil {
+		return err
+	}
+	s.ends = append(s.ends, consul.Stop)
+	db, err := local.StartPostgres(ctx, filepath.Join(s.folder, "postgres"), nil)
+	if err != nil {
+		return err
+	}
+	s.ends = append(s.ends, db.Stop)
+	for i := range nodes {
+		name := "node-" + strconv.Itoa(i+1)
+		n, err := local.NewNode(local.NodeOptions{Name: name, Program: binary, Dir: filepath.Join(s.folder, name), Secret: "measured",
+			Postgres: db.URL(db.Address, "matrixon"), Consul: consul.Address, Settings: settings})
+		if err != nil {
+			return err
+		}
+		if err := n.Start(ctx); err != nil {
+			return err
+		}
+		s.ends = append(s.ends, n.Stop)
+		s.urls = append(s.urls, n.URL)
+		if i == 0 {
+			s.data = n.Dir
+		}
+	}
+	return nil
 }
 
 // usage is what the server has used since it started.
@@ -73,9 +128,23 @@ type usage struct {
 	bytes   float64
 }
 
-// usage reads the server's own metrics.
+// usage reads the nodes' own metrics, and adds them.
 func (s *server) usage() (usage, error) {
-	resp, err := s.http.Get(s.url + "/metrics")
+	var all usage
+	for _, url := range s.urls {
+		u, err := s.usageOf(url)
+		if err != nil {
+			return usage{}, err
+		}
+		all.cpu += u.cpu
+		all.mallocs += u.mallocs
+		all.bytes += u.bytes
+	}
+	return all, nil
+}
+
+func (s *server) usageOf(url string) (usage, error) {
+	resp, err := s.http.Get(url + "/metrics")
 	if err != nil {
 		return usage{}, err
 	}

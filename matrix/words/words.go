@@ -10,6 +10,7 @@ import (
 	"unicode/utf8"
 
 	"golang.org/x/text/unicode/norm"
+	"golang.org/x/text/unicode/rangetable"
 )
 
 // The bounds of an index: tokens of one text, and bytes of a token. Words beyond them are cut.
@@ -172,27 +173,39 @@ func runs(text string, yield func(run string, unspaced bool)) {
 		}
 	}
 	for i, r := range text {
+		word, mark, without := kind(r)
 		switch {
-		case !unicode.In(r, unicode.L, unicode.N, unicode.M):
+		case !word:
 			end(i)
 			continue
-		case begin >= 0 && !unicode.Is(unicode.M, r) && unicode.In(r, scriptsWithoutSpaces...) != unspaced:
+		case begin >= 0 && !mark && without != unspaced:
 			end(i)
 		}
 		if begin < 0 {
-			begin, unspaced = i, unicode.In(r, scriptsWithoutSpaces...)
+			begin, unspaced = i, without
 		}
 	}
 	end(len(text))
 }
 
-var scriptsWithoutSpaces = []*unicode.RangeTable{
-	unicode.Han, unicode.Hiragana, unicode.Katakana, unicode.Bopomofo, unicode.Yi,
-	unicode.Thai, unicode.Lao, unicode.Khmer, unicode.Myanmar, unicode.Tibetan,
+// kind says of a character whether it is part of words, whether it is a mark on the one before it, and whether its script is
+// written without spaces. Most texts are ASCII, and every message is taken apart.
+func kind(r rune) (word, mark, unspaced bool) {
+	if r < utf8.RuneSelf {
+		return 'a' <= r && r <= 'z' || 'A' <= r && r <= 'Z' || '0' <= r && r <= '9', false, false
+	}
+	mark = unicode.IsMark(r)
+	return mark || unicode.IsLetter(r) || unicode.IsNumber(r), mark, unicode.Is(scriptsWithoutSpaces, r)
 }
+
+var scriptsWithoutSpaces = rangetable.Merge(unicode.Han, unicode.Hiragana, unicode.Katakana, unicode.Bopomofo, unicode.Yi,
+	unicode.Thai, unicode.Lao, unicode.Khmer, unicode.Myanmar, unicode.Tibetan)
 
 // fold makes the forms of a character one: compatible forms, capitals, and letters with the accents of European scripts.
 func fold(text string) string {
+	if ascii(text) {
+		return strings.ToLower(text)
+	}
 	decomposed := norm.NFKD.String(strings.ToValidUTF8(text, " "))
 	plain := strings.Map(func(r rune) rune {
 		if r >= 0x300 && r <= 0x36f {
@@ -201,4 +214,13 @@ func fold(text string) string {
 		return unicode.ToLower(r)
 	}, decomposed)
 	return norm.NFC.String(plain)
+}
+
+func ascii(text string) bool {
+	for i := range len(text) {
+		if text[i] >= utf8.RuneSelf {
+			return false
+		}
+	}
+	return true
 }
