@@ -96,7 +96,7 @@ const (
 func (n *Node) activate(s *shard, k *kind, id Identity) *activation {
 	a := &activation{node: n, kind: k, shard: s, id: id, born: n.now(), restAt: -1}
 	a.ctx, a.cancel = context.WithCancel(context.Background())
-	a.stats.lastError = n.failures.of(id)
+	a.stats.lastError = n.failures.last(id)
 	a.used.Store(int64(a.born))
 	s.next = a
 	a.pid = n.system.Root.Spawn(s.props)

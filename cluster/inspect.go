@@ -199,38 +199,65 @@ func (a *activation) summaryOf(i Info, state string) *messages.Summary {
 	return s
 }
 
-// failureMemory bounds how many actors' last errors a node remembers beyond their activations.
-const failureMemory = 1024
+// failureMemory bounds how many actors' errors a node remembers beyond their activations, and failuresEach how many of each.
+const (
+	failureMemory = 1024
+	failuresEach  = 8
+)
 
-// failures remembers why activations failed, so that the next one can tell.
+// Failure is why an actor stopped, or could not begin.
+type Failure struct {
+	At   time.Time
+	Text string
+}
+
+// Failures are the last ones of an actor on this node, whether or not it is active now, newest first.
+func (n *Node) Failures(id Identity) []Failure {
+	n.failures.mu.Lock()
+	defer n.failures.mu.Unlock()
+	all := slices.Clone(n.failures.byIdentity[id])
+	slices.Reverse(all)
+	return all
+}
+
+// failures remembers why activations failed, oldest first, so that the next one can tell.
 type failures struct {
 	mu         sync.Mutex
-	byIdentity map[Identity]string
+	byIdentity map[Identity][]Failure
 	oldest     []Identity
 }
 
-func (f *failures) add(id Identity, err error) {
+func (f *failures) add(id Identity, failure Failure) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	if _, known := f.byIdentity[id]; !known {
+	known := f.byIdentity[id]
+	switch {
+	case len(known) == 0:
 		if len(f.oldest) == failureMemory {
 			delete(f.byIdentity, f.oldest[0])
 			f.oldest = slices.Delete(f.oldest, 0, 1)
 		}
 		f.oldest = append(f.oldest, id)
+	case len(known) == failuresEach:
+		known = slices.Delete(known, 0, 1)
 	}
-	f.byIdentity[id] = err.Error()
+	f.byIdentity[id] = append(known, failure)
 }
 
-func (f *failures) of(id Identity) string {
+// last is the newest error of an actor, empty when none is known.
+func (f *failures) last(id Identity) string {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	return f.byIdentity[id]
+	known := f.byIdentity[id]
+	if len(known) == 0 {
+		return ""
+	}
+	return known[len(known)-1].Text
 }
 
 // report remembers an actor's failure, and logs it unless its callers learn the cause or a panic logged it.
 func (n *Node) report(id Identity, err error, what string) {
-	n.failures.add(id, err)
+	n.failures.add(id, Failure{At: n.started.Add(n.now()), Text: err.Error()})
 	var told *mxerr.Error
 	var panicked panicError
 	if errors.As(err, &told) || errors.As(err, &panicked) || errors.Is(err, context.Canceled) {

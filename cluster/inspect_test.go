@@ -1,11 +1,15 @@
 package cluster
 
 import (
+	"context"
 	"fmt"
+	"strings"
 	"testing"
+	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
 
+	"github.com/matrixon/matrixon/matrix/mxerr"
 	"github.com/matrixon/matrixon/messages"
 )
 
@@ -91,5 +95,37 @@ func TestMetricsAreByKind(t *testing.T) {
 	}
 	if values["matrixon_actor_active"] != 3 || values["matrixon_actor_activations_total"] != 3 || values["matrixon_actor_asking_seconds"] != 3 {
 		t.Fatalf("%v", values)
+	}
+}
+
+func TestFailuresAreRememberedBeyondTheActor(t *testing.T) {
+	t.Parallel()
+	clock := newWall()
+	n := startNode(t, Options{Clock: clock}, Kind{New: func(Identity) Behavior {
+		return &script{load: func(context.Context, Self) error { return mxerr.Unknown("torn at %d", clock.Now().Unix()) }}
+	}})
+	begun := clock.Now()
+	for i := range failuresEach + 2 {
+		clock.advance(time.Second)
+		if _, err := n.Ask(deadline(t), room("!a"), &messages.Done{}); err == nil {
+			t.Fatal("an actor that cannot begin answers")
+		}
+		eventually(t, "remembered", func() bool {
+			list := n.Failures(room("!a"))
+			return len(list) > 0 && list[0].At.Equal(begun.Add(time.Duration(i+1)*time.Second))
+		})
+	}
+	list := n.Failures(room("!a"))
+	if len(list) != failuresEach || !strings.Contains(list[0].Text, fmt.Sprint(begun.Unix()+failuresEach+2)) || !list[1].At.Before(list[0].At) {
+		t.Fatalf("%v", list)
+	}
+	if len(n.Failures(room("!b"))) != 0 {
+		t.Fatal("another actor's failures")
+	}
+	for i := range failureMemory {
+		n.failures.add(room(fmt.Sprint("!", i)), Failure{Text: "x"})
+	}
+	if len(n.Failures(room("!a"))) != 0 || len(n.Failures(room("!0"))) != 1 {
+		t.Fatal("the oldest is not the one forgotten")
 	}
 }

@@ -103,7 +103,7 @@ func NewNode(o Options) *Node {
 		s.actors = map[Identity]*activation{}
 		s.props = actor.PropsFromProducer(func() actor.Actor { return s.next })
 	}
-	n.failures.byIdentity = map[Identity]string{}
+	n.failures.byIdentity = map[Identity][]Failure{}
 	n.metrics.countActive = n.countActive
 	n.rest.start(n)
 	return n

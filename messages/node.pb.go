@@ -319,6 +319,164 @@ func (x *InspectActor) GetId() string {
 	return ""
 }
 
+// ListFailures asks for the last errors of an actor on the node, whether or not it is active. Answer: FailureList.
+type ListFailures struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Kind          string                 `protobuf:"bytes,1,opt,name=kind,proto3" json:"kind,omitempty"`
+	Id            string                 `protobuf:"bytes,2,opt,name=id,proto3" json:"id,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ListFailures) Reset() {
+	*x = ListFailures{}
+	mi := &file_node_proto_msgTypes[4]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ListFailures) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ListFailures) ProtoMessage() {}
+
+func (x *ListFailures) ProtoReflect() protoreflect.Message {
+	mi := &file_node_proto_msgTypes[4]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ListFailures.ProtoReflect.Descriptor instead.
+func (*ListFailures) Descriptor() ([]byte, []int) {
+	return file_node_proto_rawDescGZIP(), []int{4}
+}
+
+func (x *ListFailures) GetKind() string {
+	if x != nil {
+		return x.Kind
+	}
+	return ""
+}
+
+func (x *ListFailures) GetId() string {
+	if x != nil {
+		return x.Id
+	}
+	return ""
+}
+
+// FailureList has the newest first.
+type FailureList struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Failures      []*ActorFailure        `protobuf:"bytes,1,rep,name=failures,proto3" json:"failures,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *FailureList) Reset() {
+	*x = FailureList{}
+	mi := &file_node_proto_msgTypes[5]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *FailureList) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*FailureList) ProtoMessage() {}
+
+func (x *FailureList) ProtoReflect() protoreflect.Message {
+	mi := &file_node_proto_msgTypes[5]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use FailureList.ProtoReflect.Descriptor instead.
+func (*FailureList) Descriptor() ([]byte, []int) {
+	return file_node_proto_rawDescGZIP(), []int{5}
+}
+
+func (x *FailureList) GetFailures() []*ActorFailure {
+	if x != nil {
+		return x.Failures
+	}
+	return nil
+}
+
+type ActorFailure struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Ts            int64                  `protobuf:"varint,1,opt,name=ts,proto3" json:"ts,omitempty"`
+	Error         string                 `protobuf:"bytes,2,opt,name=error,proto3" json:"error,omitempty"`
+	Node          string                 `protobuf:"bytes,3,opt,name=node,proto3" json:"node,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ActorFailure) Reset() {
+	*x = ActorFailure{}
+	mi := &file_node_proto_msgTypes[6]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ActorFailure) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ActorFailure) ProtoMessage() {}
+
+func (x *ActorFailure) ProtoReflect() protoreflect.Message {
+	mi := &file_node_proto_msgTypes[6]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ActorFailure.ProtoReflect.Descriptor instead.
+func (*ActorFailure) Descriptor() ([]byte, []int) {
+	return file_node_proto_rawDescGZIP(), []int{6}
+}
+
+func (x *ActorFailure) GetTs() int64 {
+	if x != nil {
+		return x.Ts
+	}
+	return 0
+}
+
+func (x *ActorFailure) GetError() string {
+	if x != nil {
+		return x.Error
+	}
+	return ""
+}
+
+func (x *ActorFailure) GetNode() string {
+	if x != nil {
+		return x.Node
+	}
+	return ""
+}
+
 // StopActor puts an actor of the node to rest. Answer: Done or Failure.
 type StopActor struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
@@ -330,7 +488,7 @@ type StopActor struct {
 
 func (x *StopActor) Reset() {
 	*x = StopActor{}
-	mi := &file_node_proto_msgTypes[4]
+	mi := &file_node_proto_msgTypes[7]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -342,7 +500,7 @@ func (x *StopActor) String() string {
 func (*StopActor) ProtoMessage() {}
 
 func (x *StopActor) ProtoReflect() protoreflect.Message {
-	mi := &file_node_proto_msgTypes[4]
+	mi := &file_node_proto_msgTypes[7]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -355,7 +513,7 @@ func (x *StopActor) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use StopActor.ProtoReflect.Descriptor instead.
 func (*StopActor) Descriptor() ([]byte, []int) {
-	return file_node_proto_rawDescGZIP(), []int{4}
+	return file_node_proto_rawDescGZIP(), []int{7}
 }
 
 func (x *StopActor) GetKind() string {
@@ -385,7 +543,7 @@ type MoveActor struct {
 
 func (x *MoveActor) Reset() {
 	*x = MoveActor{}
-	mi := &file_node_proto_msgTypes[5]
+	mi := &file_node_proto_msgTypes[8]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -397,7 +555,7 @@ func (x *MoveActor) String() string {
 func (*MoveActor) ProtoMessage() {}
 
 func (x *MoveActor) ProtoReflect() protoreflect.Message {
-	mi := &file_node_proto_msgTypes[5]
+	mi := &file_node_proto_msgTypes[8]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -410,7 +568,7 @@ func (x *MoveActor) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use MoveActor.ProtoReflect.Descriptor instead.
 func (*MoveActor) Descriptor() ([]byte, []int) {
-	return file_node_proto_rawDescGZIP(), []int{5}
+	return file_node_proto_rawDescGZIP(), []int{8}
 }
 
 func (x *MoveActor) GetKind() string {
@@ -450,7 +608,7 @@ type DescribeNode struct {
 
 func (x *DescribeNode) Reset() {
 	*x = DescribeNode{}
-	mi := &file_node_proto_msgTypes[6]
+	mi := &file_node_proto_msgTypes[9]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -462,7 +620,7 @@ func (x *DescribeNode) String() string {
 func (*DescribeNode) ProtoMessage() {}
 
 func (x *DescribeNode) ProtoReflect() protoreflect.Message {
-	mi := &file_node_proto_msgTypes[6]
+	mi := &file_node_proto_msgTypes[9]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -475,7 +633,7 @@ func (x *DescribeNode) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DescribeNode.ProtoReflect.Descriptor instead.
 func (*DescribeNode) Descriptor() ([]byte, []int) {
-	return file_node_proto_rawDescGZIP(), []int{6}
+	return file_node_proto_rawDescGZIP(), []int{9}
 }
 
 type NodeStatus struct {
@@ -495,7 +653,7 @@ type NodeStatus struct {
 
 func (x *NodeStatus) Reset() {
 	*x = NodeStatus{}
-	mi := &file_node_proto_msgTypes[7]
+	mi := &file_node_proto_msgTypes[10]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -507,7 +665,7 @@ func (x *NodeStatus) String() string {
 func (*NodeStatus) ProtoMessage() {}
 
 func (x *NodeStatus) ProtoReflect() protoreflect.Message {
-	mi := &file_node_proto_msgTypes[7]
+	mi := &file_node_proto_msgTypes[10]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -520,7 +678,7 @@ func (x *NodeStatus) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use NodeStatus.ProtoReflect.Descriptor instead.
 func (*NodeStatus) Descriptor() ([]byte, []int) {
-	return file_node_proto_rawDescGZIP(), []int{7}
+	return file_node_proto_rawDescGZIP(), []int{10}
 }
 
 func (x *NodeStatus) GetName() string {
@@ -598,7 +756,7 @@ type TakeLimit struct {
 
 func (x *TakeLimit) Reset() {
 	*x = TakeLimit{}
-	mi := &file_node_proto_msgTypes[8]
+	mi := &file_node_proto_msgTypes[11]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -610,7 +768,7 @@ func (x *TakeLimit) String() string {
 func (*TakeLimit) ProtoMessage() {}
 
 func (x *TakeLimit) ProtoReflect() protoreflect.Message {
-	mi := &file_node_proto_msgTypes[8]
+	mi := &file_node_proto_msgTypes[11]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -623,7 +781,7 @@ func (x *TakeLimit) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use TakeLimit.ProtoReflect.Descriptor instead.
 func (*TakeLimit) Descriptor() ([]byte, []int) {
-	return file_node_proto_rawDescGZIP(), []int{8}
+	return file_node_proto_rawDescGZIP(), []int{11}
 }
 
 func (x *TakeLimit) GetLimit() string {
@@ -678,7 +836,16 @@ const file_node_proto_rawDesc = "" +
 	"\x04node\x18\f \x01(\tR\x04node\"2\n" +
 	"\fInspectActor\x12\x12\n" +
 	"\x04kind\x18\x01 \x01(\tR\x04kind\x12\x0e\n" +
-	"\x02id\x18\x02 \x01(\tR\x02id\"/\n" +
+	"\x02id\x18\x02 \x01(\tR\x02id\"2\n" +
+	"\fListFailures\x12\x12\n" +
+	"\x04kind\x18\x01 \x01(\tR\x04kind\x12\x0e\n" +
+	"\x02id\x18\x02 \x01(\tR\x02id\"A\n" +
+	"\vFailureList\x122\n" +
+	"\bfailures\x18\x01 \x03(\v2\x16.matrixon.ActorFailureR\bfailures\"H\n" +
+	"\fActorFailure\x12\x0e\n" +
+	"\x02ts\x18\x01 \x01(\x03R\x02ts\x12\x14\n" +
+	"\x05error\x18\x02 \x01(\tR\x05error\x12\x12\n" +
+	"\x04node\x18\x03 \x01(\tR\x04node\"/\n" +
 	"\tStopActor\x12\x12\n" +
 	"\x04kind\x18\x01 \x01(\tR\x04kind\x12\x0e\n" +
 	"\x02id\x18\x02 \x01(\tR\x02id\"[\n" +
@@ -720,27 +887,31 @@ func file_node_proto_rawDescGZIP() []byte {
 	return file_node_proto_rawDescData
 }
 
-var file_node_proto_msgTypes = make([]protoimpl.MessageInfo, 10)
+var file_node_proto_msgTypes = make([]protoimpl.MessageInfo, 13)
 var file_node_proto_goTypes = []any{
 	(*ListActors)(nil),   // 0: matrixon.ListActors
 	(*ActorList)(nil),    // 1: matrixon.ActorList
 	(*ActorInfo)(nil),    // 2: matrixon.ActorInfo
 	(*InspectActor)(nil), // 3: matrixon.InspectActor
-	(*StopActor)(nil),    // 4: matrixon.StopActor
-	(*MoveActor)(nil),    // 5: matrixon.MoveActor
-	(*DescribeNode)(nil), // 6: matrixon.DescribeNode
-	(*NodeStatus)(nil),   // 7: matrixon.NodeStatus
-	(*TakeLimit)(nil),    // 8: matrixon.TakeLimit
-	nil,                  // 9: matrixon.NodeStatus.ActorsEntry
+	(*ListFailures)(nil), // 4: matrixon.ListFailures
+	(*FailureList)(nil),  // 5: matrixon.FailureList
+	(*ActorFailure)(nil), // 6: matrixon.ActorFailure
+	(*StopActor)(nil),    // 7: matrixon.StopActor
+	(*MoveActor)(nil),    // 8: matrixon.MoveActor
+	(*DescribeNode)(nil), // 9: matrixon.DescribeNode
+	(*NodeStatus)(nil),   // 10: matrixon.NodeStatus
+	(*TakeLimit)(nil),    // 11: matrixon.TakeLimit
+	nil,                  // 12: matrixon.NodeStatus.ActorsEntry
 }
 var file_node_proto_depIdxs = []int32{
-	2, // 0: matrixon.ActorList.actors:type_name -> matrixon.ActorInfo
-	9, // 1: matrixon.NodeStatus.actors:type_name -> matrixon.NodeStatus.ActorsEntry
-	2, // [2:2] is the sub-list for method output_type
-	2, // [2:2] is the sub-list for method input_type
-	2, // [2:2] is the sub-list for extension type_name
-	2, // [2:2] is the sub-list for extension extendee
-	0, // [0:2] is the sub-list for field type_name
+	2,  // 0: matrixon.ActorList.actors:type_name -> matrixon.ActorInfo
+	6,  // 1: matrixon.FailureList.failures:type_name -> matrixon.ActorFailure
+	12, // 2: matrixon.NodeStatus.actors:type_name -> matrixon.NodeStatus.ActorsEntry
+	3,  // [3:3] is the sub-list for method output_type
+	3,  // [3:3] is the sub-list for method input_type
+	3,  // [3:3] is the sub-list for extension type_name
+	3,  // [3:3] is the sub-list for extension extendee
+	0,  // [0:3] is the sub-list for field type_name
 }
 
 func init() { file_node_proto_init() }
@@ -754,7 +925,7 @@ func file_node_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_node_proto_rawDesc), len(file_node_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   10,
+			NumMessages:   13,
 			NumExtensions: 0,
 			NumServices:   0,
 		},

@@ -66,6 +66,8 @@ func (a *actor) Receive(m cluster.Message) {
 		a.beside(m, func(ctx context.Context) (proto.Message, error) {
 			return a.deps.Node.Inspect(ctx, cluster.Identity{Kind: body.Kind, ID: body.Id})
 		})
+	case *messages.ListFailures:
+		m.Reply(a.failures(cluster.Identity{Kind: body.Kind, ID: body.Id}))
 	case *messages.StopActor:
 		a.beside(m, func(ctx context.Context) (proto.Message, error) {
 			return a.stop(ctx, cluster.Identity{Kind: body.Kind, ID: body.Id})
@@ -133,6 +135,14 @@ func (a *actor) describe() *messages.NodeStatus {
 		}
 	}
 	return s
+}
+
+func (a *actor) failures(id cluster.Identity) *messages.FailureList {
+	list := &messages.FailureList{}
+	for _, f := range a.deps.Node.Failures(id) {
+		list.Failures = append(list.Failures, &messages.ActorFailure{Ts: f.At.UnixMilli(), Error: f.Text, Node: a.deps.Node.Name()})
+	}
+	return list
 }
 
 // stop puts the actor to rest; its next message wakes it again.

@@ -4,15 +4,11 @@
 package admin
 
 import (
-	"context"
 	"log/slog"
 	"net/http"
 	"net/http/pprof"
 
-	"github.com/matrixon/matrixon/cluster"
 	"github.com/matrixon/matrixon/http/api"
-	"github.com/matrixon/matrixon/http/api/password"
-	"github.com/matrixon/matrixon/persistence"
 )
 
 // Base is the path below which everything stands.
@@ -21,29 +17,12 @@ const Base = "/_matrixon/admin/v1"
 // maxBody bounds a request, in bytes.
 const maxBody = 64 << 10
 
-// Sessions is told when the sessions of a user have ended or changed.
-type Sessions interface {
-	Forget(userID, deviceID string)
-}
-
-// Rebalance evens out the load of the nodes, or only says how it would.
-type Rebalance func(ctx context.Context, dryRun bool) ([]cluster.PlannedMove, error)
-
-// Deps are what the interface needs.
-type Deps struct {
-	ServerName string
-	Store      persistence.Reader
-	Node       *cluster.Node
-	Passwords  *password.Hasher
-	Sessions   Sessions
-	Rebalance  Rebalance
-}
-
-type handler struct{ Deps }
+// handler says what an Operator tells in terms of HTTP.
+type handler struct{ Operator }
 
 // Endpoints are the interface for administrators of the server, who prove themselves with their access token.
 func Endpoints(d Deps) []api.Endpoint {
-	h := handler{d}
+	h := handler{Operator{d}}
 	get := func(path string, f api.Handler) api.Endpoint {
 		return api.Endpoint{Methods: []string{http.MethodGet}, Path: Base + path, Auth: api.Admins, Limit: api.LimitRead, Handler: f}
 	}
@@ -61,6 +40,7 @@ func Endpoints(d Deps) []api.Endpoint {
 		{Methods: []string{http.MethodDelete}, Path: Base + "/reports/{report}", Auth: api.Admins, Limit: api.LimitAccount, Handler: h.closeReport},
 		get("/actors", h.listActors),
 		get("/actors/{kind}/{id}", h.inspect),
+		get("/actors/{kind}/{id}/errors", h.listFailures),
 		post("/actors/{kind}/{id}/stop", h.stopActor),
 		post("/actors/{kind}/{id}/move", h.moveActor),
 		get("/cluster", h.status),

@@ -4,14 +4,10 @@ import (
 	"cmp"
 	"context"
 	"errors"
+	"log/slog"
 	"net/http"
 	"slices"
-	"sync"
-	"time"
 
-	"google.golang.org/protobuf/proto"
-
-	"github.com/matrixon/matrixon/cluster"
 	"github.com/matrixon/matrixon/http/api"
 	"github.com/matrixon/matrixon/matrix/mxerr"
 	"github.com/matrixon/matrixon/messages"
@@ -50,34 +46,9 @@ type Moves struct {
 	Moves []Move `json:"moves"`
 }
 
-// nodeTimeout is how long a node may take to answer for itself.
-const nodeTimeout = 3 * time.Second
-
-// everyNode asks every node of the cluster. Those that do not answer are given with what went wrong.
-func everyNode[A proto.Message](ctx context.Context, h handler, nodes []string, request proto.Message) (answers map[string]A, errs map[string]error) {
-	ctx, cancel := context.WithTimeout(ctx, nodeTimeout)
-	defer cancel()
-	answers, errs = map[string]A{}, map[string]error{}
-	var mu sync.Mutex
-	var all sync.WaitGroup
-	for _, name := range nodes {
-		all.Go(func() {
-			answer, err := cluster.Ask[A](ctx, h.Node, cluster.Identity{Kind: cluster.KindNode, ID: name}, request)
-			mu.Lock()
-			defer mu.Unlock()
-			if err != nil {
-				errs[name] = err
-				return
-			}
-			answers[name] = answer
-		})
-	}
-	all.Wait()
-	return answers, errs
-}
-
-func (h handler) status(r *api.Request) (any, error) {
-	found, errs := everyNode[*messages.NodeStatus](r.Ctx, h, h.Node.Members(), &messages.DescribeNode{})
+// Cluster tells how every node is.
+func (o Operator) Cluster(ctx context.Context) Cluster {
+	found, errs := everyNode[*messages.NodeStatus](ctx, o, o.Node.Members(), &messages.DescribeNode{})
 	answer := Cluster{Nodes: []Status{}}
 	for _, s := range found {
 		answer.Nodes = append(answer.Nodes, Status{Node: s.Name, Version: s.Version, Address: s.Address, StartedTS: s.StartedTs, Position: s.Position,
@@ -87,48 +58,64 @@ func (h handler) status(r *api.Request) (any, error) {
 		answer.Nodes = append(answer.Nodes, Status{Node: name, Trouble: "it does not answer: " + err.Error()})
 	}
 	slices.SortFunc(answer.Nodes, func(a, b Status) int { return cmp.Compare(a.Node, b.Node) })
-	return answer, nil
+	return answer
 }
 
 func errAlone() error { return mxerr.InvalidParam("this node is alone: there is nowhere to move to") }
 
-// drainNode has a node give away what lives on it (?draining=true), or take actors again.
-func (h handler) drainNode(r *api.Request) (any, error) {
-	m := h.Node.Membership()
+// Drain has a node give away what lives on it, or take actors again. It does not wait until the node is empty.
+func (o Operator) Drain(ctx context.Context, by By, node string, draining bool) error {
+	m := o.Node.Membership()
 	if m == nil {
-		return nil, errAlone()
+		return errAlone()
 	}
-	name := r.Vars["node"]
-	if _, ok := m.View().Member(name); !ok {
-		return nil, mxerr.NotFound("there is no node %.300q", name)
+	if _, ok := m.View().Member(node); !ok {
+		return mxerr.NotFound("there is no node %.300q", node)
 	}
-	draining, err := r.Bool("draining", true)
-	if err != nil {
-		return nil, err
-	}
-	return nil, m.Drain(r.Ctx, name, draining)
+	err := m.Drain(ctx, node, draining)
+	o.note(ctx, by, "a node gives away its actors, or takes them again", err, slog.String("node", node), slog.Bool("draining", draining))
+	return err
 }
 
-// rebalance moves a few busy actors (?dry_run=true: only says which).
-func (h handler) rebalance(r *api.Request) (any, error) {
-	if h.Node.Membership() == nil {
-		return nil, errAlone()
+// EvenOut moves a few busy actors; a dry run only says which.
+func (o Operator) EvenOut(ctx context.Context, by By, dryRun bool) (Moves, error) {
+	if o.Node.Membership() == nil {
+		return Moves{}, errAlone()
 	}
-	dryRun, err := r.Bool("dry_run", false)
-	if err != nil {
-		return nil, err
+	planned, err := o.Rebalance(ctx, dryRun)
+	if !dryRun {
+		o.note(ctx, by, "the load is evened out", err, slog.Int("moves", len(planned)))
 	}
-	planned, err := h.Rebalance(r.Ctx, dryRun)
 	var refused *mxerr.Error
 	switch {
 	case errors.As(err, &refused):
-		return nil, err
+		return Moves{}, err
 	case err != nil: // the operator should know which node or actor it was
-		return nil, mxerr.New(http.StatusServiceUnavailable, "M_UNKNOWN", "%v", err)
+		return Moves{}, mxerr.New(http.StatusServiceUnavailable, "M_UNKNOWN", "%v", err)
 	}
 	answer := Moves{Moves: []Move{}}
 	for _, m := range planned {
 		answer.Moves = append(answer.Moves, Move{Kind: m.ID.Kind, ID: m.ID.ID, From: m.From, To: m.To, Load: m.Load, Why: m.Why})
 	}
 	return answer, nil
+}
+
+func (h handler) status(r *api.Request) (any, error) { return h.Cluster(r.Ctx), nil }
+
+// drainNode takes ?draining=, which is true when nothing is said.
+func (h handler) drainNode(r *api.Request) (any, error) {
+	draining, err := r.Bool("draining", true)
+	if err != nil {
+		return nil, err
+	}
+	return nil, h.Drain(r.Ctx, By(r.User()), r.Vars["node"], draining)
+}
+
+// rebalance takes ?dry_run=.
+func (h handler) rebalance(r *api.Request) (any, error) {
+	dryRun, err := r.Bool("dry_run", false)
+	if err != nil {
+		return nil, err
+	}
+	return h.EvenOut(r.Ctx, By(r.User()), dryRun)
 }

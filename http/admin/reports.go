@@ -1,6 +1,8 @@
 package admin
 
 import (
+	"context"
+	"log/slog"
 	"net/http"
 	"strconv"
 
@@ -29,17 +31,14 @@ type Reports struct {
 	Next    string   `json:"next,omitzero"` // the from of the next page
 }
 
-func (h handler) listReports(r *api.Request) (any, error) {
-	p, err := paged(r, 1000)
-	if err != nil {
-		return nil, err
-	}
-	if p.from != "" {
-		if _, err := reportPos(p.from); err != nil {
-			return nil, err
+// Reports lists what users have reported.
+func (o Operator) Reports(ctx context.Context, p Page) (Reports, error) {
+	if p.From != "" {
+		if _, err := reportPos(p.From); err != nil {
+			return Reports{}, err
 		}
 	}
-	rows, next, err := collect(r.Ctx, h.Store, schema.Reports, persistence.Range[schema.Report]{Reverse: true}, p,
+	rows, next, err := collect(ctx, o.Store, schema.Reports, persistence.Range[schema.Report]{Reverse: true}, p, false,
 		func(id string) schema.Report {
 			pos, _ := reportPos(id) // checked above
 			return schema.Report{Pos: pos}
@@ -48,7 +47,7 @@ func (h handler) listReports(r *api.Request) (any, error) {
 			return strconv.FormatUint(row.Pos, 10), p.matches(row.ReporterID, row.RoomID, row.EventID, row.UserID, row.Reason)
 		})
 	if err != nil {
-		return nil, err
+		return Reports{}, err
 	}
 	list := Reports{Reports: make([]Report, len(rows)), Next: next}
 	for i, row := range rows {
@@ -57,21 +56,34 @@ func (h handler) listReports(r *api.Request) (any, error) {
 	return list, nil
 }
 
-// closeReport deletes a report that has been dealt with.
-func (h handler) closeReport(r *api.Request) (any, error) {
-	pos, err := reportPos(r.Vars["report"])
+// CloseReport deletes a report that has been dealt with.
+func (o Operator) CloseReport(ctx context.Context, by By, report string) error {
+	pos, err := reportPos(report)
 	if err != nil {
-		return nil, err
+		return err
 	}
-	row, ok, err := schema.Reports.Get(r.Ctx, h.Store, schema.Report{Pos: pos})
+	row, ok, err := schema.Reports.Get(ctx, o.Store, schema.Report{Pos: pos})
 	if err != nil {
-		return nil, err
+		return err
 	}
 	if !ok {
-		return nil, mxerr.NotFound("there is no report %d", pos)
+		return mxerr.NotFound("there is no report %d", pos)
 	}
-	_, err = h.Node.Ask(r.Ctx, cluster.Identity{Kind: cluster.KindUser, ID: row.ReporterID}, &messages.CloseReport{Pos: pos})
-	return nil, err
+	_, err = o.Node.Ask(ctx, cluster.Identity{Kind: cluster.KindUser, ID: row.ReporterID}, &messages.CloseReport{Pos: pos})
+	o.note(ctx, by, "a report is closed", err, slog.Uint64("report", pos))
+	return err
+}
+
+func (h handler) listReports(r *api.Request) (any, error) {
+	p, err := paged(r)
+	if err != nil {
+		return nil, err
+	}
+	return h.Reports(r.Ctx, p)
+}
+
+func (h handler) closeReport(r *api.Request) (any, error) {
+	return nil, h.CloseReport(r.Ctx, By(r.User()), r.Vars["report"])
 }
 
 func reportPos(id string) (uint64, error) {

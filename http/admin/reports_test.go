@@ -22,7 +22,7 @@ func TestReports(t *testing.T) {
 	alice, bob, root := w.Register("alice"), w.Register("bob"), w.Register("root")
 	w.Write(schema.Accounts.Put(schema.Account{UserID: root.ID, Admin: true}))
 	a := api.New(api.Options{Auth: w.Tokens, Log: slog.New(slog.DiscardHandler), Now: w.Clock.Now})
-	a.Add(api.Admin, admin.Endpoints(admin.Deps{ServerName: clienttest.ServerName, Store: w.Store, Node: w.Node, Sessions: w.Tokens})...)
+	a.Add(api.Admin, admin.Endpoints(admin.Deps{ServerName: clienttest.ServerName, Store: w.Store, Node: w.Node, Sessions: w.Tokens, Log: slog.New(slog.DiscardHandler)})...)
 	server := httptest.NewServer(a.Handler(api.Admin))
 	defer server.Close()
 	ask := func(u *clienttest.User, method, path string, status int) gjson.Result {

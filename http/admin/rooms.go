@@ -1,6 +1,7 @@
 package admin
 
 import (
+	"context"
 	"errors"
 	"net/http"
 	"strings"
@@ -8,7 +9,6 @@ import (
 	"github.com/matrixon/matrixon/cluster"
 	"github.com/matrixon/matrixon/http/api"
 	"github.com/matrixon/matrixon/matrix/mxerr"
-	"github.com/matrixon/matrixon/messages"
 	"github.com/matrixon/matrixon/persistence"
 	"github.com/matrixon/matrixon/persistence/schema"
 )
@@ -41,7 +41,8 @@ type Rooms struct {
 // RoomNow is a room with where its journal and its actor stand.
 type RoomNow struct {
 	Room
-	Seq uint64 `json:"seq"` // of the newest event in the journal
+	Seq  uint64 `json:"seq"`  // of the newest event in the journal
+	Home string `json:"home"` // the node on which it lives when it is active, empty when none can have it
 	// Extremities are the events that nothing follows yet. They are known while the actor is active.
 	Extremities []string `json:"extremities,omitzero"`
 	Actor       *Summary `json:"actor,omitzero"`   // nil while the room is at rest
@@ -67,18 +68,15 @@ func showRoom(r schema.Room) Room {
 		JoinedMembers: r.JoinedMembers, InvitedMembers: r.InvitedMembers, UpgradedTo: r.UpgradedTo, Published: r.Published}
 }
 
-func (h handler) listRooms(r *api.Request) (any, error) {
-	p, err := paged(r, 1000)
-	if err != nil {
-		return nil, err
-	}
-	rows, next, err := collect(r.Ctx, h.Store, schema.Rooms, persistence.Range[schema.Room]{}, p,
+// Rooms lists the rooms of the server.
+func (o Operator) Rooms(ctx context.Context, p Page) (Rooms, error) {
+	rows, next, err := collect(ctx, o.Store, schema.Rooms, persistence.Range[schema.Room]{}, p, false,
 		func(roomID string) schema.Room { return schema.Room{RoomID: roomID} },
 		func(row schema.Room) (string, bool) {
 			return row.RoomID, p.matches(row.RoomID, row.Name, row.CanonicalAlias, row.Topic)
 		})
 	if err != nil {
-		return nil, err
+		return Rooms{}, err
 	}
 	list := Rooms{Rooms: make([]Room, len(rows)), Next: next}
 	for i, row := range rows {
@@ -87,34 +85,34 @@ func (h handler) listRooms(r *api.Request) (any, error) {
 	return list, nil
 }
 
-func (h handler) room(r *api.Request) (schema.Room, error) {
-	row, ok, err := schema.Rooms.Get(r.Ctx, h.Store, schema.Room{RoomID: r.Vars["room"]})
+func (o Operator) room(ctx context.Context, roomID string) (schema.Room, error) {
+	row, ok, err := schema.Rooms.Get(ctx, o.Store, schema.Room{RoomID: roomID})
 	if err == nil && !ok {
-		err = mxerr.NotFound("there is no room %.300q", r.Vars["room"])
+		err = mxerr.NotFound("there is no room %.300q", roomID)
 	}
 	return row, err
 }
 
-// getRoom wakes nobody: of a room at rest it tells what is stored.
-func (h handler) getRoom(r *api.Request) (any, error) {
-	row, err := h.room(r)
+// Room tells of a room. It wakes nobody: of a room at rest it tells what is stored.
+func (o Operator) Room(ctx context.Context, roomID string) (RoomNow, error) {
+	row, err := o.room(ctx, roomID)
 	if err != nil {
-		return nil, err
+		return RoomNow{}, err
 	}
 	now := RoomNow{Room: showRoom(row)}
 	newest := persistence.Range[schema.Event]{Prefix: schema.Event{RoomID: row.RoomID}, Keys: 1, Reverse: true, Limit: 1}
-	events, err := schema.Events.All(r.Ctx, h.Store, newest)
+	events, err := schema.Events.All(ctx, o.Store, newest)
 	if err != nil {
-		return nil, err
+		return RoomNow{}, err
 	}
 	if len(events) > 0 {
 		now.Seq = events[0].Seq
 	}
 	id := cluster.Identity{Kind: cluster.KindRoom, ID: row.RoomID}
-	found, err := atHome[*messages.Summary](r, h, id, &messages.InspectActor{Kind: id.Kind, Id: id.ID})
+	now.Home = o.Node.Owner(id)
+	actor, err := o.Actor(ctx, id)
 	switch refused := new(mxerr.Error); {
 	case err == nil:
-		actor := summary(found)
 		now.Actor, now.Extremities = &actor, strings.Fields(actor.Details["extremity_ids"])
 	case errors.As(err, &refused) && refused.Status == http.StatusNotFound: // at rest
 	default:
@@ -123,23 +121,14 @@ func (h handler) getRoom(r *api.Request) (any, error) {
 	return now, nil
 }
 
-// listMembers gives everybody with a membership (?membership=: only with this one).
-func (h handler) listMembers(r *api.Request) (any, error) {
-	row, err := h.room(r)
+// Members lists who has a membership of a room, or only who has this one.
+func (o Operator) Members(ctx context.Context, roomID, membership string, p Page) (Members, error) {
+	row, err := o.room(ctx, roomID)
 	if err != nil {
-		return nil, err
+		return Members{}, err
 	}
-	p, err := paged(r, 1000)
-	if err != nil {
-		return nil, err
-	}
-	membership, err := r.Enum("membership", "", "join", "invite", "knock", "leave", "ban")
-	if err != nil {
-		return nil, err
-	}
-	p.filtered = p.filtered || membership != ""
 	of := schema.CurrentState{RoomID: row.RoomID, Type: "m.room.member"}
-	rows, next, err := collect(r.Ctx, h.Store, schema.CurrentStates, persistence.Range[schema.CurrentState]{Prefix: of, Keys: 2}, p,
+	rows, next, err := collect(ctx, o.Store, schema.CurrentStates, persistence.Range[schema.CurrentState]{Prefix: of, Keys: 2}, p, membership != "",
 		func(userID string) schema.CurrentState {
 			after := of
 			after.StateKey = userID
@@ -149,11 +138,33 @@ func (h handler) listMembers(r *api.Request) (any, error) {
 			return s.StateKey, (membership == "" || s.Membership == membership) && p.matches(s.StateKey)
 		})
 	if err != nil {
-		return nil, err
+		return Members{}, err
 	}
 	list := Members{Members: make([]Member, len(rows)), Next: next}
 	for i, s := range rows {
 		list.Members[i] = Member{UserID: s.StateKey, Membership: s.Membership, EventID: s.EventID}
 	}
 	return list, nil
+}
+
+func (h handler) listRooms(r *api.Request) (any, error) {
+	p, err := paged(r)
+	if err != nil {
+		return nil, err
+	}
+	return h.Rooms(r.Ctx, p)
+}
+
+func (h handler) getRoom(r *api.Request) (any, error) { return h.Operator.Room(r.Ctx, r.Vars["room"]) }
+
+func (h handler) listMembers(r *api.Request) (any, error) {
+	p, err := paged(r)
+	if err != nil {
+		return nil, err
+	}
+	membership, err := r.Enum("membership", "", "join", "invite", "knock", "leave", "ban")
+	if err != nil {
+		return nil, err
+	}
+	return h.Members(r.Ctx, r.Vars["room"], membership, p)
 }

@@ -2,6 +2,7 @@ package admin
 
 import (
 	"context"
+	"log/slog"
 	"net/http"
 	"strings"
 
@@ -49,16 +50,13 @@ func show(a schema.Account) User {
 	return User{a.UserID, a.CreatedTS, a.Admin, a.Deactivated, a.Locked, a.Suspended}
 }
 
-func (h handler) listUsers(r *api.Request) (any, error) {
-	p, err := paged(r, 1000)
-	if err != nil {
-		return nil, err
-	}
-	rows, next, err := collect(r.Ctx, h.Store, schema.Accounts, persistence.Range[schema.Account]{}, p,
+// Users lists the accounts.
+func (o Operator) Users(ctx context.Context, p Page) (Users, error) {
+	rows, next, err := collect(ctx, o.Store, schema.Accounts, persistence.Range[schema.Account]{}, p, false,
 		func(userID string) schema.Account { return schema.Account{UserID: userID} },
 		func(a schema.Account) (string, bool) { return a.UserID, p.matches(a.UserID) })
 	if err != nil {
-		return nil, err
+		return Users{}, err
 	}
 	page := Users{Users: make([]User, len(rows)), Next: next}
 	for i, a := range rows {
@@ -68,60 +66,73 @@ func (h handler) listUsers(r *api.Request) (any, error) {
 }
 
 // userID completes a localpart.
-func (h handler) userID(r *api.Request) (string, error) {
-	name := r.Vars["user"]
+func (o Operator) userID(name string) (string, error) {
 	if !strings.HasPrefix(name, "@") {
-		name = "@" + name + ":" + h.ServerName
+		name = "@" + name + ":" + o.ServerName
 	}
 	localpart, server, err := id.ParseUser(name)
-	if err != nil || server != h.ServerName || !id.ValidNewLocalpart(localpart) {
-		return "", mxerr.New(http.StatusBadRequest, "M_INVALID_USERNAME", "%.300q cannot be a user of %s: use the characters a-z 0-9 . _ = - / +", name, h.ServerName)
+	if err != nil || server != o.ServerName || !id.ValidNewLocalpart(localpart) {
+		return "", mxerr.New(http.StatusBadRequest, "M_INVALID_USERNAME", "%.300q cannot be a user of %s: use the characters a-z 0-9 . _ = - / +", name, o.ServerName)
 	}
 	return name, nil
 }
 
-func (h handler) getUser(r *api.Request) (any, error) {
-	userID, err := h.userID(r)
+// User is one account, by its id or localpart.
+func (o Operator) User(ctx context.Context, name string) (User, error) {
+	userID, err := o.userID(name)
 	if err != nil {
-		return nil, err
+		return User{}, err
 	}
-	return h.user(r.Ctx, userID)
-}
-
-func (h handler) user(ctx context.Context, userID string) (User, error) {
-	a, ok, err := schema.Accounts.Get(ctx, h.Store, schema.Account{UserID: userID})
+	a, ok, err := schema.Accounts.Get(ctx, o.Store, schema.Account{UserID: userID})
 	if err == nil && !ok {
 		err = mxerr.NotFound("there is no account %s", userID)
 	}
 	return show(a), err
 }
 
-func (h handler) changeUser(r *api.Request) (any, error) {
-	userID, err := h.userID(r)
+// Change changes an account, or makes it, and gives it as it is then.
+func (o Operator) Change(ctx context.Context, by By, name string, c Change) (User, error) {
+	userID, err := o.userID(name)
 	if err != nil {
-		return nil, err
-	}
-	var c Change
-	if err := r.Decode(&c); err != nil {
-		return nil, err
+		return User{}, err
 	}
 	hash := ""
 	if c.Password != nil {
 		if *c.Password == "" || len(*c.Password) > password.MaxLength {
-			return nil, mxerr.New(http.StatusBadRequest, "M_WEAK_PASSWORD", "a password has 1 to %d bytes", password.MaxLength)
+			return User{}, mxerr.New(http.StatusBadRequest, "M_WEAK_PASSWORD", "a password has 1 to %d bytes", password.MaxLength)
 		}
-		if hash, err = h.Passwords.Hash(r.Ctx, *c.Password); err != nil {
-			return nil, err
+		if hash, err = o.Passwords.Hash(ctx, *c.Password); err != nil {
+			return User{}, err
 		}
 	}
 	for _, request := range c.requests(hash) {
 		to := cluster.Identity{Kind: cluster.KindUser, ID: userID}
-		if _, err := h.Node.Ask(r.Ctx, to, request); err != nil {
-			return nil, err
+		_, err := o.Node.Ask(ctx, to, request)
+		o.note(ctx, by, "an account is changed", err, slog.String("user", userID), slog.String("request", string(request.ProtoReflect().Descriptor().Name())))
+		if err != nil {
+			return User{}, err
 		}
 	}
-	h.Sessions.Forget(userID, "")
-	return h.user(r.Ctx, userID)
+	o.Sessions.Forget(userID, "")
+	return o.User(ctx, userID)
+}
+
+func (h handler) listUsers(r *api.Request) (any, error) {
+	p, err := paged(r)
+	if err != nil {
+		return nil, err
+	}
+	return h.Users(r.Ctx, p)
+}
+
+func (h handler) getUser(r *api.Request) (any, error) { return h.User(r.Ctx, r.Vars["user"]) }
+
+func (h handler) changeUser(r *api.Request) (any, error) {
+	var c Change
+	if err := r.Decode(&c); err != nil {
+		return nil, err
+	}
+	return h.Change(r.Ctx, By(r.User()), r.Vars["user"], c)
 }
 
 // requests are what the user's actor is asked for, in order.

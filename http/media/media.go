@@ -9,12 +9,14 @@ import (
 	"net/http"
 	"time"
 
+	"golang.org/x/sync/semaphore"
 	"golang.org/x/sync/singleflight"
 	"google.golang.org/protobuf/proto"
 
 	"github.com/matrixon/matrixon/cluster"
 	"github.com/matrixon/matrixon/http/api"
 	"github.com/matrixon/matrixon/http/media/picture"
+	"github.com/matrixon/matrixon/http/media/preview"
 	"github.com/matrixon/matrixon/persistence"
 	"github.com/matrixon/matrixon/persistence/blobs"
 )
@@ -40,6 +42,9 @@ type Options struct {
 	PendingLifetime time.Duration
 	// Public lets everyone fetch what comes in from now on without a token, through the deprecated endpoints.
 	Public bool
+	// Pages looks at web pages; nil: there are no previews. PreviewLifetime is how long one is good.
+	Pages           *preview.Fetcher
+	PreviewLifetime time.Duration
 	// Redirect sends clients to the store for the content, if it has URLs.
 	Redirect bool
 }
@@ -50,11 +55,13 @@ type Repository struct {
 	accesses accesses
 	fetching singleflight.Group // of remote media
 	making   singleflight.Group // of thumbnails
+	looking  singleflight.Group // at web pages
+	previews *semaphore.Weighted
 }
 
 // New makes a repository.
 func New(o Options) *Repository {
-	return &Repository{Options: o}
+	return &Repository{Options: o, previews: semaphore.NewWeighted(previewsAtOnce)}
 }
 
 // askUser asks the actor of a local user.
@@ -79,7 +86,7 @@ func (m *Repository) Endpoints() []api.Endpoint {
 	}
 	const small = "/thumbnail/{serverName}/{mediaId}"
 	const file, named = "/download/{serverName}/{mediaId}", "/download/{serverName}/{mediaId}/{fileName}"
-	return []api.Endpoint{
+	endpoints := []api.Endpoint{
 		{Methods: []string{http.MethodPost}, Path: deprecated + "/upload", Also: older("/upload"), Auth: api.User, Limit: api.LimitMedia,
 			MaxBody: m.MaxUpload, Handler: m.upload},
 		{Methods: []string{http.MethodPost}, Path: "/_matrix/media/v1/create", Auth: api.User, Limit: api.LimitMedia, Handler: m.create},
@@ -94,6 +101,10 @@ func (m *Repository) Endpoints() []api.Endpoint {
 		old(file, api.Public, m.download(frozen)),
 		old(named, api.Public, m.download(frozen)),
 	}
+	if m.Pages != nil {
+		endpoints = append(endpoints, get("/preview_url", m.preview), old("/preview_url", api.User, m.preview))
+	}
+	return endpoints
 }
 
 // config tells clients what they may upload.

@@ -127,9 +127,10 @@ func (m *Repository) keep(ctx context.Context, o object, row schema.Media) (sche
 // insert commits a new row of media with its use of a blob.
 func (m *Repository) insert(ctx context.Context, row schema.Media, also, absent []persistence.Mutation) error {
 	put := schema.MediaFiles.Put(row)
-	_, err := persistence.Await(ctx, m.Rows, &persistence.Commit{
-		Absent: append(absent, put),
-		Write:  append(also, put, schema.BlobUses.Put(schema.BlobUse{Name: row.Blob, Server: row.Server, MediaID: row.MediaID})),
-	})
+	also = append(also, put, schema.BlobUses.Put(schema.BlobUse{Name: row.Blob, Server: row.Server, MediaID: row.MediaID}))
+	if row.Server == m.ServerName { // of nobody, in the order of time
+		also = append(also, schema.MediaOfUsers.Put(schema.MediaByUser{TS: row.StoredTS, MediaID: row.MediaID}))
+	}
+	_, err := persistence.Await(ctx, m.Rows, &persistence.Commit{Absent: append(absent, put), Write: also})
 	return err
 }

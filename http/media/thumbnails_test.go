@@ -109,10 +109,10 @@ func TestNoThumbnails(t *testing.T) {
 		status  int
 		code    string
 	}{
-		"text":           {[]byte("hello"), http.StatusBadRequest, "M_UNKNOWN"},
-		"empty":          {nil, http.StatusBadRequest, "M_UNKNOWN"},
-		"truncated":      {whole[:len(whole)/2], http.StatusBadRequest, "M_UNKNOWN"},
-		"SVG":            {[]byte(`<svg xmlns="http://www.w3.org/2000/svg"><script>alert(1)</script></svg>`), http.StatusBadRequest, "M_UNKNOWN"},
+		"text":            {[]byte("hello"), http.StatusBadRequest, "M_UNKNOWN"},
+		"empty":           {nil, http.StatusBadRequest, "M_UNKNOWN"},
+		"truncated":       {whole[:len(whole)/2], http.StatusBadRequest, "M_UNKNOWN"},
+		"SVG":             {[]byte(`<svg xmlns="http://www.w3.org/2000/svg"><script>alert(1)</script></svg>`), http.StatusBadRequest, "M_UNKNOWN"},
 		"too many pixels": {bomb.Bytes(), http.StatusRequestEntityTooLarge, "M_TOO_LARGE"},
 	} {
 		media := alice.upload(test.content, "image/png", "")

@@ -21,7 +21,7 @@ type Media struct {
 	Public   bool    `col:"public"`    // it came before unauthenticated access was frozen
 }
 
-// MediaByUser finds the media of a user, in the order of time. Written with the media.
+// MediaByUser finds the media of a user, in the order of time. Written with the media. Those of nobody are the pictures of previews.
 type MediaByUser struct {
 	UserID  string `col:"user_id,key"`
 	Pending bool   `col:"pending,key"` // it has no content yet

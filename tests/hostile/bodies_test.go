@@ -85,6 +85,21 @@ func TestBodies(t *testing.T) {
 			}
 		})
 	}
+	for _, contentType := range []string{"text/plain", "application/x-www-form-urlencoded", "multipart/form-data; boundary=x", "application/json; charset=utf-16", "nonsense"} {
+		t.Run("of type "+contentType, func(t *testing.T) {
+			t.Parallel()
+			got, err := w.askWith(ctx, contentType, "PUT", room+"/send/m.x/"+url.PathEscape(contentType), p.Token, []byte(`{"a":1}`))
+			if err != nil {
+				t.Fatal(err)
+			}
+			if wrong := got.malformed(); wrong != "" {
+				t.Errorf("%s: %s", wrong, got)
+			}
+			if got.status != 200 && got.status != 400 && got.status != 415 {
+				t.Errorf("the answer is %s", got)
+			}
+		})
+	}
 	t.Cleanup(func() {
 		w.checkLog(t)
 		if megabytes := w.memory(t); megabytes > 512 {
@@ -131,6 +146,13 @@ func TestSlowClients(t *testing.T) {
 	if megabytes := w.memory(t); megabytes > 256 {
 		t.Errorf("slow clients cost %d MB", megabytes)
 	}
+	// Those who send a byte every second are not idle, and no better.
+	for _, text := range []string{"GET /_matrix/client/versions HTTP/1.1\r\nHost: x\r\nX-Slow: ", "PUT /_matrix/client/v3/rooms/" + url.PathEscape(p.room) +
+		"/send/m.x/drip HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer " + p.Token + "\r\nContent-Type: application/json\r\nContent-Length: 60000\r\n\r\n{"} {
+		c := open(text)
+		go drip(c)
+		bodies = append(bodies, c)
+	}
 	for _, group := range [][]net.Conn{headers, bodies} {
 		for _, c := range group {
 			if err := c.SetReadDeadline(time.Now().Add(90 * time.Second)); err != nil {
@@ -146,6 +168,15 @@ func TestSlowClients(t *testing.T) {
 		}
 	}
 	w.checkLog(t)
+}
+
+// drip sends a byte every second until the connection is closed.
+func drip(c net.Conn) {
+	for range time.Tick(time.Second) {
+		if _, err := c.Write([]byte(" ")); err != nil {
+			return
+		}
+	}
 }
 
 // TestRates wants those who ask too often to be told when to come back.

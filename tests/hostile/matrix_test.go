@@ -36,6 +36,7 @@ type stage struct {
 	owner *person
 	event string // the newest message
 	n     int
+	told  *sync.Map // who was told which secret, by any endpoint
 }
 
 // build makes the room and what is in it.
@@ -226,7 +227,11 @@ func (s *stage) outcomes(t *testing.T) map[string]string {
 		}
 		results[who] = got.outcome()
 		for secret, knows := range knowing {
-			if bytes.Contains(got.body, []byte(secret)) && !slices.Contains(knows, who) {
+			if !bytes.Contains(got.body, []byte(secret)) {
+				continue
+			}
+			s.told.Store(who+" "+secret, true)
+			if !slices.Contains(knows, who) {
 				t.Errorf("%s tells somebody who is %s %q", s.q, who, secret)
 			}
 		}
@@ -243,6 +248,7 @@ func TestWhoMayDoWhat(t *testing.T) {
 	wanted := byOperation(t)
 	var mu sync.Mutex
 	served := map[string]bool{}
+	var told sync.Map
 	work := make(chan *stage)
 	var workers sync.WaitGroup
 	for range 16 {
@@ -280,7 +286,7 @@ func TestWhoMayDoWhat(t *testing.T) {
 		})
 	}
 	for n, q := range requests(t) {
-		work <- &stage{w: w, ctx: ctx, q: q, n: n}
+		work <- &stage{w: w, ctx: ctx, q: q, n: n, told: &told}
 	}
 	close(work)
 	workers.Wait()
@@ -289,5 +295,49 @@ func TestWhoMayDoWhat(t *testing.T) {
 			t.Errorf("%s has a rule and is not served", id)
 		}
 	}
+	// Secrets that nobody could be told at all would prove nothing: who has left finds the state of their time, members that of now.
+	for _, one := range []string{"left " + secretBefore, "kicked " + secretBefore, "member " + secretAfter, "another " + secretAfter} {
+		if _, ok := told.Load(one); !ok {
+			t.Errorf("no endpoint tells somebody who is %s", one)
+		}
+	}
+	checkOwnSecrets(ctx, t, w)
 	w.checkLog(t)
+}
+
+// checkOwnSecrets wants an owner to find all that is secret.
+func checkOwnSecrets(ctx context.Context, t *testing.T, w *world) {
+	t.Helper()
+	s := &stage{w: w, ctx: ctx, n: len(requests(t))}
+	if err := s.build(); err != nil {
+		t.Fatal(err)
+	}
+	if err := s.say(secretAfter, secretAfter); err != nil {
+		t.Fatal(err)
+	}
+	news, err := s.owner.Sync(ctx, "", "", 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	history, err := s.owner.Messages(ctx, s.owner.room, "", "b", 100)
+	if err != nil {
+		t.Fatal(err)
+	}
+	backup, err := s.owner.Do(ctx, "GET", "/room_keys/keys?version="+s.owner.backup, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for secret := range knowing {
+		if !strings.Contains(news.Raw+history.Raw, secret) {
+			t.Errorf("the owner does not find %q", secret)
+		}
+	}
+	for what, where := range map[string]string{
+		"in the backup": backup.Raw, "in messages to devices": news.Get("to_device").Raw, "in account data": news.Get("account_data").Raw,
+		"in the room's account data": news.Get("rooms.join").Map()[s.owner.room].Get("account_data").Raw,
+	} {
+		if !strings.Contains(where, secretOwn) {
+			t.Errorf("the owner does not find %q %s", secretOwn, what)
+		}
+	}
 }

@@ -83,6 +83,13 @@ var rules = []rule{
 	{why: "403 M_THREEPID_AUTH_FAILED: no identity server vouches for it.", frozen: true, results: "403 THREEPID_AUTH_FAILED *", of: "post3PIDs"},
 	{why: "Removing what is not there succeeds; suspended users must not remove contacts.", frozen: true, results: "200 *", of: "delete3pidFromAccount unbind3pidFromAccount"},
 
+	{why: "Users may know what they may upload.", results: "200 *", of: "getConfig getConfigAuthed"},
+	{why: "Uploads are for sending, which suspended users may not.", frozen: true, results: "200 *", of: "uploadContent createContent"},
+	{why: "404: \"The MXC ID was not created.\"", frozen: true, results: "404 NOT_FOUND *", of: "uploadContentToMXC"},
+	{why: "Media are for users; there is none of this id.", results: "404 NOT_FOUND *", of: "getContentAuthed getContentOverrideNameAuthed getContentThumbnailAuthed"},
+	{why: "The older endpoints take no token; the same.", token: ignored, results: "404 NOT_FOUND *", of: "getContent getContentOverrideName getContentThumbnail"},
+	{why: "Previews are for users; 400: no URL was given.", results: "400 MISSING_PARAM *", of: "getUrlPreview getUrlPreviewAuthed"},
+
 	{why: "403: \"The requesting user is not a server administrator.\"", results: "403 FORBIDDEN *", of: "getAdminLockUser getAdminSuspendUser"},
 	{why: "The same.", frozen: true, results: "403 FORBIDDEN *", of: "setAdminLockUser setAdminSuspendUser"},
 	{why: "Anybody may report a room or a user.", frozen: true, results: "200 *", of: "reportRoom reportUser"},

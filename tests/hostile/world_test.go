@@ -11,6 +11,7 @@ import (
 	"io"
 	"net/http"
 	"net/url"
+	"slices"
 	"strconv"
 	"strings"
 	"testing"
@@ -58,6 +59,7 @@ type world struct {
 
 func newWorld(t *testing.T, set ...string) *world {
 	t.Helper()
+	set = append(set, "listeners=[{address: '127.0.0.1:0', serves: [client, media]}]")
 	return &world{server: binary.Start(t, set...), http: &http.Client{
 		Transport:     &http.Transport{MaxIdleConnsPerHost: 64},
 		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
@@ -80,6 +82,11 @@ func (a answer) String() string {
 
 // ask makes a request: path is as it goes over the wire.
 func (w *world) ask(ctx context.Context, method, path, token string, body []byte) (answer, error) {
+	return w.askWith(ctx, "application/json", method, path, token, body)
+}
+
+// askWith is ask for a body of another content type.
+func (w *world) askWith(ctx context.Context, contentType, method, path, token string, body []byte) (answer, error) {
 	r, err := http.NewRequestWithContext(ctx, method, w.server.URL, bytes.NewReader(body))
 	if err != nil {
 		return answer{}, err
@@ -90,7 +97,7 @@ func (w *world) ask(ctx context.Context, method, path, token string, body []byte
 		r.Header.Set("Authorization", "Bearer "+token)
 	}
 	if body != nil {
-		r.Header.Set("Content-Type", "application/json")
+		r.Header.Set("Content-Type", contentType)
 	}
 	resp, err := w.http.Do(r)
 	if err != nil {
@@ -203,6 +210,8 @@ func (p *person) value(name string) string {
 		return "localhost"
 	case "ts":
 		return "4102444800000" // long after everything
+	case "width", "height":
+		return "32"
 	case "keyName":
 		return "displayname"
 	case "username":
@@ -210,6 +219,9 @@ func (p *person) value(name string) string {
 	}
 	return "x"
 }
+
+// sent are the parameters of queries that requests have; the others may be left out.
+var sent = []string{"ts", "dir", "version", "username", "user_id", "room_id", "width", "height"}
 
 // path is where the endpoint is, with good values, but for one of them: as it goes over the wire.
 func (p *person) path(q request, name, instead string) string {
@@ -222,7 +234,7 @@ func (p *person) path(q request, name, instead string) string {
 		switch {
 		case one.In == "path":
 			path = strings.ReplaceAll(path, "{"+one.Name+"}", value)
-		case one.Name == name || one.Name == "ts" || one.Name == "dir" || one.Name == "version" || one.Name == "username" || one.Name == "user_id" || one.Name == "room_id":
+		case one.Name == name || slices.Contains(sent, one.Name):
 			query = append(query, one.Name+"="+strings.NewReplacer("&", "%26", "#", "%23", "+", "%2B").Replace(value))
 		}
 	}

@@ -8,6 +8,8 @@ import (
 	"github.com/matrixon/matrixon/cmd/matrixon/config"
 	"github.com/matrixon/matrixon/http/media"
 	"github.com/matrixon/matrixon/http/media/picture"
+	"github.com/matrixon/matrixon/http/media/preview"
+	"github.com/matrixon/matrixon/http/outbound"
 	"github.com/matrixon/matrixon/persistence"
 	"github.com/matrixon/matrixon/persistence/blobs"
 	"github.com/matrixon/matrixon/persistence/blobs/bucket"
@@ -44,12 +46,17 @@ func (s *Server) startMedia(ctx context.Context) error {
 		return err
 	}
 	c := s.config.Media
+	var pages *preview.Fetcher
+	if c.Previews.Enabled {
+		pages = preview.NewFetcher(outbound.Policy{AllowNetworks: c.Previews.AllowNetworks, UserAgent: "Matrixon/" + s.version + " (preview bot)"})
+	}
 	s.media = media.New(media.Options{
 		ServerName: s.config.ServerName, Rows: s.store, Blobs: store, Caller: s.node, Now: time.Now, Log: s.log,
 		MaxUpload: int64(c.MaxUpload), MaxRemote: int64(c.MaxRemote), QuotaFiles: int64(c.Quota.Files), QuotaBytes: int64(c.Quota.Size),
 		MostPending: int64(c.Pending.Most), PendingLifetime: time.Duration(c.Pending.Lifetime),
 		Pictures: picture.NewWorkshop(picture.Limits{MaxPixels: int64(c.Thumbnails.MaxPixels), Memory: int64(c.Thumbnails.Memory), Workers: c.Thumbnails.Workers}),
-		Public:   c.Unauthenticated, Redirect: c.S3.Redirect,
+		Pages:    pages, PreviewLifetime: time.Duration(c.Previews.Lifetime),
+		Public: c.Unauthenticated, Redirect: c.S3.Redirect,
 	})
 	return nil
 }

@@ -41,7 +41,8 @@ func (s *Server) ListenSocket() error {
 
 // adminDeps are what the operator's interface needs.
 func (s *Server) adminDeps() admin.Deps {
-	return admin.Deps{ServerName: s.config.ServerName, Store: s.store, Node: s.node, Passwords: s.hasher, Sessions: s.tokens, Rebalance: s.rebalance}
+	return admin.Deps{ServerName: s.config.ServerName, Store: s.store, Node: s.node, Passwords: s.hasher, Sessions: s.tokens, Rebalance: s.rebalance, Media: s.media,
+		Log: s.log}
 }
 
 func (s *Server) closeSocket(ctx context.Context) error {
