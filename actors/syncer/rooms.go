@@ -439,7 +439,7 @@ func (b *builder) placeState(delta []schema.Event, access *reader.Access, state,
 
 // counts adds the unread notifications.
 func (b *builder) counts(room *JoinedRoom, st stretch) error {
-	counts, err := b.unread.Counts(b.ctx, b.req.UserID, st.room, st.last.Seq)
+	counts, err := b.unread.Counts(b.newest, b.req.UserID, st.room, st.last.Seq)
 	if err != nil {
 		return err
 	}

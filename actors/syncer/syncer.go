@@ -67,7 +67,7 @@ func (s *Syncer) Sync(ctx context.Context, req Request) (*Response, error) {
 		if err != nil {
 			return nil, err
 		}
-		b := &builder{Syncer: s, ctx: ctx, req: req, plan: plan, initial: req.Since == ""}
+		b := &builder{Syncer: s, newest: ctx, ctx: persistence.AsOf(ctx, persistence.Position(plan.Pos)), req: req, plan: plan, initial: req.Since == ""}
 		resp, news, err := b.build()
 		if err != nil {
 			return nil, err
@@ -91,7 +91,8 @@ func (s *Syncer) ask(ctx context.Context, req Request, since string, wait time.D
 // builder builds one answer.
 type builder struct {
 	*Syncer
-	ctx     context.Context
+	ctx     context.Context // of reads that need what the plan is about
+	newest  context.Context // of reads whose results are remembered
 	req     Request
 	plan    *messages.SyncPlan
 	initial bool

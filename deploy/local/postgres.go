@@ -72,7 +72,8 @@ func (p *Postgres) command(ctx context.Context, program string, args ...string) 
 	return c
 }
 
-func (p *Postgres) initialise(ctx context.Context) error {
+// makeFolder makes the folder of the data, for whom the server runs as.
+func (p *Postgres) makeFolder() error {
 	if err := os.MkdirAll(p.dir, 0o700); err != nil {
 		return err
 	}
@@ -88,6 +89,13 @@ func (p *Postgres) initialise(ctx context.Context) error {
 				}
 			}
 		}
+	}
+	return nil
+}
+
+func (p *Postgres) initialise(ctx context.Context) error {
+	if err := p.makeFolder(); err != nil {
+		return err
 	}
 	out, err := p.command(ctx, "initdb", "-D", p.dir, "-U", "matrixon", "-A", "trust", "--locale", "C", "-E", "UTF8", "--no-sync").CombinedOutput()
 	if err != nil {
@@ -145,3 +153,25 @@ func (p *Postgres) Stop() { p.process.Stop(syscall.SIGINT, 10*time.Second) }
 
 // Kill ends the server at once, with everything it was doing: what it has acknowledged is in its log.
 func (p *Postgres) Kill() { p.process.Stop(syscall.SIGQUIT, 10*time.Second) }
+
+// StartStandby makes a streaming copy of the server in another folder and starts it.
+func (p *Postgres) StartStandby(ctx context.Context, dir string) (*Postgres, error) {
+	s := &Postgres{programs: p.programs, dir: dir, as: p.as, out: p.out}
+	port, err := freePort()
+	if err != nil {
+		return nil, err
+	}
+	s.Address = net.JoinHostPort("127.0.0.1", strconv.Itoa(port))
+	if err := s.makeFolder(); err != nil {
+		return nil, err
+	}
+	_, primary, err := net.SplitHostPort(p.Address)
+	if err != nil {
+		return nil, err
+	}
+	out, err := s.command(ctx, "pg_basebackup", "-h", "127.0.0.1", "-p", primary, "-U", "matrixon", "-D", dir, "-R", "-X", "stream", "--no-sync", "-c", "fast").CombinedOutput()
+	if err != nil {
+		return nil, fmt.Errorf("pg_basebackup: %w: %s", err, out)
+	}
+	return s, s.Start(ctx)
+}

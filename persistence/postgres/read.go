@@ -31,11 +31,21 @@ func (s *Store) ReadRow(ctx context.Context, schema *persistence.Schema, row any
 		return false, err
 	}
 	t := s.table(schema)
+	pool, from := s.source(ctx)
+	found, err := t.read(ctx, pool, row)
+	if from.failed(ctx, false, err) {
+		found, err = t.read(ctx, s.pool, row)
+	}
+	return found, s.readError(ctx, err)
+}
+
+// read reads one row.
+func (t *table) read(ctx context.Context, pool *pgxpool.Pool, row any) (bool, error) {
 	ctx, cancel := context.WithTimeout(ctx, readTimeout)
 	defer cancel()
-	rows, err := s.pool.Query(ctx, t.get, append([]any{binaryFormat}, t.arguments(row, schema.Keys(), 0)...)...)
+	rows, err := pool.Query(ctx, t.get, append([]any{binaryFormat}, t.arguments(row, t.schema.Keys(), 0)...)...)
 	if err != nil {
-		return false, s.readError(ctx, err)
+		return false, err
 	}
 	defer rows.Close()
 	found := rows.Next()
@@ -45,7 +55,7 @@ func (s *Store) ReadRow(ctx context.Context, schema *persistence.Schema, row any
 		}
 	}
 	rows.Close()
-	return found, s.readError(ctx, rows.Err())
+	return found, rows.Err()
 }
 
 // ScanRows implements persistence.Reader. What it gives is the state at one moment, however long the caller takes.
@@ -58,11 +68,19 @@ func (s *Store) ScanRows(ctx context.Context, schema *persistence.Schema, r pers
 	if err != nil {
 		return err
 	}
-	sc := scan{store: s, table: t, row: schema.NewRow(), yield: yield}
+	sc := scan{table: t, row: schema.NewRow(), yield: yield}
+	all := sc.portions
 	if r.Limit > 0 && r.Limit <= nextPortion {
-		return s.readError(ctx, sc.whole(ctx, query, args))
+		all = sc.whole
 	}
-	return s.readError(ctx, sc.portions(ctx, query, args))
+	pool, from := s.source(ctx)
+	sc.pool = pool
+	err = all(ctx, query, args)
+	if from.failed(ctx, sc.given, err) {
+		sc.pool = s.pool
+		err = all(ctx, query, args)
+	}
+	return s.readError(ctx, err)
 }
 
 // scan is the query of a range.
@@ -117,10 +135,11 @@ func (t *table) scan(r persistence.RowRange) (string, []any, error) {
 
 // scan carries out one scan.
 type scan struct {
-	store *Store
+	pool  *pgxpool.Pool
 	table *table
 	row   any
 	yield func(any) bool
+	given bool // whether the caller has had a row
 }
 
 // page is some rows, as Postgres sent them.
@@ -156,6 +175,7 @@ func (sc *scan) give(p page) (bool, error) {
 		if err := sc.table.decode(sc.row, raw); err != nil {
 			return false, err
 		}
+		sc.given = true
 		if !sc.yield(sc.row) {
 			return false, nil
 		}
@@ -167,7 +187,7 @@ func (sc *scan) give(p page) (bool, error) {
 func (sc *scan) whole(ctx context.Context, query string, args []any) error {
 	ask, cancel := context.WithTimeout(ctx, readTimeout)
 	defer cancel()
-	rows, err := sc.store.pool.Query(ask, query, append([]any{binaryFormat}, args...)...)
+	rows, err := sc.pool.Query(ask, query, append([]any{binaryFormat}, args...)...)
 	if err != nil {
 		return err
 	}
@@ -210,7 +230,7 @@ func (sc *scan) portions(ctx context.Context, query string, args []any) error {
 func (sc *scan) acquire(ctx context.Context) (*pgxpool.Conn, error) {
 	ctx, cancel := context.WithTimeout(ctx, readTimeout)
 	defer cancel()
-	return sc.store.pool.Acquire(ctx)
+	return sc.pool.Acquire(ctx)
 }
 
 // begin opens the cursor and reads the first portion.

@@ -42,7 +42,9 @@ import (
 type Options struct {
 	URL  string
 	Node string // who we are, for those who look into the table commits
-	Log  *slog.Logger
+	// Replicas are the URLs of streaming copies. They answer the reads of persistence.AsOf, if they are far enough.
+	Replicas []string
+	Log      *slog.Logger
 	// Connections bounds the connections for reading; 32 by default. Writing takes three more.
 	Connections int
 	// MaxWaiting is how many commits may wait for their done functions before ErrOverloaded; 65536 by default.
@@ -58,6 +60,8 @@ type Store struct {
 	options  Options
 	log      *slog.Logger
 	pool     *pgxpool.Pool
+	replicas []*replica
+	turn     atomic.Uint32 // of the replicas
 	closed   atomic.Bool
 	follower persistence.Follower
 	position ordered.Progress
@@ -116,14 +120,10 @@ func Open(ctx context.Context, o Options) (*Store, error) {
 	if o.Log == nil {
 		o.Log = slog.Default()
 	}
-	config, err := pgxpool.ParseConfig(o.URL)
+	config, err := poolConfig(o.URL, o)
 	if err != nil {
 		return nil, err
 	}
-	config.MaxConns = int32(o.Connections)
-	config.MinIdleConns = 2
-	config.ConnConfig.ConnectTimeout = connectTimeout
-	config.ConnConfig.RuntimeParams["application_name"] = "matrixon " + o.Node
 	pool, err := pgxpool.NewWithConfig(ctx, config)
 	if err != nil {
 		return nil, err
@@ -148,13 +148,44 @@ func Open(ctx context.Context, o Options) (*Store, error) {
 		return nil, fmt.Errorf("reading the position: %w", err)
 	}
 	s.position.Set(uint64(last))
+	for _, url := range o.Replicas {
+		r, err := openReplica(ctx, url, o)
+		if err != nil {
+			s.closePools()
+			return nil, fmt.Errorf("a replica: %w", err)
+		}
+		s.replicas = append(s.replicas, r)
+	}
 	background, stop := context.WithCancel(context.Background())
 	s.stop = stop
+	for _, r := range s.replicas {
+		s.feeding.Go(func() { r.follow(background) })
+	}
 	s.running.Go(s.commitLoop)
 	s.feeding.Go(func() { s.feed(background) })
 	s.feeding.Go(func() { s.listen(background) })
 	s.feeding.Go(func() { s.prune(background) })
 	return s, nil
+}
+
+// poolConfig says how connections for reading are made.
+func poolConfig(url string, o Options) (*pgxpool.Config, error) {
+	config, err := pgxpool.ParseConfig(url)
+	if err != nil {
+		return nil, err
+	}
+	config.MaxConns = int32(o.Connections)
+	config.MinIdleConns = 2
+	config.ConnConfig.ConnectTimeout = connectTimeout
+	config.ConnConfig.RuntimeParams["application_name"] = "matrixon " + o.Node
+	return config, nil
+}
+
+func (s *Store) closePools() {
+	s.pool.Close()
+	for _, r := range s.replicas {
+		r.pool.Close()
+	}
 }
 
 // connectTimeout bounds making a connection.
@@ -311,7 +342,7 @@ func (s *Store) Close() error {
 		s.drain()
 		s.stop()
 		s.feeding.Wait()
-		s.pool.Close()
+		s.closePools()
 	})
 	return nil
 }

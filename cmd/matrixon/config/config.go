@@ -16,6 +16,7 @@ type Config struct {
 	ServerName      string         `yaml:"server_name"` // the server name in user ids and room aliases
 	DataDir         string         `yaml:"data_dir"`
 	Storage         Storage        `yaml:"storage"`
+	Replicas        []Storage      `yaml:"replicas"` // URLs of copies of the Postgres database, for reading
 	Pebble          PebbleTuning   `yaml:"pebble"`
 	Listeners       []Listener     `yaml:"listeners"`
 	TrustedProxies  []netip.Prefix `yaml:"trusted_proxies"`

@@ -31,6 +31,13 @@ func (b *binder) validate() {
 		b.reject("data_dir", "a folder is needed, such as ./data")
 	}
 	b.check("storage", storage(c.Storage))
+	for i, url := range c.Replicas {
+		key := fmt.Sprintf("replicas.%d", i)
+		b.check(key, storage(url))
+		if url == Pebble || c.Storage == Pebble {
+			b.reject(key, "only a Postgres database has replicas; storage and replicas are their URLs")
+		}
+	}
 	b.sizeAtLeast("pebble.cache", c.Pebble.Cache, 1<<20)
 	b.sizeAtLeast("pebble.memtable", c.Pebble.Memtable, 1<<20)
 	b.listeners()

@@ -41,7 +41,11 @@ func (s *Server) openStore(acceptLoss bool) (persistence.Store, error) {
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), openTimeout)
 	defer cancel()
-	store, err := postgres.Open(ctx, postgres.Options{URL: c.Storage.Reveal(), Node: name, Log: s.log, Lost: s.fail})
+	var replicas []string
+	for _, url := range c.Replicas {
+		replicas = append(replicas, url.Reveal())
+	}
+	store, err := postgres.Open(ctx, postgres.Options{URL: c.Storage.Reveal(), Node: name, Log: s.log, Lost: s.fail, Replicas: replicas})
 	if err != nil {
 		return nil, fmt.Errorf("storage: %w", err)
 	}
