@@ -209,7 +209,9 @@ func (m *Repository) record(ctx context.Context, userID string, o object, s *mes
 		m.discard(ctx, o.name)
 		return err
 	}
-	s.Blob, s.Sha256, s.Size, s.Public, s.QuotaFiles, s.QuotaBytes = o.name, o.sha256, o.size, m.Public, m.QuotaFiles, m.QuotaBytes
+	s.Blob, s.Sha256, s.Size = o.name, o.sha256, o.size
+	s.Public, s.QuotaFiles, s.QuotaBytes = m.Public, m.QuotaFiles, m.QuotaBytes
+	s.Fence = movedSetting + m.StoreID
 	stored, err := askUser[*messages.MediaStored](ctx, m, userID, s)
 	var refused *mxerr.Error
 	switch {

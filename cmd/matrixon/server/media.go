@@ -45,37 +45,59 @@ func (s *Server) startMedia(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	id, err := media.Bind(ctx, s.store, store)
+	if err != nil {
+		return fmt.Errorf("media.store: %w", err)
+	}
 	c := s.config.Media
 	var pages *preview.Fetcher
 	if c.Previews.Enabled {
 		pages = preview.NewFetcher(outbound.Policy{AllowNetworks: c.Previews.AllowNetworks, UserAgent: "Matrixon/" + s.version + " (preview bot)"})
 	}
 	s.media = media.New(media.Options{
-		ServerName: s.config.ServerName, Rows: s.store, Blobs: store, Caller: s.node, Now: time.Now, Log: s.log,
+		ServerName: s.config.ServerName, Rows: s.store, Blobs: store, StoreID: id, Caller: s.node, Now: time.Now, Log: s.log,
 		MaxUpload: int64(c.MaxUpload), MaxRemote: int64(c.MaxRemote), QuotaFiles: int64(c.Quota.Files), QuotaBytes: int64(c.Quota.Size),
 		MostPending: int64(c.Pending.Most), PendingLifetime: time.Duration(c.Pending.Lifetime),
 		Pictures: picture.NewWorkshop(picture.Limits{MaxPixels: int64(c.Thumbnails.MaxPixels), Memory: int64(c.Thumbnails.Memory), Workers: c.Thumbnails.Workers}),
 		Pages:    pages, PreviewLifetime: time.Duration(c.Previews.Lifetime),
-		Public: c.Unauthenticated, Redirect: c.S3.Redirect,
+		Retention: media.Retention{Local: time.Duration(c.Retention.Local), Remote: time.Duration(c.Retention.Remote)},
+		Public:    c.Unauthenticated, Redirect: c.S3.Redirect,
 	})
 	return nil
 }
 
-// mediaFlush is how often it is written down which files were fetched.
-const mediaFlush = time.Minute
+// The pace of the work on media: writing down what was fetched, and deleting what has expired or is left over.
+const (
+	mediaFlush      = time.Minute
+	mediaSweepFirst = 15 * time.Minute // after the start
+	mediaSweep      = 6 * time.Hour
+)
 
 // tendMedia does the background work of the content repository.
 func (s *Server) tendMedia(ctx context.Context) {
-	flush := time.NewTicker(mediaFlush)
+	flush, sweep := time.NewTicker(mediaFlush), time.NewTimer(mediaSweepFirst)
 	defer flush.Stop()
+	defer sweep.Stop()
 	for {
 		select {
 		case <-ctx.Done():
 			return
 		case <-flush.C:
-			if err := s.media.Flush(ctx); err != nil && ctx.Err() == nil {
-				s.log.Error("it could not be written down which media is in use", "error", err)
+			s.flushMedia(ctx)
+		case <-sweep.C:
+			sweep.Reset(mediaSweep)
+			if s.node.Owner(sweeper) != s.node.Name() {
+				continue
+			}
+			if err := s.media.Sweep(ctx); err != nil && ctx.Err() == nil {
+				s.log.Error("old media could not be deleted", "error", err)
 			}
 		}
+	}
+}
+
+func (s *Server) flushMedia(ctx context.Context) {
+	if err := s.media.Flush(ctx); err != nil && ctx.Err() == nil {
+		s.log.Error("it could not be written down which media is in use", "error", err)
 	}
 }
