@@ -2,7 +2,9 @@ package server
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"os"
 	"time"
 
 	"github.com/matrixon/matrixon/cmd/matrixon/config"
@@ -100,4 +102,31 @@ func (s *Server) flushMedia(ctx context.Context) {
 	if err := s.media.Flush(ctx); err != nil && ctx.Err() == nil {
 		s.log.Error("it could not be written down which media is in use", "error", err)
 	}
+}
+
+// MoveMedia copies all files from one of the configured stores into another, to which they then belong. The data is opened for
+// it: beside Pebble no server may run; in a cluster nodes may, which take no files from then on until they are
+// started with the new store.
+func MoveMedia(ctx context.Context, c *config.Config, o Options, from, to string, report func(media.Progress)) error {
+	s := &Server{config: c, version: o.Version, log: o.Log}
+	if err := os.MkdirAll(c.DataDir, 0o700); err != nil {
+		return fmt.Errorf("data_dir: %w", err)
+	}
+	var err error
+	if s.store, err = s.openStore(o.AcceptLoss); err != nil {
+		return err
+	}
+	source, err := openMedia(ctx, c, from, s.store)
+	var target blobs.Store
+	if err == nil {
+		target, err = openMedia(ctx, c, to, s.store)
+	}
+	if err == nil {
+		err = media.Move(ctx, s.store, source, target, report)
+	}
+	err = errors.Join(err, s.store.Close())
+	if s.lock != nil {
+		err = errors.Join(err, s.lock.Close())
+	}
+	return err
 }
