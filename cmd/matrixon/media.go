@@ -79,7 +79,7 @@ type mediaQuarantine struct {
 
 // Run quarantines what is named.
 func (c mediaQuarantine) Run(ctx context.Context, m *Main) error {
-	return c.change(ctx, m, c.What, http.MethodPost, "/quarantine", map[string]bool{"quarantined": !c.Release})
+	return c.changeFiles(ctx, m, c.What, http.MethodPost, "/quarantine", map[string]bool{"quarantined": !c.Release})
 }
 
 type mediaDelete struct {
@@ -89,10 +89,10 @@ type mediaDelete struct {
 
 // Run deletes what is named.
 func (c mediaDelete) Run(ctx context.Context, m *Main) error {
-	return c.change(ctx, m, c.What, http.MethodDelete, "", nil)
+	return c.changeFiles(ctx, m, c.What, http.MethodDelete, "", nil)
 }
 
-func (f configFlags) change(ctx context.Context, m *Main, what, method, suffix string, body any) error {
+func (f configFlags) changeFiles(ctx context.Context, m *Main, what, method, suffix string, body any) error {
 	path, err := files(what)
 	if err != nil {
 		return err
