@@ -92,7 +92,7 @@ func (x *ReserveMedia) GetMostPending() int64 {
 
 // StoreMedia records content that lies in the media store. Answer: MediaStored, or Failure: 403 M_FORBIDDEN beyond the quota; for
 // reserved ids 403 M_FORBIDDEN when the id is somebody else's, 404 M_NOT_FOUND when it is not known or has expired, 409
-// M_CANNOT_OVERWRITE_MEDIA when it has content.
+// M_CANNOT_OVERWRITE_MEDIA when it has content; 503 M_UNKNOWN beyond the fence.
 type StoreMedia struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Server        string                 `protobuf:"bytes,1,opt,name=server,proto3" json:"server,omitempty"`
@@ -107,6 +107,7 @@ type StoreMedia struct {
 	Public        bool                   `protobuf:"varint,10,opt,name=public,proto3" json:"public,omitempty"`
 	QuotaFiles    int64                  `protobuf:"varint,11,opt,name=quota_files,json=quotaFiles,proto3" json:"quota_files,omitempty"` // with this one; 0: any number
 	QuotaBytes    int64                  `protobuf:"varint,12,opt,name=quota_bytes,json=quotaBytes,proto3" json:"quota_bytes,omitempty"` // with this one; 0: any number
+	Fence         string                 `protobuf:"bytes,13,opt,name=fence,proto3" json:"fence,omitempty"`                              // a setting that must not be there: it says that the media store is no longer in use
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -223,6 +224,13 @@ func (x *StoreMedia) GetQuotaBytes() int64 {
 		return x.QuotaBytes
 	}
 	return 0
+}
+
+func (x *StoreMedia) GetFence() string {
+	if x != nil {
+		return x.Fence
+	}
+	return ""
 }
 
 // MediaStored says which object has the content now.
@@ -386,7 +394,7 @@ const file_media_proto_rawDesc = "" +
 	"\bmedia_id\x18\x02 \x01(\tR\amediaId\x12\x1d\n" +
 	"\n" +
 	"expires_ts\x18\x03 \x01(\x03R\texpiresTs\x12!\n" +
-	"\fmost_pending\x18\x04 \x01(\x03R\vmostPending\"\xcb\x02\n" +
+	"\fmost_pending\x18\x04 \x01(\x03R\vmostPending\"\xe1\x02\n" +
 	"\n" +
 	"StoreMedia\x12\x16\n" +
 	"\x06server\x18\x01 \x01(\tR\x06server\x12\x19\n" +
@@ -403,7 +411,8 @@ const file_media_proto_rawDesc = "" +
 	"\vquota_files\x18\v \x01(\x03R\n" +
 	"quotaFiles\x12\x1f\n" +
 	"\vquota_bytes\x18\f \x01(\x03R\n" +
-	"quotaBytesB\v\n" +
+	"quotaBytes\x12\x14\n" +
+	"\x05fence\x18\r \x01(\tR\x05fenceB\v\n" +
 	"\t_filename\"!\n" +
 	"\vMediaStored\x12\x12\n" +
 	"\x04blob\x18\x01 \x01(\tR\x04blob\"e\n" +

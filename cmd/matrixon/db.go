@@ -4,26 +4,17 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"log/slog"
-	"os"
-	"path/filepath"
-	"strings"
 	"text/tabwriter"
-	"time"
-
-	"github.com/mattn/go-isatty"
 
 	"github.com/matrixon/matrixon/cmd/matrixon/config"
-	"github.com/matrixon/matrixon/cmd/matrixon/server"
-	"github.com/matrixon/matrixon/persistence/pebble"
 	"github.com/matrixon/matrixon/persistence/postgres"
 )
 
 type dbCommand struct {
 	Status  dbStatus  `cmd:"" help:"Show the database: its layout, its position and what takes how much."`
 	Migrate dbMigrate `cmd:"" help:"Bring the database to the layout of this version, as a server does when it starts."`
-	Copy    dbCopy    `cmd:"" help:"Copy a single node's data into an empty database, so that it can become a cluster."`
+	Copy    dbCopy    `cmd:"" help:"Copy all data between a single node and a database: so that the node can become a cluster, or the cluster a single node."`
 }
 
 // database is the URL that is configured.
@@ -83,91 +74,4 @@ func (c dbMigrate) Run(ctx context.Context, m *Main) error {
 	}
 	fmt.Fprintln(m.Stdout, "the database has the layout of this version")
 	return nil
-}
-
-type dbCopy struct {
-	From string `required:"" placeholder:"pebble:DIR" help:"The data_dir of the single node, which must be stopped."`
-	To   string `required:"" placeholder:"URL" help:"An empty Postgres database: postgres://user:password@host/database"`
-}
-
-// Run copies, and says what it has copied.
-func (c dbCopy) Run(ctx context.Context, m *Main) error {
-	dir, ok := strings.CutPrefix(c.From, "pebble:")
-	if !ok || dir == "" {
-		return fmt.Errorf("--from: %q is not pebble: and the data_dir of a node", c.From)
-	}
-	if !strings.HasPrefix(c.To, "postgres://") && !strings.HasPrefix(c.To, "postgresql://") {
-		return errors.New("--to: the URL of a Postgres database begins with postgres://")
-	}
-	folder := filepath.Join(dir, "pebble")
-	if _, err := os.Stat(folder); err != nil {
-		return fmt.Errorf("--from: there is no data in %s: %w", dir, err)
-	}
-	log := slog.New(slog.NewTextHandler(m.Stderr, &slog.HandlerOptions{Level: slog.LevelWarn}))
-	source, err := pebble.Open(pebble.Options{Dir: folder, Log: log})
-	if err != nil {
-		return err
-	}
-	extra, err := server.MovedSettings(dir)
-	if err != nil {
-		return errors.Join(err, source.Close())
-	}
-	p := progress{w: m.Stderr, began: time.Now()}
-	if f, ok := m.Stderr.(*os.File); ok {
-		p.terminal = isatty.IsTerminal(f.Fd())
-	}
-	name, err := filepath.Abs(dir)
-	if err != nil {
-		return errors.Join(err, source.Close())
-	}
-	copied, err := postgres.Copy(ctx, c.To, postgres.Copying{Source: source, Name: name, Extra: extra, Progress: p.show, Log: log})
-	p.end()
-	if err = errors.Join(err, source.Close()); err != nil {
-		return fmt.Errorf("%w\nNothing in %s was changed. What was copied stays, and the same command goes on from there", err, dir)
-	}
-	w := tabwriter.NewWriter(m.Stdout, 0, 0, 2, ' ', 0)
-	fmt.Fprintln(w, "part\trows\tSHA-256, equal on both sides")
-	for _, part := range copied {
-		fmt.Fprintf(w, "%s\t%d\t%s\n", part.Part, part.Rows, part.Hash)
-	}
-	fmt.Fprintf(w, "\nEverything is copied. Set storage to the database's URL, and never start %s with Pebble again.\n", dir)
-	return w.Flush()
-}
-
-// progress is a line on a terminal that changes, or a line every few seconds elsewhere.
-type progress struct {
-	w        io.Writer
-	terminal bool
-	began    time.Time
-	shown    time.Time
-}
-
-// The pace of progress on a terminal and elsewhere.
-const (
-	progressOnTerminal = 100 * time.Millisecond
-	progressElsewhere  = 5 * time.Second
-)
-
-func (p *progress) show(doing, part string, rows int64) {
-	pace := progressElsewhere
-	if p.terminal {
-		pace = progressOnTerminal
-	}
-	if time.Since(p.shown) < pace {
-		return
-	}
-	p.shown = time.Now()
-	line := fmt.Sprintf("%s %s: %d rows, %s", doing, part, rows, time.Since(p.began).Round(time.Second))
-	if p.terminal {
-		fmt.Fprintf(p.w, "\r\x1b[K%s", line)
-	} else {
-		fmt.Fprintln(p.w, line)
-	}
-}
-
-// end leaves the line.
-func (p *progress) end() {
-	if p.terminal && !p.shown.IsZero() {
-		fmt.Fprint(p.w, "\r\x1b[K")
-	}
 }

@@ -29,7 +29,7 @@ func Endpoints(d Deps) []api.Endpoint {
 	post := func(path string, f api.Handler) api.Endpoint {
 		return api.Endpoint{Methods: []string{http.MethodPost}, Path: Base + path, Auth: api.Admins, Limit: api.LimitAccount, MaxBody: maxBody, Handler: f}
 	}
-	return []api.Endpoint{
+	return append(h.media(), []api.Endpoint{
 		get("/users", h.listUsers),
 		get("/users/{user}", h.getUser),
 		post("/users/{user}", h.changeUser),
@@ -46,7 +46,7 @@ func Endpoints(d Deps) []api.Endpoint {
 		get("/cluster", h.status),
 		post("/cluster/rebalance", h.rebalance),
 		post("/cluster/{node}/drain", h.drainNode),
-	}
+	}...)
 }
 
 // Socket serves the same without asking for a token, and the profiles of the process besides.

@@ -450,4 +450,6 @@ func TestThirdPartyIDsAreRefused(t *testing.T) {
 	s.v3("POST", "/register/email/requestToken", "", m{}).refused(403, "M_THREEPID_DENIED")
 	s.v3("POST", "/register/email/requestToken", "", "x").refused(400, "M_NOT_JSON")
 	s.v3("POST", "/account/3pid/delete", p.token, m{"medium": "email", "address": "a@example.org"}).ok()
+	s.v3("POST", "/account/3pid/delete", p.token, m{}).refused(400, "M_MISSING_PARAM")
+	s.v3("POST", "/account/3pid/unbind", p.token, m{"medium": "email", "address": 3}).refused(400, "M_BAD_JSON")
 }

@@ -50,6 +50,7 @@ var stableFeatures = []string{
 	"org.matrix.msc3773",
 	"org.matrix.msc3827.stable",
 	"org.matrix.msc3882",
+	"org.matrix.msc3916.stable",
 	"org.matrix.msc3981",
 	"uk.half-shot.msc2666.query_mutual_rooms",
 	"uk.half-shot.msc2666.query_mutual_rooms.stable",

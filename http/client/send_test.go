@@ -1,6 +1,7 @@
 package client_test
 
 import (
+	"strconv"
 	"strings"
 	"testing"
 
@@ -66,6 +67,24 @@ func TestTransactionsOfLongAgo(t *testing.T) {
 			t.Errorf("%s: the same event", name)
 		}
 	}
+}
+
+// TestLargeMessagesToDevices: one is as large as an event at most, and together they have a bound, counted for each device.
+func TestLargeMessagesToDevices(t *testing.T) {
+	t.Parallel()
+	w := clienttest.New(t)
+	alice, bob := w.Register("alice"), w.Register("bob")
+	path := func(txnID string) string { return clienttest.Path("sendToDevice", "org.example.thing", txnID) }
+	to := func(n int) J {
+		return J{"messages": J{bob.ID: J{bob.Device: J{"a": strings.Repeat("x", n)}}}}
+	}
+	alice.Put(path("1"), to(65_000)).OK()
+	alice.Put(path("2"), to(65_536)).Refused(413, "M_TOO_LARGE")
+	for n := range 520 {
+		bob.With(strconv.Itoa(n))
+	}
+	all := J{"messages": J{bob.ID: J{"*": J{"a": strings.Repeat("x", 65_000)}}}}
+	alice.Put(path("3"), all).Refused(413, "M_TOO_LARGE")
 }
 
 // TestRedactionsOfTheSuspended: whatever their power, they redact only what is their own.

@@ -26,6 +26,7 @@ type Options struct {
 	ServerName string
 	Rows       persistence.Store
 	Blobs      blobs.Store
+	StoreID    string // the identity of Blobs, from Bind
 	Caller     cluster.Caller
 	Now        func() time.Time
 	Log        *slog.Logger
@@ -45,6 +46,7 @@ type Options struct {
 	// Pages looks at web pages; nil: there are no previews. PreviewLifetime is how long one is good.
 	Pages           *preview.Fetcher
 	PreviewLifetime time.Duration
+	Retention       Retention
 	// Redirect sends clients to the store for the content, if it has URLs.
 	Redirect bool
 }
@@ -62,6 +64,13 @@ type Repository struct {
 // New makes a repository.
 func New(o Options) *Repository {
 	return &Repository{Options: o, previews: semaphore.NewWeighted(previewsAtOnce)}
+}
+
+// Close gives back the connections to other servers.
+func (m *Repository) Close() {
+	if m.Pages != nil {
+		m.Pages.Close()
+	}
 }
 
 // askUser asks the actor of a local user.

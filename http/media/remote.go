@@ -3,7 +3,6 @@ package media
 import (
 	"context"
 	"errors"
-	"fmt"
 	"io"
 	"net/http"
 	"time"
@@ -117,7 +116,7 @@ func (m *Repository) keep(ctx context.Context, o object, row schema.Media) (sche
 		m.discard(ctx, o.name)
 		old, there, err := schema.MediaFiles.Get(ctx, m.Rows, row)
 		if err == nil && !there {
-			err = fmt.Errorf("media %s/%s was deleted while it was fetched", row.Server, row.MediaID)
+			err = mxerr.New(http.StatusServiceUnavailable, "M_UNKNOWN", "the media of this server are being moved")
 		}
 		return old, err
 	}
@@ -131,6 +130,6 @@ func (m *Repository) insert(ctx context.Context, row schema.Media, also, absent 
 	if row.Server == m.ServerName { // of nobody, in the order of time
 		also = append(also, schema.MediaOfUsers.Put(schema.MediaByUser{TS: row.StoredTS, MediaID: row.MediaID}))
 	}
-	_, err := persistence.Await(ctx, m.Rows, &persistence.Commit{Absent: append(absent, put), Write: also})
+	_, err := persistence.Await(ctx, m.Rows, &persistence.Commit{Absent: append(absent, put, fence(m.StoreID)), Write: also})
 	return err
 }

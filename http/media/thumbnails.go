@@ -192,14 +192,15 @@ func (m *Repository) make(ctx context.Context, row schema.Media, info picture.In
 	if err != nil {
 		return made{}, err
 	}
-	key.Object, key.Type, key.Size = newObject()+thumbnailMark+key.Variant, t.Type, int64(len(t.Data))
+	key.Object, key.Type, key.Size = row.Blob+thumbnailMark+key.Variant+"."+newObject(), t.Type, int64(len(t.Data))
 	if err := m.storeThumbnail(ctx, key, t.Data); err != nil {
 		m.Log.Warn("a thumbnail could not be stored", "error", err)
 	}
 	return made{key, t.Data}, nil
 }
 
-// thumbnailMark stands in the names of objects that are thumbnails, after what is random.
+// thumbnailMark stands in the names of objects that are thumbnails, between the name of the blob and the variant, after which
+// comes what makes the name unique.
 const thumbnailMark = ".t-"
 
 // storeThumbnail keeps a thumbnail for the next who asks, unless there are many already.
@@ -214,7 +215,7 @@ func (m *Repository) storeThumbnail(ctx context.Context, row schema.BlobThumbnai
 	}
 	put := schema.BlobThumbnails.Put(row)
 	_, err = persistence.Await(ctx, m.Rows, &persistence.Commit{Write: []persistence.Mutation{put}, Absent: []persistence.Mutation{
-		put, schema.BlobReleases.Put(schema.BlobRelease{Name: row.Name})}})
+		put, schema.BlobReleases.Put(schema.BlobRelease{Name: row.Name}), fence(m.StoreID)}})
 	if errors.Is(err, persistence.ErrExists) { // another node was quicker, or the picture is going
 		return m.Blobs.Delete(ctx, row.Object)
 	}

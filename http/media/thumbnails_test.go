@@ -95,6 +95,25 @@ func TestThumbnails(t *testing.T) {
 	w.nobody().get("/_matrix/media/v3/thumbnail/"+large+"?width=10&height=10").refused(http.StatusNotFound, "M_NOT_FOUND")
 }
 
+// TestBlurHash: clients that ask for it get a sketch with the upload.
+func TestBlurHash(t *testing.T) {
+	t.Parallel()
+	w := start(t, nil)
+	alice := w.user("alice")
+	const path = "/_matrix/media/v3/upload"
+	for range 2 { // the second time the content is shared
+		a := alice.do(http.MethodPost, path+"?xyz.amorgan.generate_blurhash=true", bytes.NewReader(photo(t, 300, 200))).ok()
+		if hash := a.at("blurhash").Str; len(hash) != 28 || a.at("xyz\\.amorgan\\.blurhash").Str != hash {
+			t.Errorf("%s", a.body)
+		}
+	}
+	for query, content := range map[string][]byte{"": photo(t, 300, 200), "?generate_blurhash=true": []byte("no picture")} {
+		if a := alice.do(http.MethodPost, path+query, bytes.NewReader(content)).ok(); a.at("blurhash").Exists() {
+			t.Errorf("%s: %s", query, a.body)
+		}
+	}
+}
+
 func TestNoThumbnails(t *testing.T) {
 	t.Parallel()
 	w := start(t, nil)

@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/matrixon/matrixon/http/api"
+	"github.com/matrixon/matrixon/http/media/picture"
 	"github.com/matrixon/matrixon/matrix/id"
 	"github.com/matrixon/matrixon/matrix/mxerr"
 	"github.com/matrixon/matrixon/messages"
@@ -30,10 +31,34 @@ const (
 // upload takes a file and names it.
 func (m *Repository) upload(r *api.Request) (any, error) {
 	mediaID := newMediaID()
-	if err := m.take(r, &messages.StoreMedia{Server: m.ServerName, MediaId: mediaID}); err != nil {
+	stored, err := m.take(r, &messages.StoreMedia{Server: m.ServerName, MediaId: mediaID})
+	if err != nil {
 		return nil, err
 	}
-	return map[string]string{"content_uri": m.uri(mediaID)}, nil
+	answer := map[string]string{"content_uri": m.uri(mediaID)}
+	if hash := m.sketch(r, stored); hash != "" {
+		answer["blurhash"], answer["xyz.amorgan.blurhash"] = hash, hash
+	}
+	return answer, nil
+}
+
+// sketch makes the BlurHash of a picture that was just uploaded, if the client wants it (MSC2448); empty when there is none.
+func (m *Repository) sketch(r *api.Request, row schema.Media) string {
+	wanted := r.Param("xyz.amorgan.generate_blurhash") == "true" || r.Param("generate_blurhash") == "true"
+	if !wanted {
+		return ""
+	}
+	info, err := m.inspect(r.Ctx, row)
+	var hash string
+	if err == nil {
+		from := blobs.NewSeeker(r.Ctx, m.Blobs, row.Blob, row.Size)
+		defer from.Close() //nolint:errcheck // it was only read
+		hash, err = m.Pictures.BlurHash(r.Ctx, from, info)
+	}
+	if err != nil && !errors.Is(err, picture.ErrNoPicture) && !errors.Is(err, picture.ErrTooLarge) {
+		m.Log.Warn("a picture could not be sketched", "error", err)
+	}
+	return hash
 }
 
 // create names a file that comes later.
@@ -55,7 +80,8 @@ func (m *Repository) uploadTo(r *api.Request) (any, error) {
 	if err := m.expected(r, mediaID); err != nil {
 		return nil, err
 	}
-	return nil, m.take(r, &messages.StoreMedia{Server: server, MediaId: mediaID, Reserved: true})
+	_, err := m.take(r, &messages.StoreMedia{Server: server, MediaId: mediaID, Reserved: true})
+	return nil, err
 }
 
 // expected refuses before the file comes what would be refused after it.
@@ -102,30 +128,33 @@ func validMedia(server, mediaID string) error {
 	return nil
 }
 
-// take stores the body and has it recorded.
-func (m *Repository) take(r *api.Request, s *messages.StoreMedia) error {
+// take stores the body and has it recorded. It gives where the content is.
+func (m *Repository) take(r *api.Request, s *messages.StoreMedia) (schema.Media, error) {
+	var row schema.Media
 	if length := r.HTTP.ContentLength; length > m.MaxUpload {
-		return mxerr.TooLarge("files may have at most %d bytes", m.MaxUpload)
+		return row, mxerr.TooLarge("files may have at most %d bytes", m.MaxUpload)
 	}
 	var err error
 	if s.Type, err = declaredType(r.HTTP.Header.Get("Content-Type")); err != nil {
-		return err
+		return row, err
 	}
 	if r.Query().Has("filename") {
 		name, err := declaredFilename(r.Query().Get("filename"))
 		if err != nil {
-			return err
+			return row, err
 		}
 		s.Filename = &name
 	}
 	if err := m.underQuota(r.Ctx, r.User(), max(0, r.HTTP.ContentLength)); err != nil {
-		return err
+		return row, err
 	}
 	o, err := m.put(r.Ctx, &steady{r: r.Stream(), since: time.Now()}, r.HTTP.ContentLength)
 	if err != nil {
-		return err
+		return row, err
 	}
-	return m.record(r.Ctx, r.User(), o, s)
+	row.Blob, err = m.record(r.Ctx, r.User(), o, s)
+	row.Size = o.size
+	return row, err
 }
 
 // declaredType keeps what the uploader says the file is.
@@ -199,24 +228,26 @@ func (h *hashed) Read(p []byte) (int, error) {
 }
 
 // record has the user's actor record the content. What is then not needed is deleted again: the object, when another has the
-// same content.
-func (m *Repository) record(ctx context.Context, userID string, o object, s *messages.StoreMedia) error {
+// same content. It gives the name of the object that is used.
+func (m *Repository) record(ctx context.Context, userID string, o object, s *messages.StoreMedia) (string, error) {
 	err := m.refuseQuarantined(ctx, o.sha256)
 	if err == nil {
 		s.Same, err = m.same(ctx, o.sha256, o.size)
 	}
 	if err != nil {
 		m.discard(ctx, o.name)
-		return err
+		return "", err
 	}
-	s.Blob, s.Sha256, s.Size, s.Public, s.QuotaFiles, s.QuotaBytes = o.name, o.sha256, o.size, m.Public, m.QuotaFiles, m.QuotaBytes
+	s.Blob, s.Sha256, s.Size = o.name, o.sha256, o.size
+	s.Public, s.QuotaFiles, s.QuotaBytes = m.Public, m.QuotaFiles, m.QuotaBytes
+	s.Fence = movedSetting + m.StoreID
 	stored, err := askUser[*messages.MediaStored](ctx, m, userID, s)
 	var refused *mxerr.Error
 	switch {
 	case err == nil && stored.Blob != o.name, errors.As(err, &refused) && refused.Status < http.StatusInternalServerError:
 		m.discard(ctx, o.name)
 	}
-	return err // after any other error the fate is open; an object that nothing uses is found later
+	return stored.GetBlob(), err // after any other error the fate is open; an object that nothing uses is found later
 }
 
 func (m *Repository) refuseQuarantined(ctx context.Context, sha256 []byte) error {

@@ -17,6 +17,7 @@ import (
 //
 //	01 "position"         the newest position
 //	01 "table" name       a table's columns
+//	01 "copy" part        of a store that was copied: how far that is, and from where; see Target
 //	02 kind 00 id         the head of a stream: epoch and sequence number
 //	03 kind 00 id         the snapshot of a stream, after the sequence number at which it was taken
 //	10 table key          a row; see tablePrefix

@@ -85,6 +85,9 @@ func (o Options) pebbleOptions(l *logger) *pebble.Options {
 // Open opens the store, or makes it. Damage to acknowledged data is ErrCorrupt, unless Options.AcceptLoss is set.
 func Open(o Options) (*Store, error) {
 	o = o.withDefaults()
+	if err := refuseUnfinished(o); err != nil {
+		return nil, err
+	}
 	if err := errors.Join(o.FS.MkdirAll(o.Dir, 0o700), syncDir(o.FS, o.FS.PathDir(o.Dir))); err != nil {
 		return nil, fmt.Errorf("persistence: %w", err)
 	}

@@ -91,3 +91,13 @@ func Migrations(ctx context.Context, url string) ([]Migration, error) {
 	}
 	return all, nil
 }
+
+// pending reports whether the database lacks a step.
+func pending(ctx context.Context, pool *pgxpool.Pool) (bool, error) {
+	p, done, err := migrator(pool)
+	if err != nil {
+		return false, err
+	}
+	defer done() //nolint:errcheck // the pool is closed elsewhere
+	return p.HasPending(ctx)
+}

@@ -134,7 +134,7 @@ func Open(ctx context.Context, o Options) (*Store, error) {
 	}
 	unfinished, err := copyBegun(ctx, pool)
 	if err == nil && unfinished {
-		err = errUnfinished
+		err = persistence.ErrUnfinished
 	}
 	if err != nil {
 		pool.Close()

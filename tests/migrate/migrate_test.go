@@ -58,7 +58,7 @@ func TestFromPebbleToPostgres(t *testing.T) {
 	if err != nil || !strings.Contains(out, "Everything is copied") {
 		t.Fatalf("%v: %s", err, out)
 	}
-	if out, err := run("db", "copy", "--from", "pebble:"+old.DataDir(), "--to", url); err == nil || !strings.Contains(out, "not empty") {
+	if out, err := run("db", "copy", "--from", "pebble:"+old.DataDir(), "--to", url); err == nil || !strings.Contains(out, "there is data already") {
 		t.Errorf("a second copy: %v %s", err, out)
 	}
 	if out, err := run("db", "status", "--set", "storage="+url); err != nil || !strings.Contains(out, "events") || !strings.Contains(out, "applied") {

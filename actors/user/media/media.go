@@ -94,11 +94,11 @@ func store(ctx context.Context, o *user.Op, m *messages.StoreMedia) (*messages.M
 		row.CreatedTS = old.CreatedTS
 		writes = append(writes, schema.MediaOfUsers.Delete(listed(old)))
 	}
-	var absent []persistence.Mutation
+	absent := []persistence.Mutation{schema.Settings.Put(schema.Setting{Name: m.Fence})}
 	if !there {
 		absent = append(absent, schema.MediaFiles.Put(row))
 	}
-	return commit(ctx, o, row, m.Same, writes, absent)
+	return commit(ctx, o, row, m, writes, absent)
 }
 
 // mayStore decides whether the id takes content.
@@ -119,8 +119,8 @@ func mayStore(o *user.Op, m *messages.StoreMedia, old schema.Media, there bool) 
 }
 
 // commit writes the media with the older object of the same content, or else with its own.
-func commit(ctx context.Context, o *user.Op, row schema.Media, same string, writes, absent []persistence.Mutation) (*messages.MediaStored, error) {
-	if same != "" {
+func commit(ctx context.Context, o *user.Op, row schema.Media, m *messages.StoreMedia, writes, absent []persistence.Mutation) (*messages.MediaStored, error) {
+	if same := m.Same; same != "" {
 		shared := row
 		shared.Blob = same
 		known, there, err := schema.Blobs.Get(ctx, o.Store, schema.Blob{Name: same})
@@ -139,9 +139,21 @@ func commit(ctx context.Context, o *user.Op, row schema.Media, same string, writ
 	writes = append(writes, schema.Blobs.Put(blob), schema.BlobsByHash.Put(schema.BlobByHash{SHA256: row.SHA256, Name: row.Blob}))
 	_, err := o.Commit(ctx, append(uses(row), writes...), absent, user.Notices{})
 	if errors.Is(err, persistence.ErrExists) {
-		err = mxerr.New(http.StatusConflict, "M_CANNOT_OVERWRITE_MEDIA", "the media id is taken")
+		err = refused(ctx, o, m)
 	}
 	return &messages.MediaStored{Blob: row.Blob}, err
+}
+
+// refused says which of the absent rows was there.
+func refused(ctx context.Context, o *user.Op, m *messages.StoreMedia) error {
+	_, closed, err := schema.Settings.Get(ctx, o.Store, schema.Setting{Name: m.Fence})
+	switch {
+	case err != nil:
+		return err
+	case closed:
+		return mxerr.New(http.StatusServiceUnavailable, "M_UNKNOWN", "the media of this server are being moved")
+	}
+	return mxerr.New(http.StatusConflict, "M_CANNOT_OVERWRITE_MEDIA", "the media id is taken")
 }
 
 // uses are the rows of media and its content.

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"strings"
 
 	"github.com/matrixon/matrixon/cmd/matrixon/config"
 	"github.com/matrixon/matrixon/matrix/signing"
@@ -62,6 +63,31 @@ func MovedSettings(dataDir string) ([]persistence.Mutation, error) {
 		return nil, fmt.Errorf("%s: %w", filepath.Join(dataDir, keyFile), err)
 	}
 	return []persistence.Mutation{schema.Settings.Put(schema.Setting{Name: signingKeySetting, Value: string(key.Format())})}, nil
+}
+
+// KeepSettings is the other way: it writes what MovedSettings would read into the files of a data_dir. A key that is there must be
+// the same.
+func KeepSettings(ctx context.Context, rows persistence.Reader, dataDir string) error {
+	row, ok, err := schema.Settings.Get(ctx, rows, schema.Setting{Name: signingKeySetting})
+	if err != nil {
+		return err
+	}
+	if !ok {
+		return errors.New("the key with which the server signs is not in the database")
+	}
+	if err := os.MkdirAll(dataDir, 0o700); err != nil {
+		return err
+	}
+	file := filepath.Join(dataDir, keyFile)
+	switch text, err := os.ReadFile(file); {
+	case errors.Is(err, os.ErrNotExist):
+		return writeDurably(file, []byte(row.Value))
+	case err != nil:
+		return err
+	case strings.TrimSpace(string(text)) != strings.TrimSpace(row.Value):
+		return fmt.Errorf("%s holds the key of another server", file)
+	}
+	return nil
 }
 
 // fileKey reads the key in the file, or makes it.

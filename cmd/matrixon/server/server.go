@@ -333,6 +333,10 @@ func (s *Server) Close() error {
 	if s.seen != nil {
 		s.seen.Flush(ctx)
 	}
+	if s.media != nil {
+		s.flushMedia(ctx)
+		s.media.Close()
+	}
 	if s.membership != nil {
 		errs = append(errs, s.membership.Leave(ctx))
 	}

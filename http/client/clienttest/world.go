@@ -7,6 +7,7 @@ import (
 	"crypto/rand"
 	"log/slog"
 	"net/http/httptest"
+	"slices"
 	"sync"
 	"testing"
 	"time"
@@ -20,15 +21,19 @@ import (
 	"github.com/matrixon/matrixon/actors/user"
 	"github.com/matrixon/matrixon/actors/user/account"
 	"github.com/matrixon/matrixon/actors/user/keys"
+	usermedia "github.com/matrixon/matrixon/actors/user/media"
 	"github.com/matrixon/matrixon/cluster"
 	"github.com/matrixon/matrixon/http/api"
 	"github.com/matrixon/matrixon/http/api/password"
 	"github.com/matrixon/matrixon/http/api/secret"
 	"github.com/matrixon/matrixon/http/api/uia"
 	"github.com/matrixon/matrixon/http/client"
+	"github.com/matrixon/matrixon/http/media"
+	"github.com/matrixon/matrixon/http/media/picture"
 	"github.com/matrixon/matrixon/matrix/signing"
 	"github.com/matrixon/matrixon/persistence"
 	"github.com/matrixon/matrixon/persistence/bleve"
+	"github.com/matrixon/matrixon/persistence/blobs/database"
 	"github.com/matrixon/matrixon/persistence/memory"
 	"github.com/matrixon/matrixon/persistence/schema"
 )
@@ -44,6 +49,7 @@ type World struct {
 	Reader *reader.Reader
 	Tokens *api.Tokens
 	Clock  *Clock
+	Media  *media.Repository
 
 	http *httptest.Server
 	log  *failures
@@ -96,7 +102,7 @@ func New(t *testing.T) *World {
 		t.Fatal(err)
 	}
 	index := w.index(log)
-	handlers := append(account.Handlers(account.Options{}), keys.Handlers()...)
+	handlers := slices.Concat(account.Handlers(account.Options{}), keys.Handlers(), usermedia.Handlers())
 	for _, kind := range []cluster.Kind{
 		{Name: cluster.KindRoom, Bound: 1000, New: room.New(room.Deps{
 			Store: w.Store, Typing: h.Room, ServerName: ServerName, Key: key, Now: w.Clock.Now})},
@@ -127,7 +133,11 @@ func New(t *testing.T) *World {
 	a.Add(api.Client, client.Sync(deps, sync, true)...)
 	a.Add(api.Client, client.OldSync(deps, client.OldSyncOptions{Reader: w.Reader, Syncer: sync})...)
 	a.Add(api.Client, client.Calls(deps, client.TURN{URIs: []string{"turn:turn.example.org?transport=udp"}, Secret: "north", Lifetime: time.Hour})...)
-	w.http = httptest.NewServer(a.Handler(api.Client))
+	w.Media = media.New(media.Options{ServerName: ServerName, Rows: w.Store, Blobs: database.New(w.Store, w.Clock.Now), Caller: w.Node, Now: w.Clock.Now, Log: log,
+		MaxUpload: 1 << 20, MaxRemote: 1 << 20, MostPending: 10, PendingLifetime: time.Hour,
+		Pictures: picture.NewWorkshop(picture.Limits{MaxPixels: 1 << 20, Memory: 32 << 20})})
+	a.Add(api.Media, w.Media.Endpoints()...)
+	w.http = httptest.NewServer(a.Handler(api.Client, api.Media))
 	return w
 }
 
