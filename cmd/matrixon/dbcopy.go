@@ -66,6 +66,10 @@ func (c dbCopy) Run(ctx context.Context, m *Main) error {
 		fmt.Fprintf(w, "%s\t%d\t%s\n", part.Part, part.Rows, part.Hash)
 	}
 	fmt.Fprintf(w, "\nEverything is copied. %s, and never start a server on %s again: two servers of one name would contradict each other.\n", to.use(), from.name)
+	if from.dir != "" {
+		fmt.Fprintf(w, "Files that users sent are not part of it. If media.store was file, which it is unless it was set: either set it, and media.path to %s, "+
+			"or move them with matrixon media move.\n", filepath.Join(from.dir, "media"))
+	}
 	return w.Flush()
 }
 

@@ -1,9 +1,10 @@
-// Package migrate tests that a single node becomes the first of a cluster, and nobody notices.
+// Package migrate tests that a single node becomes the first of a cluster, and a cluster a single node again, and nobody notices.
 package migrate
 
 import (
 	"context"
 	"net/http"
+	"os"
 	"os/exec"
 	"path/filepath"
 	"strings"
@@ -15,7 +16,7 @@ import (
 	"github.com/matrixon/matrixon/tests/matrixclient"
 )
 
-func TestFromPebbleToPostgres(t *testing.T) {
+func TestThereAndBack(t *testing.T) {
 	t.Parallel()
 	ctx, cancel := context.WithTimeout(context.Background(), 3*time.Minute)
 	t.Cleanup(cancel)
@@ -68,7 +69,7 @@ func TestFromPebbleToPostgres(t *testing.T) {
 		t.Errorf("%v: %s", err, out)
 	}
 
-	moved := binary.Start(t, "storage="+url)
+	moved := binary.Start(t, "storage="+url, "media.store=file", "media.path="+filepath.Join(old.DataDir(), "media"))
 	alice.URL = moved.URL
 	answer, err = alice.Sync(ctx, token, "", 0)
 	if err != nil {
@@ -82,7 +83,42 @@ func TestFromPebbleToPostgres(t *testing.T) {
 	if err != nil || again != sent {
 		t.Errorf("a repeated transaction gives %s: %v", again, err)
 	}
-	if _, err := alice.Send(ctx, room, "m.room.message", "t2", matrixclient.J{"msgtype": "m.text", "body": "after the move"}); err != nil {
+	last, err := alice.Send(ctx, room, "m.room.message", "t2", matrixclient.J{"msgtype": "m.text", "body": "after the move"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	token = answer.Get("next_batch").Str
+
+	// And back: the cluster becomes a single node again.
+	if out, err := run("db", "copy", "--from", url, "--to", "pebble:"+moved.DataDir()); err == nil || !strings.Contains(out, "servers use the database") {
+		t.Errorf("the data of a running server was copied: %v: %s", err, out)
+	}
+	moved.Stop()
+	if out, err := run("db", "copy", "--from", url, "--to", "pebble:"+moved.DataDir()); err != nil || !strings.Contains(out, "Everything is copied") {
+		t.Fatalf("%v: %s", err, out)
+	}
+	if was, is := key(t, old.DataDir()), key(t, moved.DataDir()); was != is {
+		t.Errorf("the server signs with %s, and with %s before", is, was)
+	}
+	moved.Run("--set", "storage=pebble")
+	answer, err = alice.Sync(ctx, token, "", 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	timeline = answer.Get("rooms.join.@values.0.timeline.events.#.event_id").Array()
+	if len(timeline) != 1 || timeline[0].Str != last {
+		t.Errorf("after the way back the sync goes on with %v, not with %s", timeline, last)
+	}
+	if _, err := alice.Send(ctx, room, "m.room.message", "t3", matrixclient.J{"msgtype": "m.text", "body": "back again"}); err != nil {
 		t.Error(err)
 	}
+}
+
+func key(t *testing.T, dataDir string) string {
+	t.Helper()
+	text, err := os.ReadFile(filepath.Join(dataDir, "signing.key"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return strings.TrimSpace(string(text))
 }
