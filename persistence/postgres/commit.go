@@ -214,6 +214,7 @@ type assembly struct {
 	moved  map[persistence.Stream]bool // whose heads have changed
 	there  map[string]bool             // rows that were asked for, or written
 	next   persistence.Position
+	rows   tableRows
 	writes pgx.Batch
 }
 
@@ -318,15 +319,14 @@ func (a *assembly) refusal(c *persistence.Commit) error {
 
 func (a *assembly) write(m persistence.Mutation, p persistence.Position) {
 	t := a.store.table(m.Schema)
+	key := a.writtenKey(m, p)
 	if m.Delete {
-		a.writes.Queue(t.remove, t.arguments(m.Row, m.Schema.Keys(), 0)...)
+		a.rows.add(t, key, op{t.arguments(m.Row, m.Schema.Keys(), 0), true})
 	} else {
-		a.writes.Queue(t.put, t.arguments(m.Row, len(t.columns), p)...)
+		a.rows.add(t, key, op{t.arguments(m.Row, len(t.columns), p), false})
 	}
 	if len(a.there) > 0 {
-		if key := a.writtenKey(m, p); key != "" {
-			a.there[key] = !m.Delete
-		}
+		a.there[key] = !m.Delete
 	}
 }
 
@@ -352,6 +352,7 @@ func (a *assembly) finish(b *batch) error {
 		a.writes.Queue(`UPDATE streams SET seq = w.seq FROM unnest($1::text[], $2::text[], $3::bigint[]) AS w (kind, id, seq)
 			WHERE streams.kind = w.kind AND streams.id = w.id`, kinds, ids, seqs)
 	}
+	a.rows.queue(&a.writes)
 	notices, err := encodeNotices(b.requests)
 	if err != nil {
 		return err

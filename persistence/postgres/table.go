@@ -17,9 +17,10 @@ type table struct {
 	name    string // quoted
 	list    string // the columns, quoted
 	put     string
-	remove  string
 	exists  string
 	get     string
+	// The same for several rows at once, from arrays.
+	putAll, removeAll string
 }
 
 func quote(name string) string { return pgx.Identifier{name}.Sanitize() }
@@ -45,9 +46,9 @@ func newTable(s *persistence.Schema) *table {
 	}
 	t.put = fmt.Sprintf("INSERT INTO %s (%s) VALUES (%s) ON CONFLICT (%s) DO %s", t.name, t.list, strings.Join(values, ", "), strings.Join(keys, ", "), action)
 	where := " WHERE " + strings.Join(same, " AND ")
-	t.remove = "DELETE FROM " + t.name + where
 	t.exists = "SELECT EXISTS (SELECT FROM " + t.name + where + ")"
 	t.get = "SELECT " + t.list + " FROM " + t.name + where
+	t.many()
 	return t
 }
 
