@@ -101,7 +101,20 @@ func TestReplicas(t *testing.T) {
 	pause(false)
 	reaches(two)
 	reads(persistence.AsOf(ctx, two), "two")
+	status, err := Look(ctx, url, copied, url)
+	if err != nil || len(status.Standbys) != 1 || status.Standbys[0].State != "streaming" || status.Standbys[0].Behind < 0 {
+		t.Errorf("the standbys are %+v: %v", status.Standbys, err)
+	}
+	if r := status.Replicas; len(r) != 2 || r[0].Err != nil || r[0].Position != int64(two) || r[1].Err == nil {
+		t.Errorf("the replicas are %+v", r)
+	}
+	if len(status.Migrations) == 0 || !status.Migrations[0].Applied || status.Position != int64(two) || len(status.Sizes) < 10 || status.Unfinished {
+		t.Errorf("the status is %+v", status)
+	}
 	standby.Kill()
+	if r := lookAt(ctx, copied); r.Err == nil || r.Host != standby.Address {
+		t.Errorf("a replica that is gone: %+v", r)
+	}
 	reads(persistence.AsOf(ctx, one), "two") // the primary steps in
 	three := put("three")
 	reads(persistence.AsOf(ctx, three), "three")
