@@ -31,17 +31,22 @@ func (s *Store) ReadRow(ctx context.Context, schema *persistence.Schema, row any
 		return false, err
 	}
 	t := s.table(schema)
-	pool, from := s.source(ctx)
-	found, err := t.read(ctx, pool, row)
-	if from.failed(ctx, false, err) {
-		found, err = t.read(ctx, s.pool, row)
+	if r := s.replicaFor(ctx); r != nil {
+		found, err := t.read(ctx, r.pool, replicaTimeout, row)
+		if err == nil {
+			return found, nil
+		}
+		if err := r.failed(ctx, false, err); err != nil {
+			return false, err
+		}
 	}
+	found, err := t.read(ctx, s.pool, readTimeout, row)
 	return found, s.readError(ctx, err)
 }
 
 // read reads one row.
-func (t *table) read(ctx context.Context, pool *pgxpool.Pool, row any) (bool, error) {
-	ctx, cancel := context.WithTimeout(ctx, readTimeout)
+func (t *table) read(ctx context.Context, pool *pgxpool.Pool, timeout time.Duration, row any) (bool, error) {
+	ctx, cancel := context.WithTimeout(ctx, timeout)
 	defer cancel()
 	rows, err := pool.Query(ctx, t.get, append([]any{binaryFormat}, t.arguments(row, t.schema.Keys(), 0)...)...)
 	if err != nil {
@@ -68,19 +73,23 @@ func (s *Store) ScanRows(ctx context.Context, schema *persistence.Schema, r pers
 	if err != nil {
 		return err
 	}
-	sc := scan{table: t, row: schema.NewRow(), yield: yield}
+	sc := scan{pool: s.pool, timeout: readTimeout, table: t, row: schema.NewRow(), yield: yield}
 	all := sc.portions
 	if r.Limit > 0 && r.Limit <= nextPortion {
 		all = sc.whole
 	}
-	pool, from := s.source(ctx)
-	sc.pool = pool
-	err = all(ctx, query, args)
-	if from.failed(ctx, sc.given, err) {
-		sc.pool = s.pool
-		err = all(ctx, query, args)
+	if r := s.replicaFor(ctx); r != nil {
+		sc.pool, sc.timeout = r.pool, replicaTimeout
+		err := all(ctx, query, args)
+		if err == nil {
+			return nil
+		}
+		if err := r.failed(ctx, sc.given, err); err != nil {
+			return err
+		}
+		sc.pool, sc.timeout = s.pool, readTimeout
 	}
-	return s.readError(ctx, err)
+	return s.readError(ctx, all(ctx, query, args))
 }
 
 // scan is the query of a range.
@@ -135,11 +144,12 @@ func (t *table) scan(r persistence.RowRange) (string, []any, error) {
 
 // scan carries out one scan.
 type scan struct {
-	pool  *pgxpool.Pool
-	table *table
-	row   any
-	yield func(any) bool
-	given bool // whether the caller has had a row
+	pool    *pgxpool.Pool
+	timeout time.Duration // of one query
+	table   *table
+	row     any
+	yield   func(any) bool
+	given   bool // whether the caller has had a row
 }
 
 // page is some rows, as Postgres sent them.
@@ -185,7 +195,7 @@ func (sc *scan) give(p page) (bool, error) {
 
 // whole reads a range that is known to be small.
 func (sc *scan) whole(ctx context.Context, query string, args []any) error {
-	ask, cancel := context.WithTimeout(ctx, readTimeout)
+	ask, cancel := context.WithTimeout(ctx, sc.timeout)
 	defer cancel()
 	rows, err := sc.pool.Query(ask, query, append([]any{binaryFormat}, args...)...)
 	if err != nil {
@@ -228,14 +238,14 @@ func (sc *scan) portions(ctx context.Context, query string, args []any) error {
 }
 
 func (sc *scan) acquire(ctx context.Context) (*pgxpool.Conn, error) {
-	ctx, cancel := context.WithTimeout(ctx, readTimeout)
+	ctx, cancel := context.WithTimeout(ctx, sc.timeout)
 	defer cancel()
 	return sc.pool.Acquire(ctx)
 }
 
 // begin opens the cursor and reads the first portion.
 func (sc *scan) begin(ctx context.Context, conn *pgxpool.Conn, query string, args []any) (page, error) {
-	ask, cancel := context.WithTimeout(ctx, readTimeout)
+	ask, cancel := context.WithTimeout(ctx, sc.timeout)
 	defer cancel()
 	var b pgx.Batch
 	b.Queue("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY")
@@ -247,7 +257,7 @@ func (sc *scan) begin(ctx context.Context, conn *pgxpool.Conn, query string, arg
 }
 
 func (sc *scan) fetch(ctx context.Context, conn *pgxpool.Conn, n int) (page, error) {
-	ctx, cancel := context.WithTimeout(ctx, readTimeout)
+	ctx, cancel := context.WithTimeout(ctx, sc.timeout)
 	defer cancel()
 	rows, err := conn.Query(ctx, fmt.Sprintf("FETCH %d FROM scan", n), binaryFormat)
 	if err != nil {
@@ -258,7 +268,7 @@ func (sc *scan) fetch(ctx context.Context, conn *pgxpool.Conn, n int) (page, err
 
 // release ends the transaction of the cursor and gives the connection back.
 func (sc *scan) release(conn *pgxpool.Conn) {
-	ctx, cancel := context.WithTimeout(context.Background(), readTimeout)
+	ctx, cancel := context.WithTimeout(context.Background(), sc.timeout)
 	defer cancel()
 	if _, err := conn.Exec(ctx, "ROLLBACK"); err != nil {
 		_ = conn.Conn().Close(ctx) // so that the pool makes another one

@@ -149,7 +149,7 @@ func Open(ctx context.Context, o Options) (*Store, error) {
 	}
 	s.position.Set(uint64(last))
 	for _, url := range o.Replicas {
-		r, err := openReplica(ctx, url, o)
+		r, err := openReplica(ctx, url, pool, o)
 		if err != nil {
 			s.closePools()
 			return nil, fmt.Errorf("a replica: %w", err)
