@@ -1,103 +1,87 @@
 package console
 
 import (
-	"errors"
 	"fmt"
 	"html/template"
-	"maps"
+	"math"
 	"net/url"
-	"slices"
 	"strings"
 	"time"
-
-	"github.com/matrixon/matrixon/cluster"
-	"github.com/matrixon/matrixon/http/admin"
-	"github.com/matrixon/matrixon/matrix/mxerr"
 )
 
-// functions are what the pages compute.
+// functions are what templates call.
 var functions = template.FuncMap{
-	"percent": func(share float64) string { return fmt.Sprintf("%.1f %%", 100*share) },
-	"rate":    func(r float64) string { return fmt.Sprintf("%.1f/s", r) },
-	"bar":     func(share float64) int { return int(max(0, min(100, 100*share))) },
-	"ago":     ago,
-	"time": func(ms int64) string {
-		if ms == 0 {
-			return ""
-		}
-		return time.UnixMilli(ms).UTC().Format("2006-01-02 15:04:05 UTC")
+	"actorURL": func(kind, id string) string {
+		return Base + "/actors/" + url.PathEscape(kind) + "/" + url.PathEscape(id)
 	},
-	"sorted":  func(m map[string]string) []string { return slices.Sorted(maps.Keys(m)) },
-	"numbers": func(m map[string]int64) []string { return slices.Sorted(maps.Keys(m)) },
-	"words":   func(s string) string { return strings.ReplaceAll(s, "_", " ") },
-	"link": func(page string, pairs ...string) string {
-		q := url.Values{}
-		for i := 0; i+1 < len(pairs); i += 2 {
-			if pairs[i+1] != "" {
-				q.Set(pairs[i], pairs[i+1])
-			}
-		}
-		return Base + page + "?" + q.Encode()
-	},
-	"pagesOf": func() []string { return []string{"nodes", "actors", "rooms", "users"} },
-	"kinds":   func() []string { return []string{cluster.KindRoom, cluster.KindUser} },
-	"columns": func() []column {
-		return []column{{"mailbox", "Waiting"}, {"rate", "Messages"}, {"load", "Load"}, {"messages", "Handled"}, {"recent", "Last"}}
-	},
-	"changes": changes,
-	"withParam": func(q url.Values, name, value string) string {
-		changed := url.Values{}
-		for k, v := range q {
-			if k != "from" && len(v) > 0 && v[0] != "" {
-				changed.Set(k, v[0])
-			}
-		}
-		changed.Set(name, value)
-		return "?" + changed.Encode()
-	},
+	"roomURL":   func(id string) string { return Base + "/rooms/" + url.PathEscape(id) },
+	"userURL":   func(id string) string { return Base + "/users/" + url.PathEscape(id) },
+	"nodeURL":   func(name string) string { return Base + "/nodes/" + url.PathEscape(name) },
+	"reportURL": func(id string) string { return Base + "/reports/" + url.PathEscape(id) },
+	"date":      date,
+	"ago":       func(ts int64) string { return ago(time.Since(time.UnixMilli(ts))) },
+	"percent":   percent,
+	"number":    number,
+	"rate":      func(f float64) string { return fmt.Sprintf("%.1f", f) },
+	"bar":       bar,
+	"add":       func(a, b int64) int64 { return a + b },
+	"key":       func(s string) string { return strings.ReplaceAll(s, "_", " ") },
 }
 
-// column is one by which actors can be sorted.
-type column struct{ Sort, Title string }
-
-// change is what can be done about an account.
-type change struct{ Change, Value, Title, Ask string }
-
-func changes(u admin.User) []change {
-	toggle := func(name string, is bool, on, off string) change {
-		if is {
-			return change{name, "false", off, off + ": " + u.UserID + "?"}
-		}
-		return change{name, "true", on, on + ": " + u.UserID + "?"}
+// date is a time in UTC, as <time> wants it and people can read it.
+func date(ts int64) string {
+	if ts <= 0 {
+		return "–"
 	}
-	return []change{
-		toggle("admin", u.Admin, "Make administrator", "No longer administrator"),
-		toggle("suspended", u.Suspended, "Suspend", "End the suspension"),
-		toggle("locked", u.Locked, "Lock", "Unlock"),
-		{"deactivate", "true", "Deactivate", "End the account " + u.UserID + " for good? This cannot be undone."},
-	}
+	return time.UnixMilli(ts).UTC().Format("2006-01-02 15:04:05Z")
 }
 
-// ago says how long it is since a moment in milliseconds, roughly.
-func ago(ms int64) string {
-	if ms == 0 {
-		return "never"
-	}
-	switch d := time.Since(time.UnixMilli(ms)); {
-	case d < 2*time.Second:
+// ago is a span in its largest unit.
+func ago(d time.Duration) string {
+	switch {
+	case d < time.Second:
 		return "now"
-	case d < 2*time.Minute:
-		return fmt.Sprintf("%d s", int(d.Seconds()))
-	case d < 2*time.Hour:
-		return fmt.Sprintf("%d min", int(d.Minutes()))
+	case d < time.Minute:
+		return fmt.Sprintf("%d s", d/time.Second)
+	case d < time.Hour:
+		return fmt.Sprintf("%d min", d/time.Minute)
 	case d < 48*time.Hour:
-		return fmt.Sprintf("%d h", int(d.Hours()))
+		return fmt.Sprintf("%d h", d/time.Hour)
+	}
+	return fmt.Sprintf("%d days", d/(24*time.Hour))
+}
+
+// percent is a share, with as many digits as it needs.
+func percent(share float64) string {
+	switch p := share * 100; {
+	case p == 0:
+		return "0 %"
+	case p < 0.1:
+		return "< 0.1 %"
+	case p < 10:
+		return fmt.Sprintf("%.1f %%", p)
 	default:
-		return fmt.Sprintf("%d days", int(d.Hours()/24))
+		return fmt.Sprintf("%.0f %%", p)
 	}
 }
 
-func isStatus(err error, status int) bool {
-	var refused *mxerr.Error
-	return errors.As(err, &refused) && refused.Status == status
+// number separates thousands.
+func number(n any) string {
+	digits := fmt.Sprint(n)
+	var b strings.Builder
+	for i, c := range digits {
+		if i > 0 && c != '-' && digits[i-1] != '-' && (len(digits)-i)%3 == 0 {
+			b.WriteRune('\u202f')
+		}
+		b.WriteRune(c)
+	}
+	return b.String()
+}
+
+// bar is the width of a bar of at most 100 for a part of a whole.
+func bar(part, whole float64) string {
+	if whole <= 0 || part <= 0 || math.IsNaN(part) {
+		return "0"
+	}
+	return fmt.Sprintf("%.1f", max(1, min(100, 100*part/whole)))
 }

@@ -2,8 +2,6 @@ package server
 
 import (
 	"crypto/rand"
-	"net/http"
-	"sync"
 	"time"
 
 	"go.opentelemetry.io/otel"
@@ -41,8 +39,7 @@ func (s *Server) buildAPI() {
 	s.api.Add(api.Client, client.Accounts(deps, accounts)...)
 	s.api.Add(api.Admin, client.SharedSecretRegistration(deps, accounts)...)
 	s.api.Add(api.Admin, admin.Endpoints(s.adminDeps())...)
-	s.api.Add(api.Admin, console.Endpoints(console.Deps{ServerName: s.config.ServerName, Version: s.version,
-		API: sync.OnceValue(func() http.Handler { return s.api.Handler(api.Client, api.Admin) })})...)
+	s.api.Add(api.Admin, console.Endpoints(console.Options{Operator: admin.Operator{Deps: s.adminDeps()}, Auth: s.tokens, Seen: s.seen, Version: s.version, Log: s.log})...)
 	s.api.Add(api.Client, client.Rooms(deps, client.RoomOptions{
 		Reader:        s.reader,
 		Unread:        s.unread,

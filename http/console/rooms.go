@@ -1,0 +1,90 @@
+package console
+
+import (
+	"net/url"
+
+	"github.com/matrixon/matrixon/cluster"
+	"github.com/matrixon/matrixon/http/admin"
+)
+
+// rowsInPage is how many rows of a long list stand on one page.
+const rowsInPage = 50
+
+// roomsShown is a page of rooms.
+type roomsShown struct {
+	admin.Rooms
+	Match string
+	More  string // the address of the next page
+}
+
+// part is which part of a list the query asks for.
+func (v *view) part() admin.Page {
+	return admin.Page{From: v.Param("from"), Match: v.Param("match"), Limit: rowsInPage}
+}
+
+// following is the address of the part that begins after next, empty when there is none.
+func following(path, next string, query url.Values) string {
+	if next == "" {
+		return ""
+	}
+	query.Set("from", next)
+	return path + "?" + query.Encode()
+}
+
+func (c *console) rooms(v *view) (string, any, error) {
+	p := v.part()
+	found, err := c.Operator.Rooms(v.Ctx, p)
+	return "Rooms", roomsShown{Rooms: found, Match: p.Match, More: following(Base+"/rooms", found.Next, url.Values{"match": {p.Match}})}, err
+}
+
+// roomShown is one room, its actor, and the first of its members.
+type roomShown struct {
+	admin.RoomNow
+	Actor   actorShown
+	Members membersShown
+}
+
+// membersShown are some of the members of a room.
+type membersShown struct {
+	admin.Members
+	RoomID     string
+	Membership string
+	More       string // the address of those that follow
+}
+
+func (c *console) room(v *view) (string, any, error) {
+	now, err := c.Operator.Room(v.Ctx, v.Vars["room"])
+	if err != nil {
+		return "", nil, err
+	}
+	page := roomShown{RoomNow: now}
+	if page.Actor, err = c.showActor(v, cluster.KindRoom, now.RoomID); err != nil {
+		return "", nil, err
+	}
+	if !fragment(v.Request) { // members are not looked at every two seconds
+		if page.Members, err = c.membersOf(v, now.RoomID); err != nil {
+			return "", nil, err
+		}
+	}
+	title := now.Name
+	if title == "" {
+		title = now.RoomID
+	}
+	return title, page, nil
+}
+
+func (c *console) members(v *view) (string, any, error) {
+	found, err := c.membersOf(v, v.Vars["room"])
+	return "Members", found, err
+}
+
+func (c *console) membersOf(v *view, roomID string) (membersShown, error) {
+	membership, err := v.Enum("membership", "", "join", "invite", "knock", "leave", "ban")
+	if err != nil {
+		return membersShown{}, err
+	}
+	found, err := c.Operator.Members(v.Ctx, roomID, membership, v.part())
+	path := Base + "/rooms/" + url.PathEscape(roomID) + "/members"
+	return membersShown{Members: found, RoomID: roomID, Membership: membership,
+		More: following(path, found.Next, url.Values{"membership": {membership}})}, err
+}
