@@ -111,7 +111,7 @@ func (x *Index) round(ctx context.Context) error {
 
 // restFor is how much longer than it worked the index rests while there is more to do, so that a burst of messages is indexed
 // beside what people wait for, with a part of one processor.
-const restFor = 3
+const restFor = 9
 
 func rest(ctx context.Context, d time.Duration) {
 	timer := time.NewTimer(min(d, pause))
