@@ -124,7 +124,7 @@ func MoveMedia(ctx context.Context, c *config.Config, o Options, from, to string
 	if err == nil {
 		err = media.Move(ctx, s.store, source, target, report)
 	}
-	err = errors.Join(err, s.store.Close())
+	err = errors.Join(err, s.searcher.Close(), s.store.Close())
 	if s.lock != nil {
 		err = errors.Join(err, s.lock.Close())
 	}
