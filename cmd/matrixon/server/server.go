@@ -254,6 +254,7 @@ func (s *Server) background(ctx context.Context) {
 	defer close(s.stopped)
 	var running sync.WaitGroup
 	running.Go(func() { s.search.Run(ctx) })
+	running.Go(func() { s.tendMedia(ctx) })
 	defer running.Wait()
 	flush, sweep := time.NewTicker(flushSightings), time.NewTicker(sweepExpired)
 	defer flush.Stop()

@@ -99,8 +99,10 @@ func (s suite) offsets(t *testing.T) {
 		}
 	}
 	seeker := blobs.NewSeeker(t.Context(), s.peer, "offsets1", size)
-	defer seeker.Close()
 	if err := iotest.TestReader(seeker, content); err != nil {
+		t.Error(err)
+	}
+	if err := seeker.Close(); err != nil {
 		t.Error(err)
 	}
 }
