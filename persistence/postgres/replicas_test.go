@@ -152,7 +152,7 @@ func aReplica(t *testing.T) (ctx context.Context, s *Store, standby *local.Postg
 	return ctx, s, standby, cut, log
 }
 
-func until(t *testing.T, ctx context.Context, what string, is func() bool) {
+func until(t *testing.T, ctx context.Context, what string, is func() bool) { //nolint:revive // t first, as in all tests
 	t.Helper()
 	for !is() {
 		if ctx.Err() != nil {
