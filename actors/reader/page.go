@@ -18,6 +18,9 @@ import (
 // little then gives a short page with a token to go on from, instead of a long wait.
 const scanBound, scanExtra = 20, 1000
 
+// lookBeyond is how many events a full page looks at to find out whether there is anything more for this user.
+const lookBeyond = 50
+
 // Page asks for a stretch of a room's timeline.
 type Page struct {
 	From      uint64 // the gap (token.Timeline) to start from
@@ -30,7 +33,7 @@ type Page struct {
 // Stretch is what a Page found, in the direction of the page.
 type Stretch struct {
 	Events []schema.Event
-	// End is the gap to go on from; More is false when there is nothing beyond it for this user.
+	// End is the gap to go on from; More is false when there is nothing beyond it for this user. It may be true in vain.
 	End  uint64
 	More bool
 }
@@ -50,34 +53,47 @@ func (a *Access) Read(ctx context.Context, p Page) (Stretch, error) {
 		q.Before = &schema.Event{Seq: saturatingNext(p.To)}
 	}
 	s := Stretch{End: p.From}
-	scanned := 0
+	budget := p.Limit*scanBound + scanExtra
 	for row, err := range schema.Events.Scan(ctx, a.r.store, q) {
 		if err != nil {
 			return s, err
 		}
-		if len(s.Events) >= p.Limit || scanned >= p.Limit*scanBound+scanExtra {
+		if budget == 0 {
 			s.More = true
 			break
 		}
-		scanned++
-		if s.End = row.Seq; p.Backwards {
-			s.End = row.Seq - 1
-		}
-		if row.Status != schema.Accepted || row.StateKey == nil && ignored[row.Sender] {
-			continue
-		}
-		sees, err := a.keeps(ctx, p.Filter, &row)
-		if err == nil && sees {
-			sees, err = a.Sees(ctx, &row)
-		}
+		budget--
+		shown, err := a.shows(ctx, p.Filter, ignored, &row)
 		if err != nil {
 			return s, err
 		}
-		if sees {
-			s.Events = append(s.Events, row)
+		if shown && len(s.Events) >= p.Limit {
+			s.More = true
+			break
+		}
+		if s.End = row.Seq; p.Backwards {
+			s.End = row.Seq - 1
+		}
+		if !shown {
+			continue
+		}
+		if s.Events = append(s.Events, row); len(s.Events) == p.Limit {
+			budget = min(budget, lookBeyond)
 		}
 	}
 	return s, nil
+}
+
+// shows reports whether a page with this filter has the event.
+func (a *Access) shows(ctx context.Context, f *filter.RoomEvent, ignored map[string]bool, row *schema.Event) (bool, error) {
+	if row.Status != schema.Accepted || row.StateKey == nil && ignored[row.Sender] {
+		return false, nil
+	}
+	keeps, err := a.keeps(ctx, f, row)
+	if err != nil || !keeps {
+		return false, err
+	}
+	return a.Sees(ctx, row)
 }
 
 // Filter gives those of the events that the filter lets through, in the same array.
