@@ -65,7 +65,7 @@ func NewNode(o NodeOptions) (*Node, error) {
 	n.settings = append([]string{
 		"data_dir=" + o.Dir, "storage=" + o.Postgres, "cluster.consul=" + o.Consul, "cluster.node=" + o.Name, "cluster.address=" + address,
 		"cluster.listen=" + listen, "cluster.secret=" + o.Secret,
-		"listeners=[{address: '" + client + "', serves: [client, admin, metrics]}]",
+		"listeners=[{address: '" + client + "', serves: [client, media, admin, metrics]}]",
 	}, o.Settings...)
 	return n, nil
 }

@@ -161,7 +161,7 @@ func (s *Server) launch(flags []string) {
 	s.t.Helper()
 	args := []string{"serve", "--set", "data_dir=" + s.DataDir(), "--set", "limits.enabled=false", "--set", "registration.open=true",
 		"--set", "password_hash.memory_kib=64", "--set", "password_hash.iterations=1", "--set", "logging.format=json",
-		"--set", "listeners=[{address: '" + s.address + "', serves: [client, metrics]}]"}
+		"--set", "listeners=[{address: '" + s.address + "', serves: [client, media, metrics]}]"}
 	for _, kv := range s.set {
 		args = append(args, "--set", kv)
 	}

@@ -7,6 +7,8 @@ import (
 	"os"
 	"time"
 
+	"github.com/prometheus/client_golang/prometheus"
+
 	"github.com/matrixon/matrixon/cmd/matrixon/config"
 	"github.com/matrixon/matrixon/http/media"
 	"github.com/matrixon/matrixon/http/media/picture"
@@ -108,7 +110,7 @@ func (s *Server) flushMedia(ctx context.Context) {
 // it: beside Pebble no server may run; in a cluster nodes may, which take no files from then on until they are
 // started with the new store.
 func MoveMedia(ctx context.Context, c *config.Config, o Options, from, to string, report func(media.Progress)) error {
-	s := &Server{config: c, version: o.Version, log: o.Log}
+	s := &Server{config: c, version: o.Version, log: o.Log, metrics: prometheus.NewRegistry()}
 	if err := os.MkdirAll(c.DataDir, 0o700); err != nil {
 		return fmt.Errorf("data_dir: %w", err)
 	}
