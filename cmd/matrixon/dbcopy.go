@@ -30,7 +30,8 @@ type dbCopy struct {
 func (dbCopy) Help() string {
 	return "Copies rooms, accounts, sessions, positions and the key with which the server signs, so that clients go on with their sync tokens. " +
 		"The source is not changed. A copy that was interrupted goes on where it was when the same command is given again; until it is " +
-		"finished no server starts on it. In the end every table of both sides is read and compared."
+		"finished no server starts on it. In the end every table of both sides is read and compared. " +
+		"The password of the database need not stand in the URL: PGPASSWORD and ~/.pgpass are read."
 }
 
 // Run copies, and says what it has copied.
@@ -50,15 +51,18 @@ func (c dbCopy) Run(ctx context.Context, m *Main) error {
 		return errors.New("--to: from one folder to another, copy the folder of a server that is stopped")
 	}
 	log := slog.New(slog.NewTextHandler(m.Stderr, &slog.HandlerOptions{Level: slog.LevelWarn}))
-	p := progress{w: m.Stderr, began: time.Now()}
+	p := progress{w: m.Stderr, start: time.Now()}
 	if f, ok := m.Stderr.(*os.File); ok {
 		p.terminal = isatty.IsTerminal(f.Fd())
 	}
 	copying := transfer.Copying{Name: from.name, Progress: p.show}
 	copied, err := from.copyTo(ctx, to, copying, log)
 	p.end()
+	if err != nil && p.began {
+		err = fmt.Errorf("%w\nNothing in %s was changed. What was copied stays, and the same command goes on from there", err, from.name)
+	}
 	if err != nil {
-		return fmt.Errorf("%w\nNothing in %s was changed. What was copied stays, and the same command goes on from there", err, from.name)
+		return err
 	}
 	w := tabwriter.NewWriter(m.Stdout, 0, 0, 2, ' ', 0)
 	fmt.Fprintln(w, "part\trows\tSHA-256, equal on both sides")
@@ -159,8 +163,9 @@ func closing(c io.Closer, err *error) { *err = errors.Join(*err, c.Close()) }
 type progress struct {
 	w        io.Writer
 	terminal bool
-	began    time.Time
+	start    time.Time
 	shown    time.Time
+	began    bool // something was told
 }
 
 // The pace of progress on a terminal and elsewhere.
@@ -170,6 +175,7 @@ const (
 )
 
 func (p *progress) show(doing, part string, rows int64) {
+	p.began = true
 	pace := progressElsewhere
 	if p.terminal {
 		pace = progressOnTerminal
@@ -178,7 +184,7 @@ func (p *progress) show(doing, part string, rows int64) {
 		return
 	}
 	p.shown = time.Now()
-	line := fmt.Sprintf("%s %s: %d rows, %s", doing, part, rows, time.Since(p.began).Round(time.Second))
+	line := fmt.Sprintf("%s %s: %d rows, %s", doing, part, rows, time.Since(p.start).Round(time.Second))
 	if p.terminal {
 		fmt.Fprintf(p.w, "\r\x1b[K%s", line)
 	} else {

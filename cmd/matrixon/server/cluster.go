@@ -103,15 +103,6 @@ func (s *Server) clusterMetrics() {
 	gauge := func(name, help string, f func() float64) prometheus.GaugeFunc {
 		return prometheus.NewGaugeFunc(prometheus.GaugeOpts{Namespace: "matrixon", Subsystem: "cluster", Name: name, Help: help}, f)
 	}
-	if store, ok := s.store.(interface{ Reachable() bool }); ok {
-		s.metrics.MustRegister(prometheus.NewGaugeFunc(prometheus.GaugeOpts{Namespace: "matrixon", Name: "database_reachable",
-			Help: "Whether the database answered when it was last asked."}, func() float64 {
-			if store.Reachable() {
-				return 1
-			}
-			return 0
-		}))
-	}
 	s.metrics.MustRegister(
 		gauge("members", "Nodes of the cluster that this one sees, itself included.", func() float64 { return float64(len(s.node.Members())) }),
 		gauge("serving", "Whether actors live on this node now.", func() float64 {

@@ -9,6 +9,8 @@ import (
 	"syscall"
 	"time"
 
+	"github.com/prometheus/client_golang/prometheus"
+
 	"github.com/matrixon/matrixon/cmd/matrixon/config"
 	"github.com/matrixon/matrixon/persistence"
 	"github.com/matrixon/matrixon/persistence/bleve"
@@ -50,7 +52,31 @@ func (s *Server) openStore(acceptLoss bool) (persistence.Store, error) {
 		return nil, fmt.Errorf("storage: %w", err)
 	}
 	s.searcher = store.Search()
+	s.databaseMetrics(store)
 	return store, nil
+}
+
+// databaseMetrics show how this node sees the database.
+func (s *Server) databaseMetrics(store *postgres.Store) {
+	gauge := func(name, help string, f func() float64) prometheus.GaugeFunc {
+		return prometheus.NewGaugeFunc(prometheus.GaugeOpts{Namespace: "matrixon", Subsystem: "database", Name: name, Help: help}, f)
+	}
+	s.metrics.MustRegister(
+		gauge("reachable", "Whether the database answered when it was last asked.", func() float64 {
+			if store.Reachable() {
+				return 1
+			}
+			return 0
+		}),
+		gauge("replicas", "Replicas of the database that are configured.", func() float64 {
+			all, _ := store.Replicas()
+			return float64(all)
+		}),
+		gauge("replicas_used", "Replicas of the database that answer and are near enough to be used.", func() float64 {
+			_, used := store.Replicas()
+			return float64(used)
+		}),
+	)
 }
 
 // openPebble opens the embedded storage, and the search index beside it.
