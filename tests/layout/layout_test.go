@@ -105,7 +105,8 @@ type layer struct {
 }
 
 // backends store data; contracts, schema and what they share are the rest of persistence.
-var backends = []string{"persistence/pebble/...", "persistence/postgres/...", "persistence/memory/...", "persistence/bleve/..."}
+var backends = []string{"persistence/pebble/...", "persistence/postgres/...", "persistence/memory/...", "persistence/bleve/...",
+	"persistence/blobs/folder/...", "persistence/blobs/bucket/...", "persistence/blobs/database/..."}
 
 // behaviours are the inside of actors. What lies beside or below them reads the store, and is for everybody.
 var behaviours = []string{"actors/room", "actors/user", "actors/destination", "actors/hub"}
