@@ -55,8 +55,8 @@ func (b *builder) room(rooms *Rooms, plan *messages.RoomPlan) error {
 			put(&rooms.Knock, plan.RoomId, &KnockedRoom{Events{strippedState(m)}})
 		}
 	case "leave", "ban":
-		wanted := b.initial && b.req.Filter.Room.IncludeLeave && m.JoinedSeq > 0 || !b.initial && m.Pos > b.plan.SincePos
-		if !wanted || m.Forgotten {
+		wanted := b.initial && b.req.Filter.Room.IncludeLeave && access.WasJoined() || !b.initial && m.Pos > b.plan.SincePos
+		if !wanted {
 			return nil
 		}
 		left, err := b.leftRoom(access)
@@ -113,17 +113,9 @@ func (b *builder) joinedRoom(access *reader.Access, plan *messages.RoomPlan) (*J
 	if room.Ephemeral, err = b.ephemeral(st, plan); err != nil {
 		return nil, err
 	}
-	since := b.plan.SincePos
-	if fresh {
-		since = 0
-	}
-	if f := &b.req.Filter.Room.AccountData; f.KeepsRoom(access.RoomID) && (plan.AccountData || fresh) {
-		rows, err := b.accountEvents(access.RoomID, since)
-		if err != nil {
+	if plan.AccountData || fresh {
+		if room.AccountData, err = b.roomAccountData(st); err != nil {
 			return nil, err
-		}
-		if rows = keepAccountData(&f.Event, rows); len(rows) > 0 {
-			room.AccountData = &Events{rawEvents(rows)}
 		}
 	}
 	if !fresh && !b.req.FullState && room.Timeline == nil && room.State == nil && room.StateAfter == nil && room.StateAfterUnstable == nil &&
@@ -131,6 +123,26 @@ func (b *builder) joinedRoom(access *reader.Access, plan *messages.RoomPlan) (*J
 		return nil, nil
 	}
 	return room, b.counts(room, st)
+}
+
+// roomAccountData gives the account data of a room that is new to the client, nil if there is none.
+func (b *builder) roomAccountData(st stretch) (*Events, error) {
+	f := &b.req.Filter.Room.AccountData
+	if !f.KeepsRoom(st.room) {
+		return nil, nil
+	}
+	since := b.plan.SincePos
+	if st.fresh {
+		since = 0
+	}
+	rows, err := b.accountEvents(st.room, since)
+	if err != nil {
+		return nil, err
+	}
+	if rows = keepAccountData(&f.Event, rows); len(rows) == 0 {
+		return nil, nil
+	}
+	return &Events{rawEvents(rows)}, nil
 }
 
 // stretchOf finds what the client does not know yet of a joined room, up to the position.
@@ -167,8 +179,9 @@ func (b *builder) leftRoom(access *reader.Access) (*LeftRoom, error) {
 		return nil, err
 	}
 	room := &LeftRoom{}
-	if access.Member.JoinedSeq == 0 || access.Member.LeftSeq != access.Member.Seq {
-		// Not in before it: an invite or a knock that ended, or a ban of somebody who had left. There is nothing to see but that.
+	if !access.WasJoined() || access.Member.LeftSeq != access.Member.Seq {
+		// Not in before it: an invite or a knock that ended, or a ban of somebody who had left; or in, but the history is forgotten.
+		// There is nothing to see but that.
 		own, err := access.Client(b.ctx, b.view(), last)
 		if err != nil {
 			return nil, err
@@ -197,6 +210,9 @@ func (b *builder) leftRoom(access *reader.Access) (*LeftRoom, error) {
 		return nil, err
 	}
 	room.Timeline = t.shown(true)
+	if room.AccountData, err = b.roomAccountData(st); err != nil {
+		return nil, err
+	}
 	return room, b.placeState(delta, access, &room.State, &room.StateAfter, &room.StateAfterUnstable)
 }
 

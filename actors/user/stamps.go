@@ -34,6 +34,7 @@ type stamps struct {
 type roomStamps struct {
 	membership  string
 	member      uint64 // position of the user's membership event
+	forgotten   bool   // left for good: other devices are still told of the leave
 	events      uint64
 	receipts    uint64
 	accountData uint64
@@ -48,9 +49,7 @@ func (s *stamps) load(ctx context.Context, r persistence.Reader, userID string) 
 		if err != nil {
 			return err
 		}
-		if !m.Forgotten {
-			s.rooms[m.RoomID] = &roomStamps{membership: m.Membership, member: m.Pos}
-		}
+		s.rooms[m.RoomID] = &roomStamps{membership: m.Membership, member: m.Pos, forgotten: m.Forgotten}
 	}
 	return nil
 }
@@ -85,6 +84,7 @@ func (s *stamps) room(userID string, n *messages.RoomNotice) {
 		if e.Type == "m.room.member" && e.StateKey != nil && *e.StateKey == userID && e.Status == schema.Accepted {
 			r := s.ensure(n.RoomId)
 			r.membership, r.member = e.Membership, n.Pos
+			r.forgotten = r.forgotten && (e.Membership == "leave" || e.Membership == "ban")
 			r.events = n.Pos
 		}
 	}
@@ -139,7 +139,9 @@ func (s *stamps) user(n *messages.UserNotice) {
 		s.keys = n.Pos
 	}
 	for _, room := range n.ForgottenRooms {
-		delete(s.rooms, room)
+		if r := s.rooms[room]; r != nil {
+			r.forgotten = true
+		}
 	}
 }
 

@@ -179,7 +179,7 @@ func (a *actor) plan(ask *messages.SyncAsk, since token.Sync, timedOut bool) *me
 	}
 	initial := ask.Since == ""
 	for id, r := range s.rooms {
-		wanted := initial || a.roomNews(r, since) || ask.FullState && r.membership == "join"
+		wanted := initial && !r.forgotten || !initial && a.roomNews(r, since) || ask.FullState && r.membership == "join"
 		if !wanted {
 			continue
 		}
