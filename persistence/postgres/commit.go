@@ -14,9 +14,10 @@ import (
 	"github.com/matrixon/matrixon/persistence"
 )
 
-// The group committer: one goroutine takes everything that waits and writes it in one transaction, in two round trips. The
-// first locks the streams, takes positions and looks whether absent rows are absent; the second writes and commits. A commit
-// that must be refused is left out, which disturbs no other.
+// The group committer: one goroutine takes everything that waits and writes it in one transaction, in three round trips. The
+// first waits for the turn of this node: it locks the positions. What has come meanwhile goes along. The second locks the streams and
+// looks whether absent rows are absent; the third writes and commits. A commit that must be refused is left out, which disturbs
+// no other.
 
 const (
 	maxBatchCommits = 2048
@@ -33,14 +34,23 @@ func (s *Store) await() []*request {
 	for len(s.queue) == 0 && !s.closing {
 		s.work.Wait()
 	}
-	n, size := 0, 0
-	for n < len(s.queue) && n < maxBatchCommits && (n == 0 || size+s.queue[n].size <= maxBatchBytes) {
+	return s.take(nil)
+}
+
+// take adds what waits to a batch, as much as fits. The caller holds mu.
+func (s *Store) take(batch []*request) []*request {
+	size := 0
+	for _, r := range batch {
+		size += r.size
+	}
+	n := 0
+	for n < len(s.queue) && len(batch) < maxBatchCommits && (len(batch) == 0 || size+s.queue[n].size <= maxBatchBytes) {
 		size += s.queue[n].size
+		batch = append(batch, s.queue[n])
 		n++
 	}
-	taken := slices.Clone(s.queue[:n])
 	s.queue = slices.Delete(s.queue, 0, n)
-	return taken
+	return batch
 }
 
 func (s *Store) commitLoop() {
@@ -51,7 +61,7 @@ func (s *Store) commitLoop() {
 		if len(requests) == 0 {
 			return
 		}
-		c.commit(requests)
+		c.commit(requests, true)
 	}
 }
 
@@ -84,13 +94,15 @@ func (c *committer) connect(ctx context.Context) error {
 	return err
 }
 
-// commit has the fate of every request told. It returns when that is decided.
-func (c *committer) commit(requests []*request) {
+// commit has the fate of every request told. It returns when that is decided. With more, what waits by the time it is this node's
+// turn is taken along.
+func (c *committer) commit(requests []*request, more bool) {
 	pause := 20 * time.Millisecond
 	deadline := time.Now().Add(resolveFor)
 	for {
 		b := &batch{id: rand.Text(), requests: requests}
-		err := c.try(b)
+		err := c.try(b, more)
+		requests = b.requests
 		if err == nil {
 			c.store.answered()
 			c.store.committed(b)
@@ -108,7 +120,7 @@ func (c *committer) commit(requests []*request) {
 		}
 		if broken(err) && len(requests) > 1 { // something in it cannot be written: the others shall not suffer from it
 			for i := range requests {
-				c.commit(requests[i : i+1])
+				c.commit(requests[i:i+1], false)
 			}
 			return
 		}
@@ -176,18 +188,28 @@ type head struct {
 }
 
 // try carries out one transaction. With a nil error every request has its fate, and it is durable.
-func (c *committer) try(b *batch) error {
+func (c *committer) try(b *batch, more bool) error {
 	ctx, cancel := context.WithTimeout(context.Background(), batchTimeout)
 	defer cancel()
 	if err := c.connect(ctx); err != nil {
 		return err
 	}
 	a := assembly{store: c.store, heads: map[persistence.Stream]head{}, there: map[string]bool{}}
-	var last int64
-	if err := c.conn.SendBatch(ctx, a.lock(b.requests, &last)).Close(); err != nil {
+	last, err := c.turn(ctx)
+	if err != nil {
 		return err
 	}
-	a.next = persistence.Position(last) - persistence.Position(len(b.requests))
+	if more {
+		c.store.mu.Lock()
+		b.requests = c.store.take(b.requests)
+		c.store.mu.Unlock()
+	}
+	if q := a.look(b.requests); q.Len() > 0 {
+		if err := c.conn.SendBatch(ctx, q).Close(); err != nil {
+			return err
+		}
+	}
+	a.next = last
 	first := a.next + 1
 	for _, r := range b.requests {
 		a.add(r)
@@ -207,6 +229,16 @@ func (c *committer) try(b *batch) error {
 	return c.conn.SendBatch(ctx, &a.writes).Close()
 }
 
+// turn begins the transaction and waits until it is this node's turn: it gives the newest position, which stays that until the end.
+func (c *committer) turn(ctx context.Context) (persistence.Position, error) {
+	var last int64
+	var q pgx.Batch
+	q.Queue("BEGIN")
+	q.Queue("SELECT last FROM positions FOR UPDATE").QueryRow(func(row pgx.Row) error { return row.Scan(&last) })
+	err := c.conn.SendBatch(ctx, &q).Close()
+	return persistence.Position(last), err
+}
+
 // assembly decides about requests and collects what the accepted ones write.
 type assembly struct {
 	store  *Store
@@ -218,11 +250,10 @@ type assembly struct {
 	writes pgx.Batch
 }
 
-// lock is the first round trip: streams in an order that all nodes share, so that they do not wait for each other in a ring;
-// positions; and absent rows, which no other node can write until this transaction is over.
-func (a *assembly) lock(requests []*request, last *int64) *pgx.Batch {
+// look is the second round trip: streams, which nobody claims until this transaction is over, and absent rows, which no other
+// node can write until then.
+func (a *assembly) look(requests []*request) *pgx.Batch {
 	q := new(pgx.Batch)
-	q.Queue("BEGIN")
 	var kinds, ids []string
 	for _, r := range requests {
 		if s := r.commit.Stream; s != (persistence.Stream{}) {
@@ -233,7 +264,6 @@ func (a *assembly) lock(requests []*request, last *int64) *pgx.Batch {
 		q.Queue(`SELECT s.kind, s.id, s.epoch, s.seq FROM streams s WHERE (s.kind, s.id) IN (SELECT * FROM unnest($1::text[], $2::text[]))
 			ORDER BY s.kind, s.id FOR UPDATE`, kinds, ids).Query(a.readHeads)
 	}
-	q.Queue("UPDATE positions SET last = last + $1 RETURNING last", int64(len(requests))).QueryRow(func(row pgx.Row) error { return row.Scan(last) })
 	for _, r := range requests {
 		for _, m := range r.commit.Absent {
 			t := a.store.table(m.Schema)
@@ -357,7 +387,6 @@ func (a *assembly) finish(b *batch) error {
 	if err != nil {
 		return err
 	}
-	// Positions that refused requests did not need are given back: the next batch goes on without a gap.
 	a.writes.Queue("UPDATE positions SET last = $1", int64(b.last))
 	a.writes.Queue("INSERT INTO commits (first, last, node, batch, notices) VALUES ($1, $2, $3, $4, $5)",
 		int64(b.first), int64(b.last), a.store.options.Node, b.id, notices)
