@@ -162,8 +162,8 @@ func TestTypingIsToldAndTakenBack(t *testing.T) {
 	wants("on and off between syncs", `[]`)
 	typing(true)
 	alice.Sync()
-	answer := alice.Later(actortest.Wait(4*time.Minute))
-	w.Clock.Await(4*time.Minute)
+	answer := alice.Later(actortest.Wait(4 * time.Minute))
+	w.Clock.Await(4 * time.Minute)
 	w.Clock.Advance(31 * time.Second)
 	if a := answer(); ids(a) != `[]` {
 		t.Errorf("his time was out: %s", a.Raw)
