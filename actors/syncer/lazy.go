@@ -1,6 +1,7 @@
 package syncer
 
 import (
+	"maps"
 	"sync"
 
 	"github.com/maypok86/otter/v2"
@@ -13,8 +14,8 @@ const (
 )
 
 // lazyMembers remembers, for each device, which membership events it has been sent, so that they are not sent again
-// (client-server API, "Lazy-loading room members"). A device has received an answer only when it comes back with its
-// token, so what an answer held counts from then on.
+// (client-server API, "Lazy-loading room members"). What an answer held counts only for those who come back with a token that is
+// at least as new as the answer's: others did not get it, or began again with an older token that they had stored.
 type lazyMembers struct {
 	devices *otter.Cache[deviceKey, *lazyDevice]
 }
@@ -22,13 +23,17 @@ type lazyMembers struct {
 type deviceKey struct{ user, device string }
 
 type lazyDevice struct {
-	mu      sync.Mutex
-	sent    map[memberKey]uint64 // the number of the membership event
-	pending map[memberKey]uint64
-	token   string // of the answer that held pending
+	mu     sync.Mutex
+	sent   map[memberKey]sentMember
+	newest uint64 // position of the newest answer in sent
 }
 
 type memberKey struct{ roomID, userID string }
+
+type sentMember struct {
+	seq uint64 // the number of the membership event
+	at  uint64 // the position of the answer that held it
+}
 
 func newLazyMembers() (*lazyMembers, error) {
 	devices, err := otter.New(&otter.Options[deviceKey, *lazyDevice]{MaximumSize: lazyDevices})
@@ -38,40 +43,41 @@ func newLazyMembers() (*lazyMembers, error) {
 // lazySession is one sync's use of the memory.
 type lazySession struct {
 	device *lazyDevice
-	sent   map[memberKey]uint64
+	since  uint64
 	adding map[memberKey]uint64
 }
 
-// session begins a sync that continues from the token; without one everything is forgotten.
-func (l *lazyMembers) session(user, device, since string) *lazySession {
+// session begins a sync that continues from the position; with 0, which is an initial sync, everything is forgotten.
+func (l *lazyMembers) session(user, device string, since uint64) *lazySession {
 	key := deviceKey{user, device}
 	d, ok := l.devices.GetIfPresent(key)
 	if !ok {
 		d = &lazyDevice{}
 		l.devices.Set(key, d)
 	}
+	d.forget(since)
+	return &lazySession{device: d, since: since}
+}
+
+// forget drops what came in answers after the position.
+func (d *lazyDevice) forget(since uint64) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	switch {
-	case since == "" || len(d.sent) > lazyMembersPerUser:
-		d.sent = nil
-	case since == d.token && len(d.pending) > 0:
-		merged := make(map[memberKey]uint64, len(d.sent)+len(d.pending))
-		for k, v := range d.sent {
-			merged[k] = v
-		}
-		for k, v := range d.pending {
-			merged[k] = v
-		}
-		d.sent = merged
+	case since == 0 || len(d.sent) > lazyMembersPerUser:
+		d.sent, d.newest = nil, 0
+	case d.newest > since:
+		maps.DeleteFunc(d.sent, func(_ memberKey, m sentMember) bool { return m.at > since })
+		d.newest = since
 	}
-	d.pending, d.token = nil, ""
-	return &lazySession{device: d, sent: d.sent}
 }
 
 // redundant reports whether the device has this membership event.
 func (s *lazySession) redundant(roomID, userID string, seq uint64) bool {
-	return s.sent[memberKey{roomID, userID}] == seq
+	s.device.mu.Lock()
+	defer s.device.mu.Unlock()
+	m, ok := s.device.sent[memberKey{roomID, userID}]
+	return ok && m.seq == seq && m.at <= s.since
 }
 
 func (s *lazySession) add(roomID, userID string, seq uint64) {
@@ -81,12 +87,20 @@ func (s *lazySession) add(roomID, userID string, seq uint64) {
 	s.adding[memberKey{roomID, userID}] = seq
 }
 
-// finish ties what was added to the answer's token.
-func (s *lazySession) finish(token string) {
-	if len(s.adding) == 0 {
+// finish remembers what was added to an answer up to this position. If the answer's token is no newer than the client's, then
+// nothing will tell whether it arrived.
+func (s *lazySession) finish(pos uint64) {
+	if len(s.adding) == 0 || pos <= s.since {
 		return
 	}
-	s.device.mu.Lock()
-	defer s.device.mu.Unlock()
-	s.device.pending, s.device.token = s.adding, token
+	d := s.device
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if d.sent == nil {
+		d.sent = make(map[memberKey]sentMember, len(s.adding))
+	}
+	for key, seq := range s.adding {
+		d.sent[key] = sentMember{seq, pos}
+	}
+	d.newest = max(d.newest, pos)
 }

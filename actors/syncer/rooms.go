@@ -103,10 +103,10 @@ func (b *builder) joinedRoom(access *reader.Access, plan *messages.RoomPlan) (*J
 			return nil, err
 		}
 		room.Timeline = t.shown(fresh || len(t.rows) > 0)
-		if err := b.placeState(delta, access, &room.State, &room.StateAfter, &room.StateAfterUnstable); err != nil {
+		if err := b.placeState(delta.rows, access, &room.State, &room.StateAfter, &room.StateAfterUnstable); err != nil {
 			return nil, err
 		}
-		if room.Summary, err = b.summary(st, t, delta); err != nil {
+		if room.Summary, err = b.summary(st, t, delta.summary); err != nil {
 			return nil, err
 		}
 	}
@@ -213,7 +213,7 @@ func (b *builder) leftRoom(access *reader.Access) (*LeftRoom, error) {
 	if room.AccountData, err = b.roomAccountData(st); err != nil {
 		return nil, err
 	}
-	return room, b.placeState(delta, access, &room.State, &room.StateAfter, &room.StateAfterUnstable)
+	return room, b.placeState(delta.rows, access, &room.State, &room.StateAfter, &room.StateAfterUnstable)
 }
 
 // timeline is the stretch's newest events that the filter keeps.
@@ -271,18 +271,24 @@ func strippedState(m schema.Membership) []jsontext.Value {
 	return arrayOf(m.StrippedState)
 }
 
+// delta is the state that an answer has beside the timeline.
+type delta struct {
+	rows    []schema.Event
+	summary bool // something changed that the room's summary shows
+}
+
 // stateDelta lists the state that the client lacks: up to the start of the timeline, or to its end with state_after.
 // What the timeline's filter hides from the timeline is in it too, so that no change of state is ever lost.
-func (b *builder) stateDelta(st stretch, t timeline) ([]schema.Event, error) {
+func (b *builder) stateDelta(st stretch, t timeline) (delta, error) {
 	end, err := b.reader.StateAt(b.ctx, st.room, st.last.StateAfter)
 	if err != nil {
-		return nil, err
+		return delta{}, err
 	}
 	full := st.fresh || b.req.FullState
 	target := end
 	if !b.stateAfter() && len(t.rows) > 0 {
 		if target, err = b.reader.StateAt(b.ctx, st.room, t.rows[0].StateBefore); err != nil {
-			return nil, err
+			return delta{}, err
 		}
 	}
 	var entries []reader.Entry
@@ -292,23 +298,24 @@ func (b *builder) stateDelta(st stretch, t timeline) ([]schema.Event, error) {
 		entries, err = b.changes(st, target)
 	}
 	if err != nil {
-		return nil, err
+		return delta{}, err
 	}
 	if target != end {
 		if entries, err = addHidden(entries, target, end, t.rows); err != nil {
-			return nil, err
+			return delta{}, err
 		}
 	}
-	if entries, err = b.lazyLoad(entries, st, t, end); err != nil {
-		return nil, err
+	summary := slices.ContainsFunc(entries, changesSummary)
+	if entries, err = b.lazyLoad(entries, st, t, end, summary); err != nil {
+		return delta{}, err
 	}
 	rows, err := end.Events(b.ctx, entries)
 	if err != nil {
-		return nil, err
+		return delta{}, err
 	}
 	rows = b.keepState(st.room, rows)
 	b.rememberMembers(st.room, rows)
-	return rows, nil
+	return delta{rows, summary}, nil
 }
 
 func (b *builder) stateAfter() bool { return b.req.StateAfter || b.req.UnstableStateAfter }
@@ -350,13 +357,13 @@ func addHidden(entries []reader.Entry, start, end *reader.State, shown []schema.
 
 // lazyLoad leaves out the members that the client need not know, if the filter asks for that: on the first sight of a room all but
 // the timeline's senders, the heroes and the user; later only those that it has. Changes in a gap always stay.
-func (b *builder) lazyLoad(entries []reader.Entry, st stretch, t timeline, end *reader.State) ([]reader.Entry, error) {
+func (b *builder) lazyLoad(entries []reader.Entry, st stretch, t timeline, end *reader.State, summary bool) ([]reader.Entry, error) {
 	f := &b.req.Filter.Room.State
 	if !f.LazyLoadMembers {
 		return entries, nil
 	}
 	full := st.fresh || b.req.FullState
-	wanted, err := b.wantedMembers(st, t, full)
+	wanted, err := b.wantedMembers(st, t, full, summary)
 	if err != nil {
 		return nil, err
 	}
@@ -403,7 +410,7 @@ func (b *builder) rememberMembers(roomID string, rows []schema.Event) {
 }
 
 // wantedMembers are the senders in the timeline, the heroes if the summary names them, and for a full state the user.
-func (b *builder) wantedMembers(st stretch, t timeline, full bool) (map[string]bool, error) {
+func (b *builder) wantedMembers(st stretch, t timeline, full, summary bool) (map[string]bool, error) {
 	wanted := map[string]bool{}
 	for i := range t.rows {
 		wanted[t.rows[i].Sender] = true
@@ -411,7 +418,7 @@ func (b *builder) wantedMembers(st stretch, t timeline, full bool) (map[string]b
 	if full {
 		wanted[b.req.UserID] = true
 	}
-	if full || slices.ContainsFunc(t.rows, inSummary) {
+	if full || summary || slices.ContainsFunc(t.rows, inSummary) {
 		heroes, err := b.heroes(st.room)
 		if err != nil {
 			return nil, err

@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"slices"
 
+	"github.com/matrixon/matrixon/actors/reader"
 	"github.com/matrixon/matrixon/persistence/schema"
 )
 
@@ -11,8 +12,8 @@ import (
 const heroCount = 5
 
 // summary counts the members, and names some of them for a room without a name, when that may have changed.
-func (b *builder) summary(st stretch, t timeline, delta []schema.Event) (*Summary, error) {
-	if !st.fresh && !b.req.FullState && !slices.ContainsFunc(t.rows, inSummary) && !slices.ContainsFunc(delta, inSummary) {
+func (b *builder) summary(st stretch, t timeline, changed bool) (*Summary, error) {
+	if !st.fresh && !b.req.FullState && !changed && !slices.ContainsFunc(t.rows, inSummary) {
 		return nil, nil
 	}
 	room, err := b.reader.Room(b.ctx, st.room)
@@ -25,8 +26,12 @@ func (b *builder) summary(st stretch, t timeline, delta []schema.Event) (*Summar
 }
 
 // inSummary reports whether an event may change the summary of its room.
-func inSummary(row schema.Event) bool {
-	return row.StateKey != nil && (row.Type == "m.room.member" || row.Type == "m.room.name" || row.Type == "m.room.canonical_alias")
+func inSummary(row schema.Event) bool { return row.StateKey != nil && summarized(row.Type) }
+
+func changesSummary(e reader.Entry) bool { return summarized(e.Type) }
+
+func summarized(typ string) bool {
+	return typ == "m.room.member" || typ == "m.room.name" || typ == "m.room.canonical_alias"
 }
 
 // heroes are the first of the other members to have come: those in the room or invited, or else those who were. A room with

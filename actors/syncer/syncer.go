@@ -108,7 +108,7 @@ func (b *builder) build() (resp *Response, news bool, err error) {
 	if b.ignored, err = b.reader.IgnoredBy(b.ctx, b.req.UserID); err != nil {
 		return nil, false, err
 	}
-	b.lazy = b.Syncer.lazy.session(b.req.UserID, b.req.DeviceID, b.req.Since)
+	b.lazy = b.Syncer.lazy.session(b.req.UserID, b.req.DeviceID, b.plan.SincePos)
 	resp = &Response{}
 	parts := []func(*Response) (bool, error){b.rooms, b.accountData, b.presenceEvents, b.deviceLists}
 	for _, part := range parts {
@@ -130,7 +130,7 @@ func (b *builder) build() (resp *Response, news bool, err error) {
 	}
 	resp.UnusedFallback0 = resp.UnusedFallback
 	resp.NextBatch = token.Sync{Pos: b.plan.Pos, ToDevice: acknowledged, Epoch: b.plan.Epoch, Ephemeral: b.plan.Ephemeral}.String()
-	b.lazy.finish(resp.NextBatch)
+	b.lazy.finish(b.plan.Pos)
 	return resp, news || some, nil
 }
 

@@ -163,6 +163,13 @@ func TestEndlessPages(t *testing.T) {
 			}
 		}
 	}
+	var bomb bytes.Buffer // a member of a gzip file, which may have many
+	z := gzip.NewWriter(&bomb)
+	fmt.Fprint(z, "<title>T</title>", strings.Repeat("\x00", 1<<20))
+	if err := z.Close(); err != nil {
+		t.Fatal(err)
+	}
+	member := bomb.Bytes()
 	mux := http.NewServeMux()
 	mux.HandleFunc("/page", func(w http.ResponseWriter, r *http.Request) {
 		w.Header().Set("Content-Type", "text/html")
@@ -172,11 +179,8 @@ func TestEndlessPages(t *testing.T) {
 	mux.HandleFunc("/bomb", func(w http.ResponseWriter, r *http.Request) {
 		w.Header().Set("Content-Type", "text/html")
 		w.Header().Set("Content-Encoding", "gzip")
-		z := gzip.NewWriter(w)
-		fmt.Fprint(z, "<title>T</title>")
-		zeros := make([]byte, 1<<20)
 		for r.Context().Err() == nil {
-			if _, err := z.Write(zeros); err != nil {
+			if _, err := w.Write(member); err != nil {
 				return
 			}
 		}
