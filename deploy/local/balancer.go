@@ -54,8 +54,10 @@ func StartBalancer(address string, nodes []*Node) (*Balancer, error) {
 			return nil, err
 		}
 		proxies[i] = httputil.NewSingleHostReverseProxy(to)
-		proxies[i].ErrorHandler = func(w http.ResponseWriter, _ *http.Request, _ error) {
-			b.ready[i].Store(false)
+		proxies[i].ErrorHandler = func(w http.ResponseWriter, r *http.Request, _ error) {
+			if r.Context().Err() == nil { // else it is the client that went away
+				b.ready[i].Store(false)
+			}
 			http.Error(w, `{"errcode":"M_UNKNOWN","error":"the node went away"}`, http.StatusBadGateway)
 		}
 	}

@@ -40,7 +40,7 @@ func date(ts int64) string {
 func ago(d time.Duration) string {
 	switch {
 	case d < time.Second:
-		return "now"
+		return "0 s"
 	case d < time.Minute:
 		return fmt.Sprintf("%d s", d/time.Second)
 	case d < time.Hour:

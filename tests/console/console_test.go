@@ -1,216 +1,169 @@
-// Package console uses the operator's console in a browser, on a cluster of three nodes.
+// Package console uses the web console in a browser, on a cluster of three nodes behind a load balancer.
 package console
 
 import (
 	"context"
-	"fmt"
-	"net/http"
 	"net/url"
-	"os"
-	"os/exec"
-	"path/filepath"
 	"strings"
 	"testing"
 	"time"
 
-	"github.com/chromedp/cdproto/page"
 	"github.com/chromedp/chromedp"
 
-	"github.com/matrixon/matrixon/deploy/local"
-	"github.com/matrixon/matrixon/tests/binary"
 	"github.com/matrixon/matrixon/tests/matrixclient"
 )
-
-const password = "a long password"
-
-// nodes starts a cluster with an administrator and some rooms.
-func nodes(t *testing.T, ctx context.Context) ([]*local.Node, []string) { //nolint:revive // t first, as in all tests
-	t.Helper()
-	consul, err := local.StartConsul(ctx, nil)
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(consul.Stop)
-	db, err := local.StartPostgres(ctx, filepath.Join(t.TempDir(), "db"), nil)
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(db.Stop)
-	var all []*local.Node
-	for _, name := range []string{"node-a", "node-b", "node-c"} {
-		n, err := local.NewNode(local.NodeOptions{Name: name, Program: binary.Program(t), Dir: filepath.Join(t.TempDir(), name), Secret: "the secret of the test",
-			Postgres: db.URL(db.Address, "matrixon"), Consul: consul.Address,
-			Settings: []string{"limits.enabled=false", "registration.open=true", "password_hash.memory_kib=64", "password_hash.iterations=1"}})
-		if err != nil {
-			t.Fatal(err)
-		}
-		if err := n.Start(ctx); err != nil {
-			t.Fatal(err)
-		}
-		t.Cleanup(n.Stop)
-		all = append(all, n)
-	}
-	nobody := &matrixclient.Client{URL: all[0].URL, HTTP: http.DefaultClient}
-	boss, err := nobody.Register(ctx, "boss", password)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if _, err := nobody.Register(ctx, "alice", password); err != nil {
-		t.Fatal(err)
-	}
-	if _, err := all[0].Run(ctx, "user", "admin", "boss"); err != nil {
-		t.Fatal(err)
-	}
-	var rooms []string
-	for i := range 9 {
-		id, err := boss.CreateRoom(ctx, matrixclient.J{"preset": "public_chat", "name": fmt.Sprintf("room %d <b>", i)})
-		if err != nil {
-			t.Fatal(err)
-		}
-		rooms = append(rooms, id)
-	}
-	return all, rooms
-}
-
-// browser starts a Chromium that ends with the test. Confirmations are agreed to.
-func browser(t *testing.T) context.Context {
-	t.Helper()
-	program, err := exec.Command("../../scripts/chromium.sh").Output()
-	if err != nil {
-		t.Fatal(err)
-	}
-	options := append(chromedp.DefaultExecAllocatorOptions[:], chromedp.ExecPath(strings.TrimSpace(string(program))), chromedp.NoSandbox, chromedp.DisableGPU,
-		chromedp.UserDataDir(t.TempDir()), chromedp.WindowSize(1280, 900), chromedp.Flag("disable-quic", true), chromedp.Flag("disable-component-update", true),
-		chromedp.Flag("disable-background-networking", true))
-	allocated, stop := chromedp.NewExecAllocator(context.Background(), options...)
-	ctx, cancel := chromedp.NewContext(allocated)
-	t.Cleanup(func() {
-		cancel()
-		stop()
-	})
-	if err := chromedp.Run(ctx); err != nil { // the browser lives as long as the context it was started with
-		t.Fatal(err)
-	}
-	chromedp.ListenTarget(ctx, func(event any) {
-		if _, ok := event.(*page.EventJavascriptDialogOpening); ok {
-			go chromedp.Run(ctx, page.HandleJavaScriptDialog(true)) //nolint:errcheck // the page goes on without it, and the test sees that
-		}
-	})
-	return ctx
-}
 
 // TestConsole logs in, looks at everything and steers the cluster.
 func TestConsole(t *testing.T) {
 	t.Parallel()
-	outer, cancel := context.WithTimeout(context.Background(), 5*time.Minute)
+	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Minute) // the first time Consul is built
 	t.Cleanup(cancel)
-	all, rooms := nodes(t, outer)
-	tab := browser(t)
-	console := all[1].URL + "/_matrixon/console"
-
-	do := func(what string, actions ...chromedp.Action) {
-		t.Helper()
-		ctx, cancel := context.WithTimeout(tab, 30*time.Second)
-		defer cancel()
-		if err := chromedp.Run(ctx, actions...); err != nil {
-			var html string
-			_ = chromedp.Run(tab, chromedp.OuterHTML("body", &html))
-			t.Fatalf("%s: %v\n%.3000s", what, err, html)
+	f := newFleet(ctx, t)
+	b := newTab(t)
+	console := f.url + "/_matrixon/console"
+	logIn(b, console)
+	actors(b, f, console)
+	moving(ctx, b, f, console)
+	rooms(b, console)
+	users(b, console)
+	draining(ctx, b, f, console)
+	rebalancing(ctx, b, f, console)
+	pausing(b, console)
+	b.do("logging out", chromedp.Click("#logout"), chromedp.WaitVisible("#user"))
+	b.do("afterwards", chromedp.Navigate(console+"/users"), chromedp.WaitVisible("#user"))
+	b.quiet()
+	for _, n := range f.nodes {
+		if log := n.Process().Log(); strings.Contains(log, "mxat_") || strings.Contains(log, password) || !strings.Contains(log, "/_matrixon/console") {
+			t.Errorf("the log of %s has a secret, or nothing:\n%.2000s", n.Name, log)
 		}
 	}
-	// text waits until an element has the text, in whatever page comes.
-	text := func(css, wanted string) chromedp.Action {
-		look := fmt.Sprintf(`[...document.querySelectorAll(%q)].some(e => e.textContent.includes(%q))`, css, wanted)
-		return chromedp.ActionFunc(func(ctx context.Context) error {
-			for {
-				var there bool
-				if err := chromedp.Evaluate(look, &there).Do(ctx); err == nil && there { // a page that is being left cannot be asked
-					return nil
-				}
-				select {
-				case <-time.After(30 * time.Millisecond):
-				case <-ctx.Done():
-					return fmt.Errorf("no %s has %q: %w", css, wanted, ctx.Err())
-				}
-			}
-		})
-	}
-	// picture keeps a picture for whoever wants to look, in the folder CONSOLE_SHOTS.
-	picture := func(name string) {
-		t.Helper()
-		if dir := os.Getenv("CONSOLE_SHOTS"); dir != "" {
-			var png []byte
-			do("a picture", chromedp.FullScreenshot(&png, 100))
-			if err := os.WriteFile(filepath.Join(dir, name+".png"), png, 0o600); err != nil {
-				t.Fatal(err)
-			}
-		}
-	}
+}
 
-	do("the login page", chromedp.Navigate(console), chromedp.WaitVisible(`input[name=user]`))
-	picture("login")
-	do("somebody who is no administrator", chromedp.SendKeys(`input[name=user]`, "alice"), chromedp.SendKeys(`input[name=password]`, password), chromedp.Click(`form.stack button`),
-		text(".trouble", "administrator"))
-	do("an administrator", chromedp.SetValue(`input[name=user]`, "boss"), chromedp.SendKeys(`input[name=password]`, password), chromedp.Click(`form.stack button`), chromedp.WaitVisible(`article[data-node=node-c]`))
-	picture("nodes")
-	var cookies string
-	do("what scripts see of the session", chromedp.Evaluate(`document.cookie + location.href + document.documentElement.outerHTML`, &cookies))
-	if strings.Contains(cookies, "mxat_") {
-		t.Error("the access token can be read from the page")
+func logIn(b *tab, console string) {
+	b.t.Helper()
+	b.do("the login page", chromedp.Navigate(console), chromedp.WaitVisible("#user"))
+	b.picture("login")
+	b.do("somebody who is no administrator", chromedp.SendKeys("#user", "alice"), chromedp.SendKeys("#password", password), chromedp.Click("#login"), text("#refused", "not an administrator"))
+	b.picture("refused")
+	b.do("an administrator", chromedp.SetValue("#user", "boss"), chromedp.SendKeys("#password", password), chromedp.Click("#login"), text("#node-node-c .badge", "serving"))
+	b.picture("nodes")
+	var seen string
+	b.do("what scripts see of the session", chromedp.Evaluate(`document.cookie + location.href + document.documentElement.outerHTML`, &seen))
+	if strings.Contains(seen, "mxat_") || strings.Contains(seen, password) {
+		b.t.Error("a secret can be read from the page")
 	}
+}
 
-	do("actors", chromedp.Navigate(console+"/actors?kind=room&sort=rate"), text("td a", rooms[0]), text("th[aria-sort]", "Messages"))
-	picture("actors")
-	var rows int
-	do("actors of a node", chromedp.Navigate(console+"/actors?kind=user&node=nowhere"), text(".trouble", "there is no node"))
-	do("actors that match", chromedp.Navigate(console+"/actors?match="+url.QueryEscape(rooms[3])), text("td a", rooms[3]), chromedp.Evaluate(`document.querySelectorAll("tbody tr").length`, &rows))
-	if rows != 1 {
-		t.Errorf("%d actors match one id", rows)
-	}
+func actors(b *tab, f *fleet, console string) {
+	b.t.Helper()
+	const one = `document.querySelectorAll("tbody tr").length === 1`
+	b.do("actors", chromedp.Navigate(console+"/actors"), text("td a", f.rooms[0]), text("td a", "@boss:localhost"))
+	b.picture("actors")
+	b.do("of one kind, without a click", chromedp.SetValue("#kind", "user"), chromedp.Evaluate(`document.querySelector("#kind").dispatchEvent(new Event("input", {bubbles: true}))`, nil),
+		script(`![...document.querySelectorAll("tbody tr")].some(r => r.dataset.id.startsWith("!"))`), script(`location.search.includes("kind=user")`))
+	b.do("that match", chromedp.Navigate(console+"/actors"), chromedp.SendKeys("#match", f.rooms[3]), script(one), text("td a", f.rooms[3]))
+	b.do("what is typed stays while the list lives on", chromedp.WaitEnabled("#match"), script(`performance.getEntriesByType("resource").filter(e => e.name.includes("match=")).length > 2`), script(one),
+		script(`document.querySelector("#match").value !== "" && document.activeElement.id === "match"`))
+	b.do("sorted by a heading", chromedp.Navigate(console+"/actors?kind=room"), chromedp.Click("#by-messages"), text("th[aria-sort=descending]", "Messages"), script(`(() => {
+		const n = [...document.querySelectorAll("tbody tr")].map(r => Number(r.children[5].textContent.replace(/\D/g, "")));
+		return n.length > 1 && n.every((x, i) => i === 0 || n[i-1] >= x);
+	})()`))
+	b.do("of one node", chromedp.Navigate(console+"/actors?node=node-b"), script(`[...document.querySelectorAll("tbody tr")].every(r => r.children[1].textContent === "node-b")`))
+	b.do("of no node", chromedp.Navigate(console+"/actors?node=nowhere"), text(".trouble", "there is no node"))
+}
 
-	actor := console + "/actor?kind=room&id=" + url.QueryEscape(rooms[0])
+// moving moves a room by hand: it lives elsewhere, and the page says so by itself.
+func moving(ctx context.Context, b *tab, f *fleet, console string) {
+	b.t.Helper()
+	roomID := f.rooms[0]
 	var home string
-	do("one actor", chromedp.Navigate(actor), text("dt", "Lives on"), text("dt", "extremity ids"), chromedp.Evaluate(`document.querySelector("dd").textContent`, &home))
+	b.do("one actor", chromedp.Navigate(console+"/actors/room/"+url.PathEscape(roomID)), text("dt", "Journal position"), text("section", "None since"), chromedp.Text("#home", &home, chromedp.ByQuery))
 	to := "node-a"
 	if home == to {
 		to = "node-b"
 	}
-	do("moving it", chromedp.SetValue(`select[name=to]`, to), chromedp.Click(`form[action$="/actor/move"] button`))
-	do("where it is then", chromedp.Navigate(actor), text("body", rooms[0]))
-	nobody := &matrixclient.Client{URL: all[2].URL, HTTP: http.DefaultClient}
-	boss, err := nobody.Login(outer, "boss", password, "OTHER")
-	if err != nil {
-		t.Fatal(err)
+	b.do("a change of mind", chromedp.SetValue("#to", to), chromedp.Click("#move"), chromedp.WaitVisible("#confirm"), chromedp.Click("#no"), chromedp.WaitNotVisible("#confirm"))
+	b.do("moving it", chromedp.Click("#move"), chromedp.WaitVisible("#confirm"))
+	b.picture("confirm")
+	b.do("moving it", chromedp.Click("#yes"), text(".notice", "lives on "+to), text("#home", to), text(".badge", "pinned"))
+	if _, err := f.boss.Send(ctx, roomID, "m.room.message", "wake", matrixclient.J{"msgtype": "m.text", "body": "wake"}); err != nil {
+		b.t.Fatal(err)
 	}
-	if _, err := boss.Send(outer, rooms[0], "m.room.message", "x", matrixclient.J{"msgtype": "m.text", "body": "wake"}); err != nil {
-		t.Fatal(err)
-	}
-	do("it lives elsewhere, without reloading", text("dd", to))
-	picture("actor")
+	b.do("it wakes there", text(".badge.good", "active"), text("#home", to))
+	b.picture("actor")
+	b.do("to rest", confirm("#stop"), text(".notice", "at rest"), text("h2 .badge", "at rest"))
+	b.do("to where the cluster wants it", chromedp.SetValue("#to", ""), confirm("#move"), text(".notice", "The cluster decides"), script(`![...document.querySelectorAll(".badge")].some(e => e.textContent === "pinned")`))
+}
 
-	do("rooms", chromedp.Navigate(console+"/rooms?match=room+4"), text("td a", "room 4 <b>"))
-	picture("rooms")
-	do("one room", chromedp.Click("td a"), text("h1", "room 4 <b>"), text("dt", "Journal"), text("td", "@boss:localhost"))
-	picture("room")
+func rooms(b *tab, console string) {
+	b.t.Helper()
+	b.do("rooms", chromedp.Navigate(console+"/rooms"), text("td a", "room 4 <b>"))
+	b.picture("rooms")
+	b.do("one room", chromedp.SendKeys("#match", "ROOM 4\r"), script(`location.search.includes("match=ROOM")`), text("td a", "room 4 <b>"), chromedp.Click("td a"), text("h1", "room 4 <b>"),
+		text("#members td", "@boss:localhost"), text("dt", "Extremities (1)"))
+	b.picture("room")
+	b.do("members who were banned", chromedp.SetValue("#membership", "ban"), chromedp.Evaluate(`document.querySelector("#membership").dispatchEvent(new Event("input", {bubbles: true}))`, nil), text("#members", "Nobody"))
+}
 
-	do("users", chromedp.Navigate(console+"/users?match=alice"), text("td", "@alice:localhost"))
-	do("a user is locked", chromedp.Click(`form:has(input[value=locked]) button`), text(".tag", "locked"))
-	picture("users")
+func users(b *tab, console string) {
+	b.t.Helper()
+	const alice = `tr[data-id="@alice:localhost"]`
+	b.do("users", chromedp.Navigate(console+"/users"), text("td", "@alice:localhost"), script(`document.querySelectorAll('tr[data-id="@boss:localhost"] button').length === 0`))
+	b.do("a user is locked", confirm(alice+` button`), text(alice+" .badge", "locked"), text(".notice", "is locked"))
+	b.picture("users")
+	b.do("and unlocked", confirm(alice+` button`), script(`!document.querySelector('`+alice+` .badge')`))
+	b.do("the account", chromedp.Click(alice+" a"), text("h1", "@alice:localhost"), text("button", "Deactivate"))
+	b.picture("user")
+	b.do("reports", chromedp.Navigate(console+"/reports"), text(".empty", "Nobody has reported anything"))
+}
 
-	do("a plan", chromedp.Navigate(console+"/nodes"), chromedp.Click(`form[action$="/nodes/rebalance"] button`), text("#result", "evenly busy"))
-	do("a drain", chromedp.Click(`article[data-node=node-a] form button`), text("article[data-node=node-a] .tag", "draining"))
-	picture("draining")
-	status, err := all[2].Run(outer, "actors", "list", "--node", "node-a")
+func draining(ctx context.Context, b *tab, f *fleet, console string) {
+	b.t.Helper()
+	b.do("a drain", chromedp.Navigate(console), confirm("#drain-node-a"), text("#node-node-a .badge", "draining"), text("#node-node-a .gauge", "rooms0"))
+	b.picture("draining")
+	status, err := f.nodes[2].Run(ctx, "actors", "list", "--node", "node-a")
 	if err != nil || strings.Contains(status, "!") {
-		t.Errorf("node-a has rooms after its drain: %v %s", err, status)
+		b.t.Errorf("node-a has rooms after its drain: %v %s", err, status)
 	}
-	do("the end of the drain", chromedp.Click(`article[data-node=node-a] form button`), text("article[data-node=node-a] .tag", "serving"))
+	b.do("the end of the drain", confirm("#undrain-node-a"), text("#node-node-a .badge", "serving"))
+}
 
-	do("logging out", chromedp.Click(`header form button`), chromedp.WaitVisible(`input[name=user]`))
-	do("afterwards", chromedp.Navigate(console+"/nodes"), chromedp.WaitVisible(`input[name=user]`))
-	for _, n := range all {
-		if log := n.Process().Log(); strings.Contains(log, "mxat_") || strings.Contains(log, password) {
-			t.Errorf("the log of %s has a secret", n.Name)
-		}
+// rebalancing keeps one node much busier than the others, and follows the plan that evens it out.
+func rebalancing(ctx context.Context, b *tab, f *fleet, console string) {
+	b.t.Helper()
+	for _, roomID := range f.rooms {
+		f.home(ctx, roomID, "node-c")
 	}
+	stop := f.chatter(ctx, f.rooms)
+	defer stop()
+	b.do("a plan", chromedp.Navigate(console), chromedp.WaitVisible("#make-plan"))
+	deadline := time.Now().Add(time.Minute)
+	for moves := 0; moves == 0; {
+		if time.Now().After(deadline) {
+			b.t.Fatal("nobody minds that one node does everything")
+		}
+		b.do("looking", chromedp.Evaluate(`document.querySelector("#plan").firstElementChild.dataset.old = "1"; document.querySelector("#make-plan").click()`, nil),
+			script(`!document.querySelector("#plan").firstElementChild.dataset.old`), chromedp.Evaluate(`document.querySelectorAll("#moves tbody tr").length`, &moves))
+	}
+	b.picture("plan")
+	b.do("the moves", chromedp.Evaluate(`window.steps = new Set(); new MutationObserver(() => { const p = document.querySelector("#progress"); if (p) steps.add(p.value); }).observe(document.querySelector("#plan"), {childList: true, subtree: true})`, nil),
+		confirm("#carry-out"), text(".notice", "The load is evened out"), script(`[...document.querySelectorAll("#moves tbody .badge")].every(e => e.textContent === "moved")`),
+		script(`steps.size === document.querySelectorAll("#moves tbody tr").length`))
+	b.picture("evened")
+	var to string
+	b.do("where the first one is now", chromedp.Text("#moves tbody tr td:nth-child(3)", &to, chromedp.ByQuery))
+	b.do("it is there", chromedp.Click("#moves tbody tr a"), text("#home", to))
+}
+
+// pausing stops what is live, and begins it again.
+func pausing(b *tab, console string) {
+	b.t.Helper()
+	asked := `performance.getEntriesByType("resource").filter(e => e.initiatorType === "xmlhttprequest").length`
+	var before, after int
+	b.do("what is live", chromedp.Navigate(console), script(asked+` > 1`), chromedp.Click("#pause"), text("#pause[aria-pressed=true]", "Paused"), chromedp.Evaluate(asked, &before),
+		chromedp.Sleep(4500*time.Millisecond), chromedp.Evaluate(asked, &after))
+	if after > before+1 { // one may have been under way
+		b.t.Errorf("%d requests while nothing should be asked", after-before)
+	}
+	b.do("again", chromedp.Click("#pause"), text("#pause[aria-pressed=false]", "Live"), script(asked+` > `+"0"))
 }

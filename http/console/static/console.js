@@ -27,7 +27,9 @@
   document.body.addEventListener("htmx:confirm", (event) => {
     if (!event.detail.question) return;
     event.preventDefault();
+    const from = event.detail.elt;
     document.getElementById("question").textContent = event.detail.question;
+    document.getElementById("yes").textContent = (from.matches("button") ? from : from.querySelector("button:not([type=button])")).textContent;
     dialog.returnValue = "no";
     dialog.onclose = () => {
       if (dialog.returnValue === "yes") event.detail.issueRequest(true);
