@@ -2,6 +2,7 @@ package syncer
 
 import (
 	"context"
+	"math"
 	"slices"
 
 	"github.com/matrixon/matrixon/actors/reader"
@@ -99,39 +100,61 @@ func (b *builder) deviceListsOf(rooms []string, devices bool) (*DeviceLists, err
 // cameAndWent finds the members of a room with whom the user began or stopped to share it.
 func (b *builder) cameAndWent(roomID string, came, went map[string]bool) error {
 	access, err := b.reader.Access(b.ctx, roomID, b.req.UserID)
-	if err != nil || access.Member.JoinedSeq == 0 {
+	if err != nil || access.Member.JoinedSeq == 0 || !access.Joined() && access.Member.Pos <= b.plan.SincePos {
 		return err
-	}
-	if !access.Joined() {
-		if access.Member.Pos <= b.plan.SincePos {
-			return nil
-		}
-		return b.each(roomID, func(m schema.CurrentState) {
-			if m.Membership == "join" {
-				went[m.StateKey] = true
-			}
-		})
 	}
 	st, ok, err := b.stretchOf(access, b.plan.Pos)
 	if err != nil || !ok {
 		return err
 	}
-	if st.fresh {
-		return b.each(roomID, func(m schema.CurrentState) {
-			if m.Membership == "join" {
-				came[m.StateKey] = true
-			}
-		})
+	if access.Joined() && !st.fresh {
+		return b.changedMembers(st, came, went)
 	}
-	end, err := b.reader.StateAt(b.ctx, roomID, st.last.StateAfter)
+	// The user came or went. Those who are there now are met or left behind; so are those who went in the meantime.
+	met := came
+	if !access.Joined() {
+		met = went
+	}
+	from, ok, err := b.reader.Last(b.ctx, roomID, b.plan.SincePos)
 	if err != nil {
 		return err
 	}
-	known, err := b.reader.StateAt(b.ctx, roomID, st.from.StateAfter)
+	was := ""
+	if ok {
+		if was, err = access.MembershipAt(b.ctx, &from); err != nil {
+			return err
+		}
+	}
+	if was == "join" {
+		// Up to the newest event, as those who are there now: the user is not told any more of those who leave after them.
+		if st.last, _, err = b.reader.Last(b.ctx, roomID, math.MaxUint64); err != nil {
+			return err
+		}
+		st.from, st.since = from, from.Seq
+		if err := b.changedMembers(st, map[string]bool{}, went); err != nil {
+			return err
+		}
+	} else if !access.Joined() {
+		return nil
+	}
+	return b.each(roomID, func(m schema.CurrentState) {
+		if m.Membership == "join" && m.StateKey != b.req.UserID {
+			met[m.StateKey] = true
+		}
+	})
+}
+
+// changedMembers finds the members who came and went in the stretch.
+func (b *builder) changedMembers(st stretch, came, went map[string]bool) error {
+	end, err := b.reader.StateAt(b.ctx, st.room, st.last.StateAfter)
 	if err != nil {
 		return err
 	}
-	changes, err := end.Changes(known, func(t event.Tuple) bool { return t.Type == "m.room.member" })
+	known, err := b.reader.StateAt(b.ctx, st.room, st.from.StateAfter)
+	if err != nil {
+		return err
+	}
+	changes, err := end.Changes(known, func(t event.Tuple) bool { return t.Type == "m.room.member" && t.StateKey != b.req.UserID })
 	if err != nil {
 		return err
 	}
