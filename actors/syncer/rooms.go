@@ -1,13 +1,10 @@
 package syncer
 
 import (
-	"slices"
-
 	"github.com/go-json-experiment/json/jsontext"
 
 	"github.com/matrixon/matrixon/actors/reader"
 	"github.com/matrixon/matrixon/actors/token"
-	"github.com/matrixon/matrixon/matrix/event"
 	"github.com/matrixon/matrixon/messages"
 	"github.com/matrixon/matrixon/persistence/schema"
 )
@@ -239,6 +236,9 @@ func (b *builder) timeline(st stretch) (timeline, error) {
 		return t, err
 	}
 	t.rows, t.limited, t.start = reverse(page.Events), page.More, page.End
+	if err := b.cut(st, &t); err != nil {
+		return t, err
+	}
 	t.events, err = st.access.Client(b.ctx, b.view(), t.rows...)
 	b.trim(t.events)
 	return t, err
@@ -269,195 +269,6 @@ func (b *builder) view() reader.View {
 // strippedState is what an invite or a knock shows of its room.
 func strippedState(m schema.Membership) []jsontext.Value {
 	return arrayOf(m.StrippedState)
-}
-
-// delta is the state that an answer has beside the timeline.
-type delta struct {
-	rows    []schema.Event
-	summary bool // something changed that the room's summary shows
-}
-
-// stateDelta lists the state that the client lacks: up to the start of the timeline, or to its end with state_after.
-// What the timeline's filter hides from the timeline is in it too, so that no change of state is ever lost.
-func (b *builder) stateDelta(st stretch, t timeline) (delta, error) {
-	end, err := b.reader.StateAt(b.ctx, st.room, st.last.StateAfter)
-	if err != nil {
-		return delta{}, err
-	}
-	full := st.fresh || b.req.FullState
-	target := end
-	if !b.stateAfter() && len(t.rows) > 0 {
-		if target, err = b.reader.StateAt(b.ctx, st.room, t.rows[0].StateBefore); err != nil {
-			return delta{}, err
-		}
-	}
-	var entries []reader.Entry
-	if full {
-		entries, err = target.Entries(nil)
-	} else {
-		entries, err = b.changes(st, target)
-	}
-	if err != nil {
-		return delta{}, err
-	}
-	if target != end {
-		if entries, err = addHidden(entries, target, end, t.rows); err != nil {
-			return delta{}, err
-		}
-	}
-	summary := slices.ContainsFunc(entries, changesSummary)
-	if entries, err = b.lazyLoad(entries, st, t, end, summary); err != nil {
-		return delta{}, err
-	}
-	rows, err := end.Events(b.ctx, entries)
-	if err != nil {
-		return delta{}, err
-	}
-	rows = b.keepState(st.room, rows)
-	b.rememberMembers(st.room, rows)
-	return delta{rows, summary}, nil
-}
-
-func (b *builder) stateAfter() bool { return b.req.StateAfter || b.req.UnstableStateAfter }
-
-func (b *builder) changes(st stretch, target *reader.State) ([]reader.Entry, error) {
-	known, err := b.reader.StateAt(b.ctx, st.room, st.from.StateAfter)
-	if err != nil {
-		return nil, err
-	}
-	return target.Changes(known, nil)
-}
-
-// addHidden adds the state that changed during the timeline without being shown in it.
-func addHidden(entries []reader.Entry, start, end *reader.State, shown []schema.Event) ([]reader.Entry, error) {
-	inTimeline := make(map[uint64]bool, len(shown))
-	for i := range shown {
-		inTimeline[shown[i].Seq] = true
-	}
-	hidden, err := end.Changes(start, nil)
-	if err != nil {
-		return nil, err
-	}
-	at := make(map[event.Tuple]int, len(entries))
-	for i, e := range entries {
-		at[e.Tuple] = i
-	}
-	for _, e := range hidden {
-		if inTimeline[e.Seq] {
-			continue
-		}
-		if i, ok := at[e.Tuple]; ok {
-			entries[i] = e
-		} else {
-			entries = append(entries, e)
-		}
-	}
-	return entries, nil
-}
-
-// lazyLoad leaves out the members that the client need not know, if the filter asks for that: on the first sight of a room all but
-// the timeline's senders, the heroes and the user; later only those that it has. Changes in a gap always stay.
-func (b *builder) lazyLoad(entries []reader.Entry, st stretch, t timeline, end *reader.State, summary bool) ([]reader.Entry, error) {
-	f := &b.req.Filter.Room.State
-	if !f.LazyLoadMembers {
-		return entries, nil
-	}
-	full := st.fresh || b.req.FullState
-	wanted, err := b.wantedMembers(st, t, full, summary)
-	if err != nil {
-		return nil, err
-	}
-	var kept []reader.Entry
-	present := map[string]bool{}
-	for _, e := range entries {
-		if e.Type != "m.room.member" {
-			kept = append(kept, e)
-			continue
-		}
-		if full && !wanted[e.StateKey] {
-			continue
-		}
-		present[e.StateKey] = true
-		kept = append(kept, e)
-	}
-	// The timeline's senders whose membership did not change.
-	for userID := range wanted {
-		if present[userID] {
-			continue
-		}
-		seq, ok, err := end.Number("m.room.member", userID)
-		if err != nil {
-			return nil, err
-		}
-		if !ok || shownInTimeline(t, seq) || !f.IncludeRedundantMembers && b.lazy.redundant(st.room, userID, seq) {
-			continue
-		}
-		kept = append(kept, reader.Entry{Tuple: event.Tuple{Type: "m.room.member", StateKey: userID}, Seq: seq})
-	}
-	return kept, nil
-}
-
-// rememberMembers notes the memberships that the answer holds after all filtering, for a device that loads members lazily.
-func (b *builder) rememberMembers(roomID string, rows []schema.Event) {
-	if !b.req.Filter.Room.State.LazyLoadMembers {
-		return
-	}
-	for i := range rows {
-		if row := &rows[i]; row.Type == "m.room.member" && row.StateKey != nil {
-			b.lazy.add(roomID, *row.StateKey, row.Seq)
-		}
-	}
-}
-
-// wantedMembers are the senders in the timeline, the heroes if the summary names them, and for a full state the user.
-func (b *builder) wantedMembers(st stretch, t timeline, full, summary bool) (map[string]bool, error) {
-	wanted := map[string]bool{}
-	for i := range t.rows {
-		wanted[t.rows[i].Sender] = true
-	}
-	if full {
-		wanted[b.req.UserID] = true
-	}
-	if full || summary || slices.ContainsFunc(t.rows, inSummary) {
-		heroes, err := b.heroes(st.room)
-		if err != nil {
-			return nil, err
-		}
-		for _, h := range heroes {
-			wanted[h] = true
-		}
-	}
-	return wanted, nil
-}
-
-func shownInTimeline(t timeline, seq uint64) bool {
-	for i := range t.rows {
-		if t.rows[i].Seq == seq {
-			return true
-		}
-	}
-	return false
-}
-
-// placeState puts the state where the client asked for it.
-func (b *builder) placeState(delta []schema.Event, access *reader.Access, state, after, unstable **Events) error {
-	v := b.view()
-	v.Bundle = false
-	events, err := access.Client(b.ctx, v, delta...)
-	if err != nil || len(events) == 0 {
-		return err
-	}
-	b.trim(events)
-	shown := &Events{events}
-	switch {
-	case b.req.StateAfter:
-		*after = shown
-	case b.req.UnstableStateAfter:
-		*unstable = shown
-	default:
-		*state = shown
-	}
-	return nil
 }
 
 // counts adds the unread notifications.
