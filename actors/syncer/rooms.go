@@ -236,6 +236,8 @@ func (b *builder) timeline(st stretch) (timeline, error) {
 		return t, err
 	}
 	t.rows, t.limited, t.start = reverse(page.Events), page.More, page.End
+	// A client may know events from an earlier stay: the timeline does not go on from those.
+	t.limited = t.limited || st.fresh && !b.initial
 	if err := b.cut(st, &t); err != nil {
 		return t, err
 	}
