@@ -238,7 +238,9 @@ func TestNoSyncLosesAnything(t *testing.T) {
 			"forget": func(t *rapid.T) {
 				h.tries(someRoom.Draw(t, "where"), &messages.Forget{By: h.people[somebody.Draw(t, "who")].By()})
 			},
-			"sync": func(t *rapid.T) { someClient.Draw(t, "client").take(h.w.Limit(rapid.SampledFrom([]int{1, 2, 3, 6, 50}).Draw(t, "limit"))) },
+			"sync": func(t *rapid.T) {
+				someClient.Draw(t, "client").take(h.w.Limit(rapid.SampledFrom([]int{1, 2, 3, 6, 50}).Draw(t, "limit")))
+			},
 			"lose": func(t *rapid.T) { c := someClient.Draw(t, "client"); c.Look(actortest.From(c.since)) },
 			"store": func(t *rapid.T) {
 				c := someClient.Draw(t, "client")

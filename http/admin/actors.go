@@ -25,7 +25,7 @@ type Actor struct {
 	Rate        float64 `json:"rate"` // messages per second, smoothed over half a minute
 	Load        float64 `json:"load"` // share of a processor that its mailbox keeps busy
 	LastMessage string  `json:"last_message,omitempty"`
-	LastTS      int64   `json:"last_message_ts,omitempty"`
+	LastTS      int64   `json:"last_message_ts,omitzero"`
 	LastError   string  `json:"last_error,omitempty"`
 }
 
@@ -45,7 +45,7 @@ type Summary struct {
 	Handled     uint64            `json:"messages_handled"`
 	Mailbox     int64             `json:"mailbox_depth"`
 	LastMessage string            `json:"last_message,omitempty"`
-	LastTS      int64             `json:"last_message_ts,omitempty"`
+	LastTS      int64             `json:"last_message_ts,omitzero"`
 	LastError   string            `json:"last_error,omitempty"`
 	Seq         uint64            `json:"seq"`          // journal position
 	SnapshotSeq uint64            `json:"snapshot_seq"` // of the newest snapshot

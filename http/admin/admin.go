@@ -30,6 +30,7 @@ func Endpoints(d Deps) []api.Endpoint {
 		return api.Endpoint{Methods: []string{http.MethodPost}, Path: Base + path, Auth: api.Admins, Limit: api.LimitAccount, MaxBody: maxBody, Handler: f}
 	}
 	return append(h.media(), []api.Endpoint{
+		{Methods: []string{http.MethodGet}, Path: Base + "/openapi.yaml", Handler: h.describe},
 		get("/users", h.listUsers),
 		get("/users/{user}", h.getUser),
 		post("/users/{user}", h.changeUser),
@@ -47,6 +48,15 @@ func Endpoints(d Deps) []api.Endpoint {
 		post("/cluster/rebalance", h.rebalance),
 		post("/cluster/{node}/drain", h.drainNode),
 	}...)
+}
+
+// describe gives the description of this interface, to anybody: it is the same on every server of this version.
+func (h handler) describe(*api.Request) (any, error) {
+	return api.Stream(func(w http.ResponseWriter, _ *http.Request) error {
+		w.Header().Set("Content-Type", "application/yaml")
+		_, _ = w.Write(h.Description) // the client is gone when this fails
+		return nil
+	}), nil
 }
 
 // Socket serves the same without asking for a token, and the profiles of the process besides.

@@ -34,6 +34,8 @@ type Deps struct {
 	Rebalance  Rebalance
 	Media      *media.Repository // nil: this node serves none
 	Log        *slog.Logger
+	// Description is the HTTP interface as OpenAPI, in YAML.
+	Description []byte
 }
 
 // Operator is what an operator can ask of any node about the whole cluster, and have it do. The HTTP interface and the

@@ -1,47 +1,21 @@
 package admin_test
 
 import (
-	"io"
-	"log/slog"
-	"net/http"
-	"net/http/httptest"
 	"slices"
 	"testing"
 
 	"github.com/tidwall/gjson"
 
-	"github.com/matrixon/matrixon/http/admin"
-	"github.com/matrixon/matrixon/http/api"
 	"github.com/matrixon/matrixon/http/client/clienttest"
-	"github.com/matrixon/matrixon/persistence/schema"
 )
 
 func TestReports(t *testing.T) {
 	t.Parallel()
-	w := clienttest.New(t)
-	alice, bob, root := w.Register("alice"), w.Register("bob"), w.Register("root")
-	w.Write(schema.Accounts.Put(schema.Account{UserID: root.ID, Admin: true}))
-	a := api.New(api.Options{Auth: w.Tokens, Log: slog.New(slog.DiscardHandler), Now: w.Clock.Now})
-	a.Add(api.Admin, admin.Endpoints(admin.Deps{ServerName: clienttest.ServerName, Store: w.Store, Node: w.Node, Sessions: w.Tokens, Log: slog.New(slog.DiscardHandler)})...)
-	server := httptest.NewServer(a.Handler(api.Admin))
-	defer server.Close()
+	w := newWorld(t)
+	alice, bob, root := w.Register("alice"), w.Register("bob"), w.root
 	ask := func(u *clienttest.User, method, path string, status int) gjson.Result {
 		t.Helper()
-		req, err := http.NewRequestWithContext(t.Context(), method, server.URL+admin.Base+path, nil)
-		if err != nil {
-			t.Fatal(err)
-		}
-		req.Header.Set("Authorization", "Bearer "+u.Token)
-		resp, err := server.Client().Do(req)
-		if err != nil {
-			t.Fatal(err)
-		}
-		defer resp.Body.Close()
-		raw, err := io.ReadAll(resp.Body)
-		if err != nil || resp.StatusCode != status {
-			t.Fatalf("%s %s: %d %s %v, want %d", method, path, resp.StatusCode, raw, err, status)
-		}
-		return gjson.ParseBytes(raw)
+		return w.ask(u, method, path, nil, status)
 	}
 	roomID := alice.CreateRoom(clienttest.J{"preset": "public_chat"})
 	eventID := alice.Say(roomID, "x")

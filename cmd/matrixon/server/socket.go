@@ -10,6 +10,7 @@ import (
 	"path/filepath"
 	"time"
 
+	"github.com/matrixon/matrixon/docs"
 	"github.com/matrixon/matrixon/http/admin"
 )
 
@@ -42,7 +43,7 @@ func (s *Server) ListenSocket() error {
 // adminDeps are what the operator's interface needs.
 func (s *Server) adminDeps() admin.Deps {
 	return admin.Deps{ServerName: s.config.ServerName, Store: s.store, Node: s.node, Passwords: s.hasher, Sessions: s.tokens, Rebalance: s.rebalance, Media: s.media,
-		Log: s.log}
+		Log: s.log, Description: docs.AdminAPI}
 }
 
 func (s *Server) closeSocket(ctx context.Context) error {
