@@ -40,7 +40,8 @@ func TestWhatEndsAWait(t *testing.T) {
 	roomID := alice.Create(J{"preset": "public_chat"})
 	bob.Join(roomID)
 	said := alice.Say(roomID, "1")
-	alice.Sync()
+	own := bob.Create(J{"preset": "public_chat"})
+	alice.Join(own)
 	for _, c := range []struct {
 		what, path string
 		do         func()
@@ -56,12 +57,7 @@ func TestWhatEndsAWait(t *testing.T) {
 			actortest.Must[*messages.Done](bob, &messages.SetPresence{State: "unavailable", StatusMsg: new("asleep")})
 		}},
 		{"an invite", "rooms.invite.@values.0", func() { bob.Create(J{"invite": []string{alice.User}}) }},
-		{"being thrown out", "rooms.leave.@values.0", func() {
-			own := bob.Create(J{"preset": "public_chat"})
-			alice.Join(own)
-			alice.Sync()
-			bob.Kick(own, alice)
-		}},
+		{"being thrown out", "rooms.leave.@values.0", func() { bob.Kick(own, alice) }},
 	} {
 		alice.Sync()
 		answer := alice.Later(actortest.Wait(poll))
