@@ -48,7 +48,9 @@ func seeded(b byte) signing.Key {
 
 var alpha, beta = seeded(1), seeded(2)
 
-func twoServers() *keys { return &keys{known: map[string]signing.Key{"a.example": alpha, "b.example": beta}} }
+func twoServers() *keys {
+	return &keys{known: map[string]signing.Key{"a.example": alpha, "b.example": beta}}
+}
 
 func version(id string) *roomversion.Version {
 	v, _ := roomversion.Get(id)
