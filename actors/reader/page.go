@@ -158,11 +158,11 @@ func (a *Access) Gap(ctx context.Context, tok string, backwards bool) (uint64, e
 	case tok == "":
 		return 0, nil
 	case token.IsSync(tok):
-		t, err := token.ParseSync(tok)
+		pos, err := token.Position(tok)
 		if err != nil {
 			return 0, err
 		}
-		last, _, err := a.r.Last(ctx, a.RoomID, t.Pos)
+		last, _, err := a.r.Last(ctx, a.RoomID, pos)
 		return last.Seq, err
 	}
 	t, err := token.ParseTimeline(tok)

@@ -43,8 +43,6 @@ func (s *Syncer) KeyChanges(ctx context.Context, userID, from, to string) (*Devi
 	if err != nil {
 		return nil, err
 	}
-	b := &builder{Syncer: s, ctx: ctx, req: Request{UserID: userID, Filter: &filter.Filter{}},
-		plan: &messages.SyncPlan{SincePos: begin.Pos, Pos: end.Pos}}
 	var rooms []string
 	for m, err := range schema.Memberships.Scan(ctx, s.reader.Store(), persistence.Range[schema.Membership]{
 		Prefix: schema.Membership{UserID: userID}, Keys: 1}) {
@@ -53,7 +51,15 @@ func (s *Syncer) KeyChanges(ctx context.Context, userID, from, to string) (*Devi
 		}
 		rooms = append(rooms, m.RoomID)
 	}
-	return b.deviceListsOf(rooms, true)
+	return s.DeviceListsBetween(ctx, userID, rooms, true, begin.Pos, end.Pos)
+}
+
+// DeviceListsBetween says whose devices changed between two positions, and who is no longer to be tracked: because of what happened
+// in these rooms of the user's, and when devices is set because devices changed.
+func (s *Syncer) DeviceListsBetween(ctx context.Context, userID string, rooms []string, devices bool, since, pos uint64) (*DeviceLists, error) {
+	b := &builder{Syncer: s, ctx: ctx, req: Request{UserID: userID, Filter: &filter.Filter{}},
+		plan: &messages.SyncPlan{SincePos: since, Pos: pos}}
+	return b.deviceListsOf(rooms, devices)
 }
 
 // deviceListsOf looks at the members who came and went in these rooms, and at changed devices.

@@ -1,6 +1,8 @@
 package syncer
 
 import (
+	"slices"
+
 	"github.com/go-json-experiment/json"
 	"github.com/go-json-experiment/json/jsontext"
 
@@ -39,14 +41,50 @@ func (b *builder) ephemeral(st stretch, plan *messages.RoomPlan) (*Events, error
 }
 
 func (b *builder) typing(users []string) (jsontext.Value, error) {
-	shown := []string{}
-	for _, u := range users {
-		if !b.ignored[u] {
-			shown = append(shown, u)
-		}
+	return Typing(slices.DeleteFunc(slices.Clone(users), func(u string) bool { return b.ignored[u] }))
+}
+
+// Typing is the event that says who is typing.
+func Typing(users []string) (jsontext.Value, error) {
+	if users == nil {
+		users = []string{}
 	}
-	content, err := json.Marshal(map[string][]string{"user_ids": shown})
+	content, err := json.Marshal(map[string][]string{"user_ids": users})
 	return clientEvent("m.typing", "", content), err
+}
+
+// Receipts collects receipts for an event that tells a user of them.
+type Receipts struct {
+	userID  string
+	ignored map[string]bool
+	content map[string]map[string]map[string]receipt // by event, type and user
+}
+
+// NewReceipts begins a collection for the user.
+func NewReceipts(userID string, ignored map[string]bool) *Receipts {
+	return &Receipts{userID, ignored, map[string]map[string]map[string]receipt{}}
+}
+
+// Add takes a receipt in, unless it is another's private one or of somebody who is ignored.
+func (r *Receipts) Add(row schema.Receipt) {
+	if r.ignored[row.UserID] || row.Type == "m.read.private" && row.UserID != r.userID {
+		return
+	}
+	byType := r.content[row.EventID]
+	if byType == nil {
+		byType = map[string]map[string]receipt{}
+		r.content[row.EventID] = byType
+	}
+	put2(byType, row.Type, row.UserID, receipt{TS: row.TS, ThreadID: row.ThreadID})
+}
+
+// Event is the event with the receipts, nil if there are none.
+func (r *Receipts) Event() (jsontext.Value, error) {
+	if len(r.content) == 0 {
+		return nil, nil
+	}
+	raw, err := json.Marshal(r.content)
+	return clientEvent("m.receipt", "", raw), err
 }
 
 // receipt is what m.receipt says of one user's reading.
@@ -61,27 +99,17 @@ func (b *builder) receipts(st stretch) (jsontext.Value, error) {
 	if st.fresh {
 		since = 0
 	}
-	content := map[string]map[string]map[string]receipt{}
+	found := NewReceipts(b.req.UserID, b.ignored)
 	for row, err := range schema.Receipts.Scan(b.ctx, b.reader.Store(), persistence.Range[schema.Receipt]{
 		Prefix: schema.Receipt{RoomID: st.room}, Keys: 1}) {
 		if err != nil {
 			return nil, err
 		}
-		if row.Pos <= since || b.ignored[row.UserID] || row.Type == "m.read.private" && row.UserID != b.req.UserID {
-			continue
+		if row.Pos > since {
+			found.Add(row)
 		}
-		byType := content[row.EventID]
-		if byType == nil {
-			byType = map[string]map[string]receipt{}
-			content[row.EventID] = byType
-		}
-		put2(byType, row.Type, row.UserID, receipt{TS: row.TS, ThreadID: row.ThreadID})
 	}
-	if len(content) == 0 {
-		return nil, nil
-	}
-	raw, err := json.Marshal(content)
-	return clientEvent("m.receipt", "", raw), err
+	return found.Event()
 }
 
 func put2[V any](m map[string]map[string]V, a, b string, v V) {

@@ -27,7 +27,8 @@ func toDeviceEvent(row schema.ToDevice) jsontext.Value {
 	return clientEvent(row.Type, row.Sender, row.Content)
 }
 
-func rawEvents(rows []schema.AccountData) []jsontext.Value {
+// AccountEvents are account data as clients get them.
+func AccountEvents(rows []schema.AccountData) []jsontext.Value {
 	events := make([]jsontext.Value, len(rows))
 	for i, row := range rows {
 		events[i] = clientEvent(row.Type, "", row.Content)
@@ -39,15 +40,15 @@ func keepAccountData(f *filter.Event, rows []schema.AccountData) []schema.Accoun
 	return slices.DeleteFunc(rows, func(row schema.AccountData) bool { return !f.KeepsType(row.Type) })
 }
 
-// withPushRules adds the default push rules for users who never changed theirs.
-func (b *builder) withPushRules(rows []schema.AccountData) ([]schema.AccountData, error) {
+// WithPushRules adds the default push rules for users who never changed theirs, and completes those of others.
+func WithPushRules(userID string, rows []schema.AccountData) ([]schema.AccountData, error) {
 	const typ = "m.push_rules"
 	i := slices.IndexFunc(rows, func(row schema.AccountData) bool { return row.Type == typ })
 	if i < 0 {
 		i = len(rows)
 		rows = append(rows, schema.AccountData{Type: typ})
 	}
-	rules, err := pushrules.Stored(b.req.UserID, rows[i].Content)
+	rules, err := pushrules.Stored(userID, rows[i].Content)
 	if err != nil {
 		return nil, err
 	}

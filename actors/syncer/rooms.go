@@ -132,14 +132,14 @@ func (b *builder) roomAccountData(st stretch) (*Events, error) {
 	if st.fresh {
 		since = 0
 	}
-	rows, err := b.accountEvents(st.room, since)
+	rows, err := AccountData(b.ctx, b.reader.Store(), b.req.UserID, st.room, since)
 	if err != nil {
 		return nil, err
 	}
 	if rows = keepAccountData(&f.Event, rows); len(rows) == 0 {
 		return nil, nil
 	}
-	return &Events{rawEvents(rows)}, nil
+	return &Events{AccountEvents(rows)}, nil
 }
 
 // stretchOf finds what the client does not know yet of a joined room, up to the position.

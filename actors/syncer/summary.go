@@ -2,6 +2,7 @@ package syncer
 
 import (
 	"cmp"
+	"context"
 	"slices"
 
 	"github.com/matrixon/matrixon/actors/reader"
@@ -34,8 +35,7 @@ func summarized(typ string) bool {
 	return typ == "m.room.member" || typ == "m.room.name" || typ == "m.room.canonical_alias"
 }
 
-// heroes are the first of the other members to have come: those in the room or invited, or else those who were. A room with
-// a name needs none.
+// heroes are the Heroes of a room, unless its name or alias names it.
 func (b *builder) heroes(roomID string) ([]string, error) {
 	if known, ok := b.named[roomID]; ok {
 		return known, nil
@@ -44,7 +44,20 @@ func (b *builder) heroes(roomID string) ([]string, error) {
 	if err != nil || room.Name != "" || room.CanonicalAlias != "" {
 		return nil, err
 	}
-	members, err := b.reader.CurrentOf(b.ctx, roomID, "m.room.member")
+	heroes, err := Heroes(b.ctx, b.reader, roomID, b.req.UserID)
+	if err != nil {
+		return nil, err
+	}
+	if b.named == nil {
+		b.named = map[string][]string{}
+	}
+	b.named[roomID] = heroes
+	return heroes, nil
+}
+
+// Heroes are the first of the user's fellow members to have come: those in the room or invited, or else those who were.
+func Heroes(ctx context.Context, r *reader.Reader, roomID, userID string) ([]string, error) {
+	members, err := r.CurrentOf(ctx, roomID, "m.room.member")
 	if err != nil {
 		return nil, err
 	}
@@ -52,7 +65,7 @@ func (b *builder) heroes(roomID string) ([]string, error) {
 	var present, gone []string
 	for _, m := range members {
 		switch {
-		case m.StateKey == b.req.UserID:
+		case m.StateKey == userID:
 		case m.Membership == "join" || m.Membership == "invite":
 			present = append(present, m.StateKey)
 		default:
@@ -62,10 +75,5 @@ func (b *builder) heroes(roomID string) ([]string, error) {
 	if len(present) == 0 {
 		present = gone
 	}
-	heroes := append([]string{}, present[:min(len(present), heroCount)]...)
-	if b.named == nil {
-		b.named = map[string][]string{}
-	}
-	b.named[roomID] = heroes
-	return heroes, nil
+	return append([]string{}, present[:min(len(present), heroCount)]...), nil
 }

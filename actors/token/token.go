@@ -22,31 +22,14 @@ type Sync struct {
 const syncPrefix = "m1_"
 
 func (t Sync) String() string {
-	b := make([]byte, 0, 48)
-	b = append(b, syncPrefix...)
-	for i, n := range [...]uint64{t.Pos, t.ToDevice, t.Epoch, t.Ephemeral} {
-		if i > 0 {
-			b = append(b, '_')
-		}
-		b = strconv.AppendUint(b, n, 10)
-	}
-	return string(b)
+	return write(syncPrefix, t.Pos, t.ToDevice, t.Epoch, t.Ephemeral)
 }
 
 // ParseSync reads a token that String wrote; the error is 400 M_INVALID_PARAM.
 func ParseSync(s string) (Sync, error) {
-	rest, ok := strings.CutPrefix(s, syncPrefix)
-	parts := strings.Split(rest, "_")
-	if !ok || len(parts) != 4 {
-		return Sync{}, invalid(s)
-	}
 	var n [4]uint64
-	for i, p := range parts {
-		v, err := strconv.ParseUint(p, 10, 64)
-		if err != nil {
-			return Sync{}, invalid(s)
-		}
-		n[i] = v
+	if !read(s, syncPrefix, n[:]) {
+		return Sync{}, invalid(s)
 	}
 	return Sync{Pos: n[0], ToDevice: n[1], Epoch: n[2], Ephemeral: n[3]}, nil
 }
@@ -59,8 +42,21 @@ const timelinePrefix = "t1_"
 
 func (t Timeline) String() string { return timelinePrefix + strconv.FormatUint(t.Seq, 10) }
 
-// IsSync reports whether the token looks like a sync token, which paging endpoints accept too.
-func IsSync(s string) bool { return strings.HasPrefix(s, syncPrefix) }
+// IsSync reports whether the token looks like one of a sync, simplified sliding sync included, which paging endpoints accept too.
+func IsSync(s string) bool { return strings.HasPrefix(s, syncPrefix) || strings.HasPrefix(s, slidingPrefix) }
+
+// Position gives the position of a sync's token; the error is 400 M_INVALID_PARAM.
+func Position(s string) (uint64, error) {
+	if strings.HasPrefix(s, slidingPrefix) {
+		t, err := ParseSliding(s)
+		if err != nil {
+			return 0, invalid(s)
+		}
+		return t.Pos, nil
+	}
+	t, err := ParseSync(s)
+	return t.Pos, err
+}
 
 // ParseTimeline reads a token that String wrote; the error is 400 M_INVALID_PARAM.
 func ParseTimeline(s string) (Timeline, error) {
@@ -73,6 +69,35 @@ func ParseTimeline(s string) (Timeline, error) {
 		return Timeline{}, invalid(s)
 	}
 	return Timeline{Seq: seq}, nil
+}
+
+// write joins numbers.
+func write(prefix string, numbers ...uint64) string {
+	b := make([]byte, 0, 64)
+	b = append(b, prefix...)
+	for i, n := range numbers {
+		if i > 0 {
+			b = append(b, '_')
+		}
+		b = strconv.AppendUint(b, n, 10)
+	}
+	return string(b)
+}
+
+// read takes apart what write wrote, if it is that.
+func read(s, prefix string, numbers []uint64) bool {
+	rest, ok := strings.CutPrefix(s, prefix)
+	parts := strings.Split(rest, "_")
+	if !ok || len(parts) != len(numbers) {
+		return false
+	}
+	for i, p := range parts {
+		var err error
+		if numbers[i], err = strconv.ParseUint(p, 10, 64); err != nil {
+			return false
+		}
+	}
+	return true
 }
 
 func invalid(s string) error {

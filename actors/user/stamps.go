@@ -35,7 +35,10 @@ type roomStamps struct {
 	membership  string
 	member      uint64 // position of the user's membership event
 	forgotten   bool   // left for good: other devices are still told of the leave
+	stayed      bool   // the user has been in it
+	removed     bool   // the user was in it, and was kicked or banned
 	events      uint64
+	activity    uint64 // exactly the position of the newest event, 0 when it is not known
 	receipts    uint64
 	accountData uint64
 	typing      []string
@@ -49,7 +52,9 @@ func (s *stamps) load(ctx context.Context, r persistence.Reader, userID string) 
 		if err != nil {
 			return err
 		}
-		s.rooms[m.RoomID] = &roomStamps{membership: m.Membership, member: m.Pos, forgotten: m.Forgotten}
+		r := &roomStamps{forgotten: m.Forgotten, stayed: m.JoinedSeq > 0}
+		r.becomes(m.Membership, m.Pos, m.Sender != userID)
+		s.rooms[m.RoomID] = r
 	}
 	return nil
 }
@@ -83,9 +88,9 @@ func (s *stamps) room(userID string, n *messages.RoomNotice) {
 	for _, e := range n.Events {
 		if e.Type == "m.room.member" && e.StateKey != nil && *e.StateKey == userID && e.Status == schema.Accepted {
 			r := s.ensure(n.RoomId)
-			r.membership, r.member = e.Membership, n.Pos
+			r.becomes(e.Membership, n.Pos, e.Sender != userID)
 			r.forgotten = r.forgotten && (e.Membership == "leave" || e.Membership == "ban")
-			r.events = n.Pos
+			r.events, r.activity = n.Pos, n.Pos
 		}
 	}
 	s.saw(n.Pos)
@@ -94,7 +99,7 @@ func (s *stamps) room(userID string, n *messages.RoomNotice) {
 		return
 	}
 	if len(n.Events) > 0 {
-		r.events = n.Pos
+		r.events, r.activity = n.Pos, n.Pos
 	}
 	if len(n.Receipts) > 0 {
 		r.receipts = n.Pos
@@ -103,6 +108,13 @@ func (s *stamps) room(userID string, n *messages.RoomNotice) {
 		s.ephemeral++
 		r.typing, r.typingAt = n.Typing, s.ephemeral
 	}
+}
+
+// becomes takes in a membership of the user, and whether somebody else gave it.
+func (r *roomStamps) becomes(membership string, pos uint64, byOther bool) {
+	r.membership, r.member = membership, pos
+	r.stayed = r.stayed || membership == "join"
+	r.removed = r.stayed && (membership == "ban" || membership == "leave" && byOther)
 }
 
 func (s *stamps) ensure(roomID string) *roomStamps {

@@ -5,6 +5,8 @@ import (
 	"slices"
 	"time"
 
+	"google.golang.org/protobuf/proto"
+
 	"github.com/matrixon/matrixon/actors/token"
 	"github.com/matrixon/matrixon/cluster"
 	"github.com/matrixon/matrixon/matrix/mxerr"
@@ -17,9 +19,13 @@ const maxWait = 5 * time.Minute
 // waiter is a sync that waits for news.
 type waiter struct {
 	message cluster.Message
-	ask     *messages.SyncAsk
+	device  string
+	// sliding is the connection of a simplified sliding sync, nil for others.
+	sliding *connectionID
 	since   token.Sync
-	cancel  func()
+	// answer gives the plan as of now.
+	answer func(timedOut bool) proto.Message
+	cancel func()
 }
 
 // waiterTimeout comes back to the mailbox when a waiter's time is out.
@@ -35,22 +41,28 @@ func (a *actor) sync(m cluster.Message, ask *messages.SyncAsk) {
 			return
 		}
 		if since.Pos > a.stamps.pos {
-			a.catchUp(m, ask, since.Pos)
+			a.catchUp(m, since.Pos, errFuture, func() { a.sync(m, ask) })
 			return
 		}
 		a.acknowledge(ask.By.GetDeviceId(), since)
 	}
 	a.synced(ask.SetPresence)
-	if ask.Since == "" || ask.FullState || ask.TimeoutMs <= 0 || a.news(ask, since) {
-		m.Reply(a.plan(ask, since, false))
+	w := &waiter{message: m, device: ask.By.GetDeviceId(), since: since,
+		answer: func(timedOut bool) proto.Message { return a.plan(ask, since, timedOut) }}
+	if ask.Since == "" || ask.FullState || ask.TimeoutMs <= 0 || a.news(w) {
+		m.Reply(w.answer(false))
 		return
 	}
+	a.wait(w, ask.TimeoutMs)
+}
+
+// wait keeps a waiter for so many milliseconds.
+func (a *actor) wait(w *waiter, timeoutMS int64) {
 	if len(a.waiters) >= waiterBound {
-		m.Fail(mxerr.LimitExceeded(1000))
+		w.message.Fail(mxerr.LimitExceeded(1000))
 		return
 	}
-	w := &waiter{message: m, ask: ask, since: since}
-	wait := min(time.Duration(ask.TimeoutMs)*time.Millisecond, maxWait)
+	wait := min(time.Duration(timeoutMS)*time.Millisecond, maxWait)
 	w.cancel = a.self.After(wait, waiterTimeout{w})
 	a.waiters = append(a.waiters, w)
 }
@@ -58,19 +70,20 @@ func (a *actor) sync(m cluster.Message, ask *messages.SyncAsk) {
 // caughtUp comes back to the mailbox when everything up to a position has been told; so it comes after the notices of that.
 type caughtUp struct {
 	message cluster.Message
-	ask     *messages.SyncAsk
 	wanted  uint64
+	future  error  // when the position has not been reached
+	again   func() // asks again
 	pos     uint64
 	err     error
 }
 
 // catchUp is for a token that an activation on another node gave a moment ago, which knew more than this node has been told yet.
-func (a *actor) catchUp(m cluster.Message, ask *messages.SyncAsk, wanted uint64) {
+func (a *actor) catchUp(m cluster.Message, wanted uint64, future error, again func()) {
 	go func() {
 		ctx, cancel := context.WithTimeout(a.self.Context(), catchUpTimeout)
 		defer cancel()
 		pos, err := a.deps.Store.CatchUp(ctx)
-		a.self.Send(caughtUp{m, ask, wanted, uint64(pos), err})
+		a.self.Send(caughtUp{m, wanted, future, again, uint64(pos), err})
 	}()
 }
 
@@ -82,21 +95,23 @@ func (a *actor) caughtUp(c caughtUp) {
 	case c.err != nil:
 		c.message.Fail(c.err)
 	case c.wanted > c.pos:
-		c.message.Fail(mxerr.InvalidParam("the sync token is from a future that this server does not know; start again without it"))
+		c.message.Fail(c.future)
 	default:
 		a.stamps.saw(c.wanted)
-		a.sync(c.message, c.ask)
+		c.again()
 	}
 }
+
+var errFuture = mxerr.InvalidParam("the sync token is from a future that this server does not know; start again without it")
 
 // wake answers the waiters for whom there is news now.
 func (a *actor) wake() {
 	a.waiters = slices.DeleteFunc(a.waiters, func(w *waiter) bool {
-		if !a.news(w.ask, w.since) {
+		if !a.news(w) {
 			return false
 		}
 		w.cancel()
-		w.message.Reply(a.plan(w.ask, w.since, false))
+		w.message.Reply(w.answer(false))
 		return true
 	})
 }
@@ -104,17 +119,18 @@ func (a *actor) wake() {
 func (a *actor) timeOut(w *waiter) {
 	if i := slices.Index(a.waiters, w); i >= 0 {
 		a.waiters = slices.Delete(a.waiters, i, i+1)
-		w.message.Reply(a.plan(w.ask, w.since, true))
+		w.message.Reply(w.answer(true))
 	}
 }
 
-// dropLoggedOut answers the waiters of devices that have no session any more; their next request is refused.
+// dropLoggedOut forgets the connections of devices that have no session any more, and answers their waiters; the next request is refused.
 func (a *actor) dropLoggedOut(devices []string) {
 	if len(devices) == 0 {
 		return
 	}
+	a.disconnect(devices)
 	a.waiters = slices.DeleteFunc(a.waiters, func(w *waiter) bool {
-		if !slices.Contains(devices, w.ask.By.GetDeviceId()) {
+		if !slices.Contains(devices, w.device) {
 			return false
 		}
 		w.cancel()
@@ -123,10 +139,10 @@ func (a *actor) dropLoggedOut(devices []string) {
 	})
 }
 
-// news reports whether anything that wakes a sync is newer than the token.
-func (a *actor) news(ask *messages.SyncAsk, since token.Sync) bool {
-	s := &a.stamps
-	if s.accountData > since.Pos || s.deviceLists > since.Pos || a.toDeviceNews(ask.By.GetDeviceId(), since) {
+// news reports whether anything that wakes a sync is newer than its token. Sliding syncs have no presence.
+func (a *actor) news(w *waiter) bool {
+	s, since := &a.stamps, w.since
+	if s.accountData > since.Pos || s.deviceLists > since.Pos || a.toDeviceNews(w.device, since) {
 		return true
 	}
 	for _, r := range s.rooms {
@@ -134,7 +150,7 @@ func (a *actor) news(ask *messages.SyncAsk, since token.Sync) bool {
 			return true
 		}
 	}
-	return a.deps.Presence && a.presenceNews(since)
+	return w.sliding == nil && a.deps.Presence && a.presenceNews(since)
 }
 
 func (a *actor) toDeviceNews(device string, since token.Sync) bool {

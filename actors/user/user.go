@@ -73,6 +73,10 @@ type actor struct {
 	waiters  []*waiter
 	lane     lane
 	presence presence
+
+	connections map[connectionID]*connection
+	serial      uint64 // of the last SlidingPlan
+	leaving     bool   // a planned stop has begun
 }
 
 // Load claims the user's stream and learns the user's rooms. The order matters: the hub first, so that nothing is
@@ -117,6 +121,12 @@ func (a *actor) Receive(m cluster.Message) {
 		a.wake()
 	case *messages.SyncAsk:
 		a.sync(m, body)
+	case *messages.SlidingAsk:
+		a.sliding(m, body)
+	case *messages.SlidingSent:
+		a.slidingSent(m, body)
+	case fetched:
+		a.fetched(body)
 	case caughtUp:
 		a.caughtUp(body)
 	case waiterTimeout:
@@ -146,19 +156,33 @@ func (a *actor) operate(m cluster.Message, request proto.Message) {
 	a.runLane()
 }
 
-// Idle reports whether nobody waits for this user.
+// Idle reports whether nobody waits for this user. An activation does not rest before it has stored what it knows of connections.
 func (a *actor) Idle() bool {
-	return len(a.waiters) == 0 && a.lane.idle() && !a.presence.active(a.deps.Now())
+	if len(a.waiters) > 0 || !a.lane.idle() || !a.leaving && a.presence.active(a.deps.Now()) {
+		return false
+	}
+	a.saveConnections()
+	return a.lane.idle()
+}
+
+// Drain sends the syncs that wait home; what the lane has begun is finished, and connections are stored.
+func (a *actor) Drain() {
+	a.leaving = true
+	a.sendHome()
+}
+
+func (a *actor) sendHome() {
+	for _, w := range a.waiters {
+		w.cancel()
+		w.message.Reply(w.answer(true))
+	}
+	a.waiters = nil
 }
 
 // Stopping sends everyone who waits home: syncs with what they have, operations with a retryable failure.
 func (a *actor) Stopping() {
 	a.deps.Hub.Leave(a.userID)
-	for _, w := range a.waiters {
-		w.cancel()
-		w.message.Reply(a.plan(w.ask, w.since, true))
-	}
-	a.waiters = nil
+	a.sendHome()
 	for _, j := range a.lane.drain() {
 		j.message.Fail(cluster.Retry())
 	}
@@ -170,6 +194,7 @@ func (a *actor) Inspect(s *messages.Summary) {
 	s.Details = map[string]string{
 		"rooms":         strconv.Itoa(len(a.stamps.rooms)),
 		"waiting_syncs": strconv.Itoa(len(a.waiters)),
+		"connections":   strconv.Itoa(len(a.connections)),
 		"lane":          strconv.Itoa(a.lane.len()),
 		"position":      strconv.FormatUint(a.stamps.pos, 10),
 	}
