@@ -137,4 +137,3 @@ func quoted(s string) jsontext.Value {
 	}
 	return raw
 }
-
