@@ -49,6 +49,7 @@ var stableFeatures = []string{
 	"org.matrix.msc3771",
 	"org.matrix.msc3773",
 	"org.matrix.msc3827.stable",
+	"org.matrix.msc3881",
 	"org.matrix.msc3882",
 	"org.matrix.msc3916.stable",
 	"org.matrix.msc3981",

@@ -2,7 +2,11 @@ package postgres
 
 import (
 	"flag"
+	"maps"
 	"os"
+	"path/filepath"
+	"regexp"
+	"slices"
 	"strings"
 	"testing"
 
@@ -77,25 +81,77 @@ func declared() []*persistence.Schema {
 	return all
 }
 
+const firstMigration = "migrations/0001_initial.sql"
+
+// later gives the tables of each migration after the first, in their order there.
+func later(t *testing.T) map[string][]string {
+	t.Helper()
+	files, err := filepath.Glob("migrations/*.sql")
+	if err != nil {
+		t.Fatal(err)
+	}
+	tables := map[string][]string{}
+	for _, file := range files {
+		if file == firstMigration {
+			continue
+		}
+		raw, err := os.ReadFile(file)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, match := range creates.FindAllSubmatch(raw, -1) {
+			tables[file] = append(tables[file], string(match[1]))
+		}
+	}
+	return tables
+}
+
+var creates = regexp.MustCompile(`(?m)^CREATE TABLE "([a-z0-9_]+)" \(`)
+
 // TestFirstMigration writes the first migration. Once there has been a release, it stays as it is, and what is declared
 // afterwards goes into migrations of its own; TestLayout holds both to account.
 func TestFirstMigration(t *testing.T) {
 	t.Parallel()
+	elsewhere := slices.Concat(slices.Collect(maps.Values(later(t)))...)
 	text := "-- +goose Up\n" + own
 	for _, s := range declared() {
-		text += "\n" + ddl(s)
+		if !slices.Contains(elsewhere, s.Name()) {
+			text += "\n" + ddl(s)
+		}
 	}
-	const file = "migrations/0001_initial.sql"
 	if *update {
-		if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
+		if err := os.WriteFile(firstMigration, []byte(text), 0o600); err != nil {
 			t.Fatal(err)
 		}
 	}
-	got, err := os.ReadFile(file)
+	got, err := os.ReadFile(firstMigration)
 	if err != nil {
 		t.Fatal(err)
 	}
 	if string(got) != text {
-		t.Errorf("%s is not what the tables are declared as; before the first release write it with: go test ./persistence/postgres -run TestFirstMigration -update", file)
+		t.Errorf("%s is not what the tables are declared as; before the first release write it with: go test ./persistence/postgres -run TestFirstMigration -update", firstMigration)
+	}
+}
+
+// TestLaterMigrations holds the tables that later migrations create to their declarations.
+func TestLaterMigrations(t *testing.T) {
+	t.Parallel()
+	byName := map[string]*persistence.Schema{}
+	for _, s := range declared() {
+		byName[s.Name()] = s
+	}
+	for file, tables := range later(t) {
+		raw, err := os.ReadFile(file)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, name := range tables {
+			switch s := byName[name]; {
+			case s == nil:
+				t.Errorf("%s creates %s, which is not declared", file, name)
+			case !strings.Contains(string(raw), ddl(s)):
+				t.Errorf("%s does not create %s as it is declared:\n%s", file, name, ddl(s))
+			}
+		}
 	}
 }
