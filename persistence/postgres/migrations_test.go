@@ -1,16 +1,14 @@
 package postgres
 
 import (
-	"flag"
 	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 
 	"github.com/matrixon/matrixon/persistence"
 	_ "github.com/matrixon/matrixon/persistence/schema" // declares the tables
 )
-
-var update = flag.Bool("update", false, "write the first migration from the declared tables")
 
 // own are the tables of the store itself.
 const own = `-- The journals of actors: who may write each, and how far it goes.
@@ -77,25 +75,35 @@ func declared() []*persistence.Schema {
 	return all
 }
 
-// TestFirstMigration writes the first migration. Once there has been a release, it stays as it is, and what is declared
-// afterwards goes into migrations of its own; TestLayout holds both to account.
-func TestFirstMigration(t *testing.T) {
+// TestMigrations holds the migrations to the declared tables: each table is made, as it is declared, by one of them.
+func TestMigrations(t *testing.T) {
 	t.Parallel()
-	text := "-- +goose Up\n" + own
-	for _, s := range declared() {
-		text += "\n" + ddl(s)
-	}
-	const file = "migrations/0001_initial.sql"
-	if *update {
-		if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
-			t.Fatal(err)
-		}
-	}
-	got, err := os.ReadFile(file)
+	files, err := filepath.Glob("migrations/*.sql")
 	if err != nil {
 		t.Fatal(err)
 	}
-	if string(got) != text {
-		t.Errorf("%s is not what the tables are declared as; before the first release write it with: go test ./persistence/postgres -run TestFirstMigration -update", file)
+	made := map[string]string{}
+	for _, file := range files {
+		text, err := os.ReadFile(file)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if strings.HasSuffix(file, "0001_initial.sql") && !strings.HasPrefix(string(text), "-- +goose Up\n"+own) {
+			t.Errorf("%s does not begin with the tables of the store itself", file)
+		}
+		for _, s := range declared() {
+			if !strings.Contains(string(text), "\n"+ddl(s)) {
+				continue
+			}
+			if other := made[s.Name()]; other != "" {
+				t.Errorf("%s and %s both make the table %s", other, file, s.Name())
+			}
+			made[s.Name()] = file
+		}
+	}
+	for _, s := range declared() {
+		if made[s.Name()] == "" {
+			t.Errorf("no migration makes the table %s as it is declared:\n%s", s.Name(), ddl(s))
+		}
 	}
 }
