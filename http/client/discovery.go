@@ -52,6 +52,7 @@ var stableFeatures = []string{
 	"org.matrix.msc3882",
 	"org.matrix.msc3916.stable",
 	"org.matrix.msc3981",
+	"org.matrix.msc4306",
 	"uk.half-shot.msc2666.query_mutual_rooms",
 	"uk.half-shot.msc2666.query_mutual_rooms.stable",
 	"uk.tcpip.msc4133",

@@ -50,6 +50,7 @@ func Handlers(o Options) []user.Handler {
 		user.Handle(ops.listUser),
 		user.Handle(ops.report),
 		user.Handle(ops.closeReport),
+		user.Handle(ops.setThreadSubscription),
 	}
 }
 
