@@ -30,6 +30,7 @@ type AccountOptions struct {
 	MinPassword int
 
 	Discovery DiscoveryOptions
+	Push      PushOptions
 	// RemoteProfile asks the server of a remote user for the profile, or for one field of it; nil without federation.
 	RemoteProfile func(ctx context.Context, userID, field string) (map[string]jsontext.Value, error)
 	// Appservices tells which users belong to application services; nil when there are none.
@@ -72,7 +73,7 @@ func Accounts(d Deps, o AccountOptions) []api.Endpoint {
 	a := &accounts{Deps: d, o: o, refresher: newRefresher(d)}
 	var all []api.Endpoint
 	for _, part := range [][]api.Endpoint{
-		a.discovery(), a.login(), a.registration(), a.account(), a.moderation(), a.thirdPartyIDs(), a.devices(), a.profiles(), a.accountData(), a.filters(), a.pushRules(),
+		a.discovery(), a.login(), a.registration(), a.account(), a.moderation(), a.thirdPartyIDs(), a.devices(), a.profiles(), a.accountData(), a.filters(), a.pushRules(), a.pushers(),
 	} {
 		all = append(all, part...)
 	}

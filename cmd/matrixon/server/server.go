@@ -17,6 +17,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/collectors"
 
+	"github.com/matrixon/matrixon/actors/federation/keyring"
 	"github.com/matrixon/matrixon/actors/hub"
 	"github.com/matrixon/matrixon/actors/node"
 	"github.com/matrixon/matrixon/actors/reader"
@@ -34,6 +35,7 @@ import (
 	"github.com/matrixon/matrixon/http/api/password"
 	"github.com/matrixon/matrixon/http/client"
 	"github.com/matrixon/matrixon/http/media"
+	"github.com/matrixon/matrixon/http/outbound"
 	"github.com/matrixon/matrixon/matrix/signing"
 	"github.com/matrixon/matrixon/persistence"
 	"github.com/matrixon/matrixon/persistence/schema"
@@ -78,6 +80,8 @@ type Server struct {
 	seen       *api.LastSeen
 	metrics    *prometheus.Registry
 	media      *media.Repository
+	federation *outbound.Federation // nil when the server does not federate
+	keys       *keyring.Ring        // likewise
 
 	api      *api.API
 	listener *api.Server
@@ -103,9 +107,6 @@ type Options struct {
 func Open(c *config.Config, o Options) (*Server, error) {
 	if len(c.Appservices) > 0 { // better refused than ignored
 		return nil, errors.New("appservices: this version serves no application services")
-	}
-	if c.Federation.Enabled {
-		o.Log.Info("this version does not federate: users chat within " + c.ServerName)
 	}
 	s := &Server{config: c, version: o.Version, started: time.Now(), log: o.Log, metrics: prometheus.NewRegistry(), stopped: make(chan struct{}), failed: make(chan error, 1)}
 	s.live.Store(c)
@@ -144,6 +145,9 @@ func (s *Server) start() error {
 		return err
 	}
 	s.metrics.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
+	if err := s.startFederation(); err != nil {
+		return err
+	}
 	if err := s.startActors(); err != nil {
 		return err
 	}
@@ -343,6 +347,9 @@ func (s *Server) Close() error {
 	}
 	if s.node != nil {
 		errs = append(errs, s.node.Stop(ctx))
+	}
+	if s.federation != nil {
+		s.federation.Close()
 	}
 	if s.stop != nil {
 		s.stop()
