@@ -114,7 +114,7 @@ func (f *Federation) Call(ctx context.Context, r federation.Request) (jsontext.V
 	if err != nil {
 		return nil, err
 	}
-	defer body.Close()
+	defer body.Close() //nolint:errcheck // it was only read
 	raw, err := io.ReadAll(body)
 	if err == nil && !jsontext.Value(raw).IsValid() {
 		err = errors.New("the answer is no JSON")
