@@ -121,7 +121,7 @@ func freePort() (int, error) {
 	const first, last, tries = 10_000, 32_000, 100
 	var err error
 	for range tries {
-		port := first + rand.IntN(last-first)
+		port := first + rand.IntN(last-first) //nolint:gosec // nobody need not guess it
 		var ln net.Listener
 		if ln, err = net.Listen("tcp", net.JoinHostPort("127.0.0.1", strconv.Itoa(port))); err == nil {
 			return port, ln.Close()
