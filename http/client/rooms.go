@@ -30,6 +30,8 @@ type RoomOptions struct {
 	// UserDirectory says whom users find when they search for each other.
 	UserDirectory UserDirectory
 	Search        *search.Index
+	// Elsewhere takes users into rooms of other servers; nil without federation.
+	Elsewhere Elsewhere
 }
 
 type rooms struct {

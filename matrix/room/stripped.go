@@ -1,6 +1,8 @@
 package room
 
 import (
+	"slices"
+
 	"github.com/go-json-experiment/json"
 	"github.com/go-json-experiment/json/jsontext"
 
@@ -13,6 +15,9 @@ var strippedTypes = []string{
 	"m.room.create", "m.room.name", "m.room.avatar", "m.room.topic",
 	"m.room.join_rules", "m.room.canonical_alias", "m.room.encryption",
 }
+
+// StrippedTypes are the types of the state events that are shown of a room to those who are invited or knock, with empty state keys.
+func StrippedTypes() []string { return slices.Clone(strippedTypes) }
 
 type strippedEvent struct {
 	Type     string         `json:"type"`

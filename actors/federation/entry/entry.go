@@ -22,6 +22,7 @@ import (
 
 	"github.com/matrixon/matrixon/actors/federation"
 	"github.com/matrixon/matrixon/actors/federation/verify"
+	"github.com/matrixon/matrixon/actors/reader"
 	"github.com/matrixon/matrixon/cluster"
 	"github.com/matrixon/matrixon/matrix/event"
 	"github.com/matrixon/matrixon/matrix/mxerr"
@@ -36,6 +37,7 @@ type Deps struct {
 	ServerName string
 	Key        signing.Key
 	Store      persistence.Reader
+	Reader     *reader.Reader
 	Rooms      cluster.Caller
 	Servers    federation.Caller
 	Verifier   *verify.Verifier
@@ -148,10 +150,24 @@ func liar(server, format string, args ...any) error {
 // tell makes of the failure what a client is told: another server's refusal as it is, everything else as one that may pass.
 func tell(err error, roomID string) error {
 	var e *federation.Error
-	if errors.As(err, &e) && e.Code != "" && e.Status >= 400 && e.Status < 500 && e.Status != http.StatusUnauthorized && e.Status != http.StatusTooManyRequests {
+	if errors.As(err, &e) && forClients(e) {
 		return mxerr.New(e.Status, e.Code, "%s: %.500s", e.Destination, e.Message)
 	}
 	return mxerr.New(http.StatusBadGateway, "M_UNKNOWN", "no server that is in the room %s could be reached, or none gave a usable answer: %v", roomID, err)
+}
+
+// forClients reports whether a refusal is about what the client wants. Others are about how this server asked, or pass; these are
+// failures of the servers to a client (server-server API, 400 of the handshakes: "SHOULD fail with a 5xx error").
+func forClients(e *federation.Error) bool {
+	switch {
+	case e.Code == "" || e.Status < 400 || e.Status >= 500:
+		return false
+	case e.Status == http.StatusUnauthorized, e.Status == http.StatusTooManyRequests:
+		return false
+	case e.Code == "M_MISSING_PARAM", e.Code == "M_INVALID_PARAM", e.Code == "M_BAD_JSON", e.Code == "M_NOT_JSON", e.Code == "M_UNRECOGNIZED":
+		return false
+	}
+	return true
 }
 
 // template is the answer to make_join, make_knock and make_leave.

@@ -25,7 +25,7 @@ func (h *Handshakes) Knock(ctx context.Context, r Request) (*messages.EventSent,
 			return err
 		}
 		var answer struct {
-			State jsontext.Value `json:"knock_room_state"`
+			State []jsontext.Value `json:"knock_room_state"`
 		}
 		if err := json.Unmarshal(raw, &answer); err != nil {
 			return liar(server, "send_knock: %v", err)

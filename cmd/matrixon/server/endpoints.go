@@ -1,12 +1,10 @@
 package server
 
 import (
-	"crypto/rand"
 	"time"
 
 	"go.opentelemetry.io/otel"
 
-	"github.com/matrixon/matrixon/actors/room"
 	"github.com/matrixon/matrixon/http/admin"
 	"github.com/matrixon/matrixon/http/api"
 	"github.com/matrixon/matrixon/http/api/uia"
@@ -45,7 +43,8 @@ func (s *Server) buildAPI() {
 		Unread:        s.unread,
 		UserDirectory: client.UserDirectory(s.config.UserDirectory),
 		Search:        s.search,
-		Creator:       &room.Creator{Caller: s.node, Store: s.store, ServerName: s.config.ServerName, Key: s.key, Now: time.Now, Random: rand.Reader},
+		Creator:       s.creator(),
+		Elsewhere:     s.elsewhere(),
 	})...)
 	s.api.Add(api.Client, client.Encryption(deps, client.EncryptionOptions{UIA: engine, Syncer: s.syncer})...)
 	s.api.Add(api.Client, client.Sync(deps, s.syncer, s.config.Presence.Enabled)...)

@@ -17,7 +17,9 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/collectors"
 
+	"github.com/matrixon/matrixon/actors/federation/entry"
 	"github.com/matrixon/matrixon/actors/federation/keyring"
+	"github.com/matrixon/matrixon/actors/federation/verify"
 	"github.com/matrixon/matrixon/actors/hub"
 	"github.com/matrixon/matrixon/actors/node"
 	"github.com/matrixon/matrixon/actors/reader"
@@ -82,6 +84,8 @@ type Server struct {
 	media      *media.Repository
 	federation *outbound.Federation // nil when the server does not federate
 	keys       *keyring.Ring        // likewise
+	verifier   *verify.Verifier     // likewise
+	handshakes *entry.Handshakes    // likewise
 
 	api      *api.API
 	listener *api.Server
@@ -151,6 +155,7 @@ func (s *Server) start() error {
 	if err := s.startActors(); err != nil {
 		return err
 	}
+	s.startHandshakes()
 	if err := s.startMedia(ctx); err != nil {
 		return err
 	}
