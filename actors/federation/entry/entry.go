@@ -51,9 +51,8 @@ const (
 	maxServers = 20
 	// patience bounds a whole handshake, however many servers are asked.
 	patience = 2 * time.Minute
-	// largest is the most that a server may answer to a join, in bytes; largestEvents the most events in it.
-	largest       = int64(512 << 20)
-	largestEvents = 1_000_000
+	// largest is the most that a server may answer to a join, in bytes.
+	largest = int64(512 << 20)
 	// smallAnswer bounds the answers that hold one event and some state for show.
 	smallAnswer = int64(4 << 20)
 )
@@ -315,9 +314,6 @@ func ourVersions(knock bool) string {
 func askRoom[A proto.Message](ctx context.Context, h *Handshakes, roomID string, m proto.Message) (A, error) {
 	return cluster.Ask[A](ctx, h.d.Rooms, cluster.Identity{Kind: cluster.KindRoom, ID: roomID}, m)
 }
-
-// pdu is the event as rooms take it.
-func pdu(e *event.Event) *messages.Pdu { return &messages.Pdu{EventId: e.ID(), Json: e.JSON()} }
 
 // sendURI is the path of the second half of a handshake.
 func sendURI(version, endpoint, roomID, eventID string) string {

@@ -9,6 +9,7 @@ import (
 	"github.com/go-json-experiment/json/jsontext"
 
 	"github.com/matrixon/matrixon/actors/federation"
+	"github.com/matrixon/matrixon/actors/federation/pdus"
 	"github.com/matrixon/matrixon/matrix/id"
 	"github.com/matrixon/matrixon/matrix/mxerr"
 	"github.com/matrixon/matrixon/matrix/roomversion"
@@ -48,7 +49,7 @@ func (h *Handshakes) Invite(ctx context.Context, roomID string, change *messages
 	if len(invite.Signatures()[server]) == 0 {
 		return nil, liar(server, "invite: it did not sign")
 	}
-	answer, err := askRoom[*messages.PduResults](ctx, h, roomID, &messages.ReceivePdus{Origin: h.d.ServerName, Pdus: []*messages.Pdu{pdu(invite)}})
+	answer, err := askRoom[*messages.PduResults](ctx, h, roomID, &messages.ReceivePdus{Origin: h.d.ServerName, Pdus: []*messages.Pdu{pdus.Message(invite)}})
 	if err != nil {
 		return nil, err
 	}

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/matrixon/matrixon/actors/federation/entry"
+	"github.com/matrixon/matrixon/actors/federation/history"
 	"github.com/matrixon/matrixon/actors/federation/keyring"
 	"github.com/matrixon/matrixon/actors/federation/verify"
 	"github.com/matrixon/matrixon/actors/room"
@@ -38,7 +39,7 @@ func (s *Server) startFederation() error {
 	return nil
 }
 
-// startHandshakes makes what takes users into rooms of other servers.
+// startHandshakes makes what takes users into rooms of other servers, and what fetches the history of those.
 func (s *Server) startHandshakes() {
 	if s.keys == nil {
 		return
@@ -46,6 +47,8 @@ func (s *Server) startHandshakes() {
 	s.verifier = verify.New(s.keys, 0)
 	s.handshakes = entry.New(entry.Deps{ServerName: s.config.ServerName, Key: s.key, Store: s.store, Reader: s.reader, Rooms: s.node, Servers: s.federation,
 		Verifier: s.verifier, Now: time.Now, Log: s.log})
+	s.history = history.New(history.Deps{ServerName: s.config.ServerName, Store: s.store, Reader: s.reader, Rooms: s.node, Servers: s.federation,
+		Verifier: s.verifier, Leads: func() bool { return s.node.Owner(mender) == s.node.Name() }, Now: time.Now, Log: s.log})
 }
 
 // elsewhere is what clients' endpoints are given of the handshakes: nothing without federation.

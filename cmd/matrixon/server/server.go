@@ -18,6 +18,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus/collectors"
 
 	"github.com/matrixon/matrixon/actors/federation/entry"
+	"github.com/matrixon/matrixon/actors/federation/history"
 	"github.com/matrixon/matrixon/actors/federation/keyring"
 	"github.com/matrixon/matrixon/actors/federation/verify"
 	"github.com/matrixon/matrixon/actors/hub"
@@ -86,6 +87,7 @@ type Server struct {
 	keys       *keyring.Ring        // likewise
 	verifier   *verify.Verifier     // likewise
 	handshakes *entry.Handshakes    // likewise
+	history    *history.History     // likewise
 
 	api      *api.API
 	listener *api.Server
@@ -258,12 +260,18 @@ var sweeper = cluster.Identity{Kind: "job", ID: "sweep"}
 // indexer is a name for the work on the search index, which one node of the cluster does.
 var indexer = cluster.Identity{Kind: "job", ID: "search"}
 
+// mender is a name for the work on events that wait for others and were left behind by nodes that have ended.
+var mender = cluster.Identity{Kind: "job", ID: "mend"}
+
 // background writes down when devices were used, and deletes what has expired.
 func (s *Server) background(ctx context.Context) {
 	defer close(s.stopped)
 	var running sync.WaitGroup
 	running.Go(func() { s.search.Run(ctx) })
 	running.Go(func() { s.tendMedia(ctx) })
+	if s.history != nil {
+		running.Go(func() { s.history.Run(ctx) })
+	}
 	defer running.Wait()
 	flush, sweep := time.NewTicker(flushSightings), time.NewTicker(sweepExpired)
 	defer flush.Stop()
@@ -340,6 +348,9 @@ func (s *Server) Close() error {
 		errs = append(errs, s.listener.Shutdown(ctx))
 	}
 	errs = append(errs, s.closeSocket(ctx))
+	if s.history != nil {
+		s.history.Close()
+	}
 	if s.seen != nil {
 		s.seen.Flush(ctx)
 	}
