@@ -7,6 +7,7 @@ import (
 	"github.com/go-json-experiment/json/jsontext"
 
 	"github.com/matrixon/matrixon/matrix/event"
+	"github.com/matrixon/matrixon/matrix/mxerr"
 )
 
 // strippedTypes are the state events that let a potential joiner identify the room
@@ -45,4 +46,17 @@ func (d *draft) strippedState(member *event.Event) []byte {
 func strip(e *event.Event) strippedEvent {
 	stateKey, _ := e.StateKey()
 	return strippedEvent{Type: e.Type(), StateKey: stateKey, Sender: e.Sender(), Content: jsontext.Value(e.Content())}
+}
+
+// withStripped gives the stripped state that another server has sent, a JSON array, with the member event that it belongs to.
+func withStripped(raw []byte, member *event.Event) ([]byte, error) {
+	var events []strippedEvent
+	if len(raw) > 0 {
+		if err := json.Unmarshal(raw, &events); err != nil {
+			return nil, mxerr.BadJSON("the stripped state: %v", err)
+		}
+	}
+	own := strip(member)
+	events = slices.DeleteFunc(events, func(e strippedEvent) bool { return e.Type == own.Type && e.StateKey == own.StateKey })
+	return json.Marshal(append(events, own))
 }
