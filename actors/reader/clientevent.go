@@ -8,6 +8,7 @@ import (
 	"github.com/tidwall/gjson"
 
 	"github.com/matrixon/matrixon/matrix/canonicaljson"
+	"github.com/matrixon/matrixon/matrix/room"
 	"github.com/matrixon/matrixon/persistence/schema"
 )
 
@@ -119,6 +120,9 @@ func (a *Access) unsigned(ctx context.Context, v View, row *schema.Event) ([]byt
 	b = appendString(b, `,"membership":`, membership)
 	if row.TxnID != "" && row.Sender == a.UserID && row.DeviceID == v.DeviceID {
 		b = appendString(b, `,"transaction_id":`, row.TxnID)
+	}
+	if row.DeviceID == room.DelayedDevice && row.Sender == a.UserID {
+		b = appendString(b, `,"org.matrix.msc4140.delay_id":`, row.TxnID)
 	}
 	if row.ReplacesSeq != 0 {
 		if b, err = a.appendReplaced(ctx, b, row); err != nil {
