@@ -15,7 +15,7 @@ const (
 // Event is one entry of a room's journal, which is the room's event store. Written by the room's actor.
 type Event struct {
 	RoomID         string  `col:"room_id,key"`
-	Seq            uint64  `col:"seq,key"` // the order of arrival, from 1, without gaps
+	Seq            uint64  `col:"seq,key"` // the order of the timeline: of arrival, with history that was fetched later below what it comes before. See OutlierBase
 	EventID        string  `col:"event_id"`
 	Type           string  `col:"type"`
 	StateKey       *string `col:"state_key"`
@@ -31,7 +31,25 @@ type Event struct {
 	RedactedBy     string  `col:"redacted_by"`       // id of the redaction that was applied; JSON is then the pruned event
 	DeviceID       string  `col:"device_id"`         // the local device that sent it, with its transaction id
 	TxnID          string  `col:"txn_id"`
-	JSON           []byte  `col:"json,json"` // the PDU, canonical, with hashes and signatures, without unsigned
+	JSON           []byte  `col:"json,json"`  // the PDU, canonical, with hashes and signatures, without unsigned
+	RoomState      []byte  `col:"room_state"` // root of the room's current state once this event was taken in; empty when it is StateAfter
+	Number         uint64  `col:"number"`     // what state trees call the event, when it was an outlier before; 0: Seq
+}
+
+// StateNumber is what state trees call the event.
+func (e *Event) StateNumber() uint64 {
+	if e.Number != 0 {
+		return e.Number
+	}
+	return e.Seq
+}
+
+// RoomStateRoot names the room's current state once the event was taken in. Where the graph forks it is the resolution of the forks' states.
+func (e *Event) RoomStateRoot() []byte {
+	if len(e.RoomState) != 0 {
+		return e.RoomState
+	}
+	return e.StateAfter
 }
 
 // EventByID finds an event of a room by its id. Written with the event.
