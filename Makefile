@@ -1,6 +1,7 @@
 # make run     build and run a server for trying out: http://127.0.0.1:8008, open to sign up, data in ./data
 # make cluster run Consul, Postgres, three nodes and a load balancer on this machine: http://127.0.0.1:8008
 # make test    everything that must hold: format, vet, lint, all tests under the race detector
+# make faults  breaks a cluster in every way, each alone and several times, and holds it to the bounds of a quiet machine
 # make lint    golangci-lint alone, installed first if need be
 # make bench   measures the real server over HTTP
 # make microbench  the benchmarks of single packages
@@ -11,7 +12,7 @@ VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo deve
 COMMIT ?= $(shell git rev-parse --short=12 HEAD 2>/dev/null)
 LDFLAGS := -X main.version=$(VERSION) -X main.commit=$(COMMIT)
 
-.PHONY: build run cluster test lint bench microbench proto
+.PHONY: build run cluster test faults lint bench microbench proto
 
 build:
 	go build -trimpath -ldflags '$(LDFLAGS)' -o build/matrixon ./cmd/matrixon
@@ -28,6 +29,13 @@ cluster: build
 
 test:
 	scripts/test.sh
+
+# ROUNDS is how often; FAULT chooses one by its name, as in FAULT='a node is drained'; CLUSTER_TEST_SEED repeats a run that went
+# wrong. Each takes about ten seconds.
+ROUNDS ?= 3
+FAULT ?=
+faults:
+	go test ./tests/cluster -run 'TestFaults$$' -count 1 -v -timeout 2h -args -rounds $(ROUNDS) -fault '$(FAULT)' -back-within 5s -held-within 500ms
 
 lint:
 	scripts/lint.sh

@@ -405,6 +405,34 @@ func TestACutOffNodeFollowsItsPeers(t *testing.T) {
 	}
 }
 
+// What a peer said while the directory was silent does not count any more once the directory has spoken.
+func TestAPeersViewThatComesTooLate(t *testing.T) {
+	t.Parallel()
+	f := newFleet(t, "a", "b")
+	var mended sync.Once
+	looked := make(chan struct{})
+	look := f.members["a"].server.look
+	f.members["a"].server.look = func() *messages.PeerView {
+		said := look()
+		mended.Do(func() {
+			self := f.members["b"].member()
+			f.registry.change(func() {
+				f.registry.members["b"] = self
+				delete(f.registry.down, "b")
+			})
+			close(looked)
+		})
+		return said
+	}
+	f.registry.cutOff("b")
+	<-looked
+	for i := range 20 {
+		if from, home := f.ask("a", roomID(i)), f.ask("b", roomID(i)); from != home {
+			t.Errorf("room %d lives on %s for a and on %s for b", i, from, home)
+		}
+	}
+}
+
 func TestTwoProcessesWithOneName(t *testing.T) {
 	t.Parallel()
 	f := newFleet(t, "a", "b")

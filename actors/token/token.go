@@ -75,6 +75,30 @@ func ParseTimeline(s string) (Timeline, error) {
 	return Timeline{Seq: seq}, nil
 }
 
+// Subscriptions is a position in the changes of a user's thread subscriptions, from which one pages back.
+type Subscriptions struct{ Pos uint64 }
+
+const subscriptionsPrefix = "ts1_"
+
+func (t Subscriptions) String() string { return subscriptionsPrefix + strconv.FormatUint(t.Pos, 10) }
+
+// ParseSubscriptions reads a token that String wrote, or the position of a sync; the error is 400 M_INVALID_PARAM.
+func ParseSubscriptions(s string) (Subscriptions, error) {
+	if IsSync(s) {
+		t, err := ParseSync(s)
+		return Subscriptions{t.Pos}, err
+	}
+	rest, ok := strings.CutPrefix(s, subscriptionsPrefix)
+	if !ok {
+		return Subscriptions{}, invalid(s)
+	}
+	pos, err := strconv.ParseUint(rest, 10, 63)
+	if err != nil {
+		return Subscriptions{}, invalid(s)
+	}
+	return Subscriptions{pos}, nil
+}
+
 func invalid(s string) error {
 	if len(s) > 64 {
 		s = s[:64] + "…"

@@ -34,6 +34,11 @@ func (c *Counter) survey(ctx context.Context, m schema.Membership) (*survey, err
 	}
 	s := &survey{c: c, member: m, evaluator: j.evaluator, ignored: ignored.users,
 		basis: basis{joinedSeq: m.JoinedSeq, rulesPos: j.pos, ignoredPos: ignored.pos}}
+	if j.evaluator.AsksForThreads() {
+		if s.basis.threadsPos, err = c.subscribed(ctx, m.UserID); err != nil {
+			return nil, err
+		}
+	}
 	s.markers, err = c.markers(ctx, m.UserID, m.RoomID)
 	return s, err
 }

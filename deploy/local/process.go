@@ -71,6 +71,9 @@ func (p *Process) keep(line string) {
 	p.log = append(p.log, line)
 }
 
+// PID is its process id.
+func (p *Process) PID() int { return p.command.Process.Pid }
+
 // Log is what it printed, the last lines of it.
 func (p *Process) Log() string {
 	p.mu.Lock()

@@ -30,6 +30,7 @@ type AccountOptions struct {
 	MinPassword int
 
 	Discovery DiscoveryOptions
+	Push      PushOptions
 	// RemoteProfile asks the server of a remote user for the profile, or for one field of it; nil without federation.
 	RemoteProfile func(ctx context.Context, userID, field string) (map[string]jsontext.Value, error)
 }
@@ -60,7 +61,7 @@ func Accounts(d Deps, o AccountOptions) []api.Endpoint {
 	a := &accounts{Deps: d, o: o, refresher: newRefresher(d)}
 	var all []api.Endpoint
 	for _, part := range [][]api.Endpoint{
-		a.discovery(), a.login(), a.registration(), a.account(), a.moderation(), a.thirdPartyIDs(), a.devices(), a.profiles(), a.accountData(), a.filters(), a.pushRules(),
+		a.discovery(), a.login(), a.registration(), a.account(), a.moderation(), a.thirdPartyIDs(), a.devices(), a.profiles(), a.accountData(), a.filters(), a.pushRules(), a.pushers(),
 	} {
 		all = append(all, part...)
 	}

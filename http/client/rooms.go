@@ -49,7 +49,7 @@ func Rooms(d Deps, o RoomOptions) []api.Endpoint {
 	var all []api.Endpoint
 	for _, part := range [][]api.Endpoint{
 		h.creation(), h.membership(), h.sending(), h.state(), h.history(), h.relations(), h.directory(), h.publicRooms(), h.reading(),
-		h.threads(), h.timestamps(), h.mutualRooms(), h.summaries(), h.hierarchy(), h.reports(), h.notifications(), h.userDirectory(), h.searching(),
+		h.threads(), h.threadSubscriptions(), h.timestamps(), h.mutualRooms(), h.summaries(), h.hierarchy(), h.reports(), h.notifications(), h.userDirectory(), h.searching(),
 	} {
 		all = append(all, part...)
 	}

@@ -15,6 +15,9 @@ type Input struct {
 	// MayNotify reports whether the sender's power level suffices for the key of the power levels' notifications. It is only
 	// called when a rule asks for it.
 	MayNotify func(key string) bool
+	// Thread tells whether the event is in a thread, and whether the user is subscribed to it (MSC4306). It is only called when a
+	// rule asks for it.
+	Thread func() (in, subscribed bool)
 }
 
 // Result is what becomes of an event. The zero Result is that of an event that no rule matches.
@@ -34,8 +37,9 @@ type Evaluator struct {
 	eventID int
 	body    int // the slot of content.body, -1 when no rule asks for it
 
-	override, content, underride []compiled
-	room, sender                 map[string]*Result
+	override, content, postContent, underride []compiled
+	room, sender                              map[string]*Result
+	threads                                   bool
 }
 
 // compiled is an enabled rule of one of the kinds that are tried in order.
@@ -57,7 +61,8 @@ func Compile(s *Ruleset) *Evaluator {
 	c := compiler{keys: keySet{root: branch{slot: -1}}, body: -1}
 	e := &Evaluator{userID: s.userID, room: byID(s.Room), sender: byID(s.Sender)}
 	e.override, e.underride = c.conditional(s.Override), c.conditional(s.Underride)
-	e.content = c.patterns(s.Content)
+	e.content, e.postContent = c.patterns(s.Content), c.conditional(s.PostContent)
+	e.threads = c.threads
 	e.roomID, e.eventID, e.body = c.existing("room_id"), c.existing("event_id"), c.body
 	e.keys, e.slots = c.keys.root, c.keys.slots
 	return e
@@ -65,9 +70,13 @@ func Compile(s *Ruleset) *Evaluator {
 
 // compiler collects the keys of the rules while they are compiled.
 type compiler struct {
-	keys keySet
-	body int
+	keys    keySet
+	body    int
+	threads bool // a rule asks for subscriptions to threads
 }
+
+// AsksForThreads reports whether the judgment of an event may depend on the threads to which the user is subscribed.
+func (e *Evaluator) AsksForThreads() bool { return e.threads }
 
 // bodyKey is the property in which patterns match words.
 const bodyKey = "content.body"
@@ -124,6 +133,8 @@ func (c *compiler) test(parsed condition) test {
 		t.slot = c.slot(parsed.key)
 	case "contains_display_name":
 		t.slot = c.slot(bodyKey)
+	case threadSubscription:
+		c.threads = true
 	}
 	return t
 }
@@ -171,6 +182,9 @@ func (e *Evaluator) Evaluate(in *Input) Result {
 		return *r
 	}
 	if r := e.first(e.content, in, values); r != nil {
+		return *r
+	}
+	if r := e.first(e.postContent, in, values); r != nil {
 		return *r
 	}
 	if r := e.room[in.RoomID]; r != nil {
@@ -228,6 +242,12 @@ func (e *Evaluator) holds(t *test, in *Input, values [][]byte) bool {
 		return in.MayNotify != nil && in.MayNotify(t.key)
 	case "contains_display_name":
 		return namesUser(values[t.slot], in.DisplayName)
+	case threadSubscription:
+		if in.Thread == nil {
+			return false
+		}
+		inThread, subscribed := in.Thread()
+		return inThread && subscribed == t.subscribed
 	}
 	return false
 }

@@ -11,6 +11,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strconv"
+	"strings"
 	"testing"
 	"time"
 
@@ -29,6 +30,7 @@ type fleet struct {
 	web      *web
 	settings []string
 	rng      *rand.Rand
+	added    int // nodes so far
 }
 
 // member is a node with the lines that lead to it and from it.
@@ -73,7 +75,8 @@ func newFleet(t *testing.T, nodes int, settings ...string) *fleet {
 // add starts one more node.
 func (f *fleet) add(ctx context.Context) *member {
 	f.t.Helper()
-	name := "node-" + string(rune('a'+len(f.members)))
+	name := "node-" + string(rune('a'+f.added%26)) + strings.Repeat("x", f.added/26)
+	f.added++
 	m := &member{toConsul: line.New(f.t, f.consul.Address), toPostgres: line.New(f.t, f.postgres.Address)}
 	var err error
 	m.Node, err = local.NewNode(local.NodeOptions{Name: name, Program: f.program, Dir: filepath.Join(f.dir, name), Secret: "the secret of the test",
@@ -110,7 +113,11 @@ func (f *fleet) start(ctx context.Context, m *member) {
 	if err := m.Start(ctx); err != nil {
 		f.t.Fatal(err)
 	}
+	process := m.Process()
 	f.t.Cleanup(func() {
+		if process != m.Process() {
+			return // it was started again
+		}
 		m.Stop()
 		if f.t.Failed() {
 			f.t.Logf("the log of %s:\n%s", m.Name, tail(m.Process().Log(), 4000))
@@ -138,8 +145,37 @@ next:
 	f.web.use(urls...)
 }
 
-// some is one of the nodes.
-func (f *fleet) some() *member { return f.members[f.rng.IntN(len(f.members))] }
+// owner is the node on which some room of the people lives.
+func (f *fleet) owner(ctx context.Context, l *workload) *member {
+	f.t.Helper()
+	for _, i := range f.rng.Perm(len(l.rooms)) {
+		for _, m := range f.members {
+			out, err := f.members[0].Run(ctx, "actors", "list", "--kind", "room", "--node", m.Name, "--match", l.rooms[i])
+			if err != nil {
+				f.t.Fatal(err)
+			}
+			if strings.Contains(out, l.rooms[i]) {
+				f.t.Logf("it is %s, the owner of room %d", m.Name, i)
+				return m
+			}
+		}
+	}
+	f.t.Fatal("no room lives anywhere")
+	return nil
+}
+
+// ready waits until every node serves again.
+func (f *fleet) ready(ctx context.Context) {
+	f.t.Helper()
+	for _, m := range f.members {
+		for m.Ready(ctx) != nil {
+			if ctx.Err() != nil {
+				f.t.Fatalf("%s never becomes ready again", m.Name)
+			}
+			time.Sleep(50 * time.Millisecond)
+		}
+	}
+}
 
 // pause lets the load go on for a random while.
 func (f *fleet) pause() { time.Sleep(time.Duration(500+f.rng.IntN(1500)) * time.Millisecond) }

@@ -79,6 +79,7 @@ func (ops *operations) removal(ctx context.Context, o *user.Op, deviceID string)
 		dropping(schema.OneTimeKeys, func(u, d string) schema.OneTimeKey { return schema.OneTimeKey{UserID: u, DeviceID: d} }),
 		dropping(schema.FallbackKeys, func(u, d string) schema.FallbackKey { return schema.FallbackKey{UserID: u, DeviceID: d} }),
 		dropping(schema.KeySignatures, func(u, d string) schema.KeySignature { return schema.KeySignature{UserID: u, KeyID: d} }),
+		pushersOf,
 		dropping(schema.Transactions, func(u, d string) schema.Transaction { return schema.Transaction{UserID: u, DeviceID: d} }),
 	}
 	for _, part := range append(parts, ops.options.DeviceRemoved...) {
