@@ -195,4 +195,3 @@ func (b *batch) body() ([]byte, error) {
 func unique(users []string) []string {
 	return slices.Compact(slices.Sorted(slices.Values(users)))
 }
-

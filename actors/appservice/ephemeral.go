@@ -113,4 +113,3 @@ func (b *batch) interesting(userID string, rooms []string) (bool, error) {
 	}
 	return false, nil
 }
-

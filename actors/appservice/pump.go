@@ -28,11 +28,11 @@ type pump struct {
 	epoch persistence.Epoch
 	seq   uint64
 	queue schema.AppserviceQueue
-	saved uint64                    // queue.Pos as it is durable
-	dirty bool                      // an acknowledgement is not durable yet
-	drop  *messages.DeviceMessages  // what leaves the inboxes with it
-	rooms *standings                // of the application service, as of queue.Pos
-	of    *appservice.Registration  // as it was when rooms was made
+	saved uint64                   // queue.Pos as it is durable
+	dirty bool                     // an acknowledgement is not durable yet
+	drop  *messages.DeviceMessages // what leaves the inboxes with it
+	rooms *standings               // of the application service, as of queue.Pos
+	of    *appservice.Registration // as it was when rooms was made
 }
 
 // status is what an operator sees of a pump.

@@ -145,7 +145,11 @@ func (s *Services) lookUp(r *api.Request, path string) (any, error) {
 	if !slices.ContainsFunc(s.Set().All(), speaks(protocol)) {
 		return nil, unknownProtocol(protocol)
 	}
-	return joined(s.everywhere(r.Ctx, speaks(protocol), Call{Path: thirdParty + path, ID: protocol, Query: fields(r.Query())})), nil
+	results := joined(s.everywhere(r.Ctx, speaks(protocol), Call{Path: thirdParty + path, ID: protocol, Query: fields(r.Query())}))
+	if len(results) == 0 {
+		return nil, mxerr.NotFound("nothing was found in %.255s", protocol)
+	}
+	return results, nil
 }
 
 // fields are what is asked for, without who asks.
