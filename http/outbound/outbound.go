@@ -4,6 +4,8 @@
 package outbound
 
 import (
+	"crypto/tls"
+	"crypto/x509"
 	"errors"
 	"fmt"
 	"net"
@@ -29,6 +31,12 @@ type Policy struct {
 	HeaderTimeout time.Duration
 	// UserAgent is sent with every request.
 	UserAgent string
+	// Roots are the certificate authorities that are trusted; nil: the system's.
+	Roots *x509.CertPool
+	// Resolver looks names up; nil: the system's.
+	Resolver *net.Resolver
+	// Secure allows https only, for redirects too.
+	Secure bool
 }
 
 // Bounds of a connection.
@@ -45,18 +53,25 @@ func Client(p Policy) *http.Client {
 	if p.HeaderTimeout == 0 {
 		p.HeaderTimeout = headerTimeout
 	}
-	dialer := &net.Dialer{Timeout: dialTimeout, Control: func(_, address string, _ syscall.RawConn) error {
-		return p.permit(address)
-	}}
 	transport := &http.Transport{
-		DialContext: dialer.DialContext, TLSHandshakeTimeout: dialTimeout, ResponseHeaderTimeout: p.HeaderTimeout,
+		DialContext: p.dialer().DialContext, TLSClientConfig: &tls.Config{MinVersion: tls.VersionTLS12, RootCAs: p.Roots}, TLSHandshakeTimeout: dialTimeout, ResponseHeaderTimeout: p.HeaderTimeout,
 		IdleConnTimeout: idleTimeout, MaxIdleConns: idleMost, MaxResponseHeaderBytes: maxHeader, ForceAttemptHTTP2: true,
 	}
 	return &http.Client{Timeout: p.Timeout, Transport: &named{transport, p.UserAgent}, CheckRedirect: func(r *http.Request, via []*http.Request) error {
 		if len(via) > p.Redirects {
 			return fmt.Errorf("outbound: more than %d redirects", p.Redirects)
 		}
+		if p.Secure && r.URL.Scheme != "https" {
+			return fmt.Errorf("%w: a redirect to plain http", ErrForbidden)
+		}
 		return CheckURL(r)
+	}}
+}
+
+// dialer connects to what the policy permits, to the faster of IPv6 and IPv4.
+func (p Policy) dialer() *net.Dialer {
+	return &net.Dialer{Timeout: dialTimeout, Resolver: p.Resolver, Control: func(_, address string, _ syscall.RawConn) error {
+		return p.permit(address)
 	}}
 }
 

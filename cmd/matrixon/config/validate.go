@@ -48,6 +48,9 @@ func (b *binder) validate() {
 	for i, name := range c.Federation.TrustedKeyServers {
 		b.check(fmt.Sprintf("federation.trusted_key_servers.%d", i), serverName(name))
 	}
+	if c.Federation.Resolver != "" {
+		b.check("federation.resolver", hostPort(c.Federation.Resolver, 1))
+	}
 	for i, path := range c.Appservices {
 		if path == "" {
 			b.reject(fmt.Sprintf("appservices.%d", i), "the path of a registration file or a folder of them is needed")

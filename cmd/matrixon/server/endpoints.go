@@ -24,7 +24,7 @@ func (s *Server) buildAPI() {
 	engine := &uia.Engine{ServerName: s.config.ServerName, Store: s.store, Passwords: s.hasher}
 	s.seen = api.NewLastSeen(client.WriteSightings(deps))
 	s.tokens = api.NewTokens(api.TokensOptions{Store: s.store, Now: time.Now, Remember: s.sessionMemory(), FirstUse: client.ConfirmRefresh(deps)})
-	s.api = api.New(api.Options{Auth: appservice.Tokens{Services: s.appservices.services, Next: s.tokens}, Limits: &s.limits, Seen: s.seen, Log: s.log, Metrics: s.metrics, Now: time.Now,
+	s.api = api.New(api.Options{Auth: appservice.Tokens{Services: s.appservices.services, Next: s.tokens}, Federation: s.federationAuth(), Limits: &s.limits, Seen: s.seen, Log: s.log, Metrics: s.metrics, Now: time.Now,
 		TrustedProxies: s.config.TrustedProxies, MaxBody: int64(s.config.Events.MaxBody), Tracer: otel.Tracer("github.com/matrixon/matrixon/http")})
 	operator := api.Operator{ServerName: s.config.ServerName, Version: s.version, Ready: s.ready}
 	if s.config.Metrics.Enabled {
@@ -53,6 +53,7 @@ func (s *Server) buildAPI() {
 	s.api.Add(api.Client, client.OldSync(deps, client.OldSyncOptions{Reader: s.reader, Syncer: s.syncer})...)
 	s.api.Add(api.Client, s.appservices.services.Endpoints()...)
 	s.api.Add(api.Media, s.media.Endpoints()...)
+	s.federationEndpoints()
 	turn := s.config.TURN
 	s.api.Add(api.Client, client.Calls(deps, client.TURN{URIs: turn.URIs, Secret: turn.SharedSecret.Reveal(), Lifetime: time.Duration(turn.Lifetime)})...)
 }

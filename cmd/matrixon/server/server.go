@@ -18,6 +18,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/collectors"
 
+	"github.com/matrixon/matrixon/actors/federation/keyring"
 	"github.com/matrixon/matrixon/actors/hub"
 	"github.com/matrixon/matrixon/actors/node"
 	"github.com/matrixon/matrixon/actors/reader"
@@ -35,6 +36,7 @@ import (
 	"github.com/matrixon/matrixon/http/api/password"
 	"github.com/matrixon/matrixon/http/client"
 	"github.com/matrixon/matrixon/http/media"
+	"github.com/matrixon/matrixon/http/outbound"
 	"github.com/matrixon/matrixon/matrix/signing"
 	"github.com/matrixon/matrixon/persistence"
 	"github.com/matrixon/matrixon/persistence/schema"
@@ -79,6 +81,8 @@ type Server struct {
 	seen        *api.LastSeen
 	metrics     *prometheus.Registry
 	media       *media.Repository
+	federation  *outbound.Federation // nil when the server does not federate
+	keys        *keyring.Ring        // likewise
 	appservices appservices
 
 	api      *api.API
@@ -103,9 +107,6 @@ type Options struct {
 
 // Open opens the store and starts the actors. Listen and Serve then let requests in; Close ends everything.
 func Open(c *config.Config, o Options) (*Server, error) {
-	if c.Federation.Enabled {
-		o.Log.Info("this version does not federate: users chat within " + c.ServerName)
-	}
 	s := &Server{config: c, version: o.Version, started: time.Now(), log: o.Log, metrics: prometheus.NewRegistry(), stopped: make(chan struct{}), failed: make(chan error, 1)}
 	s.live.Store(c)
 	set, err := c.Registrations()
@@ -147,6 +148,9 @@ func (s *Server) start() error {
 		return err
 	}
 	s.metrics.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
+	if err := s.startFederation(); err != nil {
+		return err
+	}
 	if err := s.startActors(); err != nil {
 		return err
 	}
@@ -348,6 +352,9 @@ func (s *Server) Close() error {
 	}
 	if s.node != nil {
 		errs = append(errs, s.node.Stop(ctx))
+	}
+	if s.federation != nil {
+		s.federation.Close()
 	}
 	if s.stop != nil {
 		s.stop()
