@@ -9,6 +9,8 @@
 package appservice
 
 import (
+	"slices"
+
 	"google.golang.org/protobuf/proto"
 
 	"github.com/matrixon/matrixon/matrix/appservice"
@@ -29,7 +31,7 @@ func (r *Recorder) Submit(c *persistence.Commit, done persistence.Done) {
 	if all := r.Set().All(); len(all) > 0 && len(c.Notices) > 0 {
 		if entry := entryOf(c.Notices, all); len(entry) > 0 {
 			with := *c
-			with.Write = append(c.Write[:len(c.Write):len(c.Write)], schema.Feed.Put(schema.FeedEntry{Notices: entry}))
+			with.Write = slices.Concat(c.Write, []persistence.Mutation{schema.Feed.Put(schema.FeedEntry{Notices: entry})})
 			c = &with
 		}
 	}

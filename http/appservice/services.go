@@ -58,10 +58,11 @@ func (s *Services) ByToken(token string) (string, bool) {
 	return "", false
 }
 
-// Owns reports whether the user is one of the application service.
-func (s *Services) Owns(service, userID string) bool {
-	r := s.Set().ByID(service)
-	return r != nil && r.Owns(userID)
+// MayActAs reports whether the application service may make and log in the user.
+func (s *Services) MayActAs(service, userID string) bool {
+	set := s.Set()
+	r := set.ByID(service)
+	return r != nil && set.MayActAs(r, userID)
 }
 
 // Reserved reports whether the user is reserved to another application service.

@@ -19,7 +19,8 @@ type Tokens struct {
 // Authenticate gives the session of the user and device as whom an application service speaks (application service API, "Identity
 // assertion").
 func (t Tokens) Authenticate(ctx context.Context, token string, r *http.Request) (*api.Session, error) {
-	service := t.Services.Set().ByToken(token)
+	set := t.Services.Set()
+	service := set.ByToken(token)
 	if service == nil {
 		return t.Next.Authenticate(ctx, token, r)
 	}
@@ -28,8 +29,8 @@ func (t Tokens) Authenticate(ctx context.Context, token string, r *http.Request)
 	if userID == "" {
 		userID = service.UserID()
 	}
-	if !service.Owns(userID) {
-		return nil, mxerr.Forbidden("the application service cannot act as %.255q: the user is in none of its namespaces", userID)
+	if !set.MayActAs(service, userID) {
+		return nil, mxerr.Forbidden("the application service cannot act as %.255q: the user is in none of its namespaces, or reserved to another", userID)
 	}
 	if userID == service.UserID() {
 		if err := t.Services.Introduce(ctx, service); err != nil {

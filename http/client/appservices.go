@@ -14,8 +14,8 @@ import (
 type Appservices interface {
 	// ByToken gives the id of the service with this token.
 	ByToken(token string) (appservice string, ok bool)
-	// Owns reports whether the user is one of the service.
-	Owns(appservice, userID string) bool
+	// MayActAs reports whether the service may make and log in the user.
+	MayActAs(appservice, userID string) bool
 	// Reserved reports whether the user is reserved to another service than this one, which may be empty.
 	Reserved(userID, to string) bool
 	// MayAlias reports whether the service, or when it is empty anybody else, may make and delete the alias.
@@ -42,8 +42,8 @@ func (d Deps) byAppservice(r *api.Request) (string, error) {
 
 // owned refuses users who are not of the application service (application service API, "Server admin style permissions").
 func (d Deps) owned(service, userID string) error {
-	if !d.Appservices.Owns(service, userID) || d.Appservices.Reserved(userID, service) {
-		return mxerr.New(http.StatusBadRequest, "M_EXCLUSIVE", "%s is not in the namespaces of the application service", userID)
+	if !d.Appservices.MayActAs(service, userID) {
+		return mxerr.New(http.StatusBadRequest, "M_EXCLUSIVE", "%s is not in the namespaces of the application service, or reserved to another", userID)
 	}
 	return nil
 }

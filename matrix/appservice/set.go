@@ -56,3 +56,9 @@ func (s *Set) Reserved(userID, to string) bool {
 func (s *Set) ReservedAlias(alias, to string) bool {
 	return slices.ContainsFunc(s.All(), func(r *Registration) bool { return r.ID != to && r.ReservesAlias(alias) })
 }
+
+// MayActAs reports whether an application service may make, log in and speak as a user: its own, and those of its namespaces that are not
+// reserved to another.
+func (s *Set) MayActAs(r *Registration, userID string) bool {
+	return userID == r.UserID() || r.Owns(userID) && !s.Reserved(userID, r.ID)
+}

@@ -10,6 +10,7 @@ import (
 	"net/http/httptest"
 	"net/url"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"strings"
 	"sync"
@@ -42,7 +43,7 @@ type bridge struct {
 	order    []string      // of transaction ids
 	bodies   map[string]string
 	attempts map[string]int
-	answers  map[string]func() (int, string) // of other requests, by the escaped path
+	answers  map[string]func() (int, string) // of other requests, by the escaped path; status 0 cuts the connection
 	asked    []string                        // other requests: method, path and query
 	wrong    []string                        // what was not as the specification has it
 }
@@ -291,4 +292,14 @@ func (w *world) raw(token, method, path string, body any) (int, gjson.Result) {
 		w.t.Fatal(err)
 	}
 	return resp.StatusCode, gjson.ParseBytes(text)
+}
+
+// run runs a command of the program on the server's data, and gives what it prints.
+func (w *world) run(args ...string) string {
+	w.t.Helper()
+	out, err := exec.CommandContext(w.ctx, binary.Program(w.t), append(args, "--set", "data_dir="+w.server.DataDir(), "--set", "appservices="+w.folder)...).CombinedOutput() //nolint:gosec // the program that was just built
+	if err != nil {
+		w.t.Fatalf("%v: %v\n%s", args, err, out)
+	}
+	return string(out)
 }
