@@ -61,7 +61,7 @@ var rules = []rule{
 	{why: "What everybody has, and what finds only what they may know of.", results: "200 *",
 		of: "getCapabilities getTokenOwner getDevices getJoinedRooms sync getPushRules getPushRulesGlobal getPushRule getPushRuleActions isPushRuleEnabled " +
 			"setPushRuleActions setPushRuleEnabled getAccount3PIDs getNotifications queryKeys claimKeys uploadCrossSigningSignatures sendToDevice search " +
-			"searchUserDirectory queryPublicRooms getEvents initialSync postRoomKeysVersion"},
+			"searchUserDirectory queryPublicRooms getEvents initialSync postRoomKeysVersion getPushers postPusher getThreadSubscriptions"},
 	{why: "Account data, tags, filters and so on are for their user: 403 M_FORBIDDEN, \"not authorised to modify this user's account data\".",
 		results: "403 FORBIDDEN other; 200 *", of: "getRoomTags setRoomTag deleteRoomTag defineFilter requestOpenIdToken setAccountData setAccountDataPerRoom getWhoIs"},
 	{why: "The same, where they have nothing yet.", results: "403 FORBIDDEN other; 404 NOT_FOUND *", of: "getAccountData getAccountDataPerRoom getFilter"},
@@ -82,6 +82,9 @@ var rules = []rule{
 	{why: "There are no third-party identifiers to add.", frozen: true, results: "400 THREEPID_MEDIUM_NOT_SUPPORTED *", of: "add3PID bind3PID"},
 	{why: "403 M_THREEPID_AUTH_FAILED: no identity server vouches for it.", frozen: true, results: "403 THREEPID_AUTH_FAILED *", of: "post3PIDs"},
 	{why: "Removing what is not there succeeds; suspended users must not remove contacts.", frozen: true, results: "200 *", of: "delete3pidFromAccount unbind3pidFromAccount"},
+
+	{why: "404: the thread is out of sight, or they have not subscribed to it (MSC4306).", results: "404 NOT_FOUND *", of: "getThreadSubscription"},
+	{why: "404: the thread is out of sight (MSC4306).", results: "200 in; 404 NOT_FOUND *", of: "putThreadSubscription deleteThreadSubscription"},
 
 	{why: "Users may know what they may upload.", results: "200 *", of: "getConfig getConfigAuthed"},
 	{why: "Uploads are for sending, which suspended users may not.", frozen: true, results: "200 *", of: "uploadContent createContent"},
