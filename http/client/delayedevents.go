@@ -103,6 +103,10 @@ func (h *rooms) schedule(r *api.Request, stateKey *string, content jsontext.Valu
 	if h.Delayed.MaxScheduled == 0 {
 		return nil, mxerr.Forbidden("this server takes no delayed events")
 	}
+	ts, err := massagedTS(r)
+	if err != nil {
+		return nil, err
+	}
 	roomID, err := h.member(r)
 	if err != nil {
 		return nil, err
@@ -115,7 +119,7 @@ func (h *rooms) schedule(r *api.Request, stateKey *string, content jsontext.Valu
 		return nil, mxerr.BadJSON("a redaction needs redacts, the id of the event to redact")
 	}
 	answer, err := AskUser[*messages.DelayedEventScheduled](r.Ctx, h.Deps, r.User(), &messages.ScheduleDelayedEvent{
-		By: requester(r), DelayId: rand.Text(), RoomId: roomID, Type: typ, StateKey: stateKey, Content: content, DelayMs: delay,
+		By: requester(r), DelayId: rand.Text(), RoomId: roomID, Type: typ, StateKey: stateKey, Content: content, DelayMs: delay, OriginServerTs: ts,
 		TxnId: r.Vars["txnId"], MaxScheduled: int64(h.Delayed.MaxScheduled), Unlimited: r.Session.Unlimited,
 	})
 	if err != nil {

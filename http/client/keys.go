@@ -67,6 +67,9 @@ func (e *encryption) upload(r *api.Request) (any, error) {
 	if err := r.DecodeOptional(&body); err != nil {
 		return nil, err
 	}
+	if r.Device() == "" {
+		return nil, mxerr.MissingParam("keys are a device's: an application service must name one with device_id")
+	}
 	if d := r.Vars["deviceId"]; d != "" && d != r.Device() {
 		return nil, mxerr.InvalidParam("the keys are for the device %s, but you are using %s", d, r.Device())
 	}
@@ -204,7 +207,7 @@ func (e *encryption) uploadCrossSigning(r *api.Request) (any, error) {
 	if err != nil {
 		return nil, err
 	}
-	if change == keys.CrossSigningReplaces {
+	if change == keys.CrossSigningReplaces && r.Session.Appservice == "" {
 		if _, err := e.UIA.Require(r, uia.ByPassword); err != nil {
 			return nil, err
 		}

@@ -11,6 +11,7 @@ import (
 	"github.com/matrixon/matrixon/http/admin"
 	"github.com/matrixon/matrixon/http/api"
 	"github.com/matrixon/matrixon/http/api/uia"
+	"github.com/matrixon/matrixon/http/appservice"
 	"github.com/matrixon/matrixon/http/client"
 	"github.com/matrixon/matrixon/http/console"
 )
@@ -24,7 +25,7 @@ func (s *Server) buildAPI() {
 	engine := &uia.Engine{ServerName: s.config.ServerName, Store: s.store, Passwords: s.hasher}
 	s.seen = api.NewLastSeen(client.WriteSightings(deps))
 	s.tokens = api.NewTokens(api.TokensOptions{Store: s.store, Now: time.Now, Remember: s.sessionMemory(), FirstUse: client.ConfirmRefresh(deps)})
-	s.api = api.New(api.Options{Auth: s.tokens, Federation: s.federationAuth(), Limits: &s.limits, Seen: s.seen, Log: s.log, Metrics: s.metrics, Now: time.Now,
+	s.api = api.New(api.Options{Auth: appservice.Tokens{Services: s.appservices.services, Next: s.tokens}, Federation: s.federationAuth(), Limits: &s.limits, Seen: s.seen, Log: s.log, Metrics: s.metrics, Now: time.Now,
 		TrustedProxies: s.config.TrustedProxies, MaxBody: int64(s.config.Events.MaxBody), Tracer: otel.Tracer("github.com/matrixon/matrixon/http")})
 	operator := api.Operator{ServerName: s.config.ServerName, Version: s.version, Ready: s.ready}
 	if s.config.Metrics.Enabled {
@@ -56,6 +57,7 @@ func (s *Server) buildAPI() {
 	s.api.Add(api.Client, client.Encryption(deps, client.EncryptionOptions{UIA: engine, Syncer: s.syncer})...)
 	s.api.Add(api.Client, client.Sync(deps, s.syncer, s.config.Presence.Enabled)...)
 	s.api.Add(api.Client, client.OldSync(deps, client.OldSyncOptions{Reader: s.reader, Syncer: s.syncer})...)
+	s.api.Add(api.Client, s.appservices.services.Endpoints()...)
 	s.api.Add(api.Media, s.media.Endpoints()...)
 	s.federationEndpoints()
 	turn := s.config.TURN
@@ -77,7 +79,7 @@ func (s *Server) sessionMemory() time.Duration {
 
 // deps are what the endpoints of clients share.
 func (s *Server) deps() client.Deps {
-	return client.Deps{ServerName: s.config.ServerName, Store: s.store, Caller: s.node, Now: time.Now, Log: s.log}
+	return client.Deps{ServerName: s.config.ServerName, Store: s.store, Caller: s.node, Now: time.Now, Log: s.log, Appservices: s.appservices.services}
 }
 
 func (s *Server) discovery() client.DiscoveryOptions {
