@@ -211,13 +211,13 @@ func TestDelayedEventsAreBounded(t *testing.T) {
 		body J
 		code string
 	}{
-		"no delay":            {J{"content": J{}}, "M_MISSING_PARAM"},
-		"no content":          {J{"delay_ms": 1}, "M_MISSING_PARAM"},
-		"a list":              {J{"delay_ms": 1, "content": []int{}}, "M_BAD_JSON"},
-		"no time":             {J{"delay_ms": 0, "content": J{}}, "M_INVALID_PARAM"},
-		"the past":            {J{"delay_ms": -1, "content": J{}}, "M_INVALID_PARAM"},
-		"text":                {J{"delay_ms": "1", "content": J{}}, "M_BAD_JSON"},
-		"no redacted event":   {J{"delay_ms": 1, "content": J{}}, "M_BAD_JSON"},
+		"no delay":              {J{"content": J{}}, "M_MISSING_PARAM"},
+		"no content":            {J{"delay_ms": 1}, "M_MISSING_PARAM"},
+		"a list":                {J{"delay_ms": 1, "content": []int{}}, "M_BAD_JSON"},
+		"no time":               {J{"delay_ms": 0, "content": J{}}, "M_INVALID_PARAM"},
+		"the past":              {J{"delay_ms": -1, "content": J{}}, "M_INVALID_PARAM"},
+		"text":                  {J{"delay_ms": "1", "content": J{}}, "M_BAD_JSON"},
+		"no redacted event":     {J{"delay_ms": 1, "content": J{}}, "M_BAD_JSON"},
 		"a number as state key": {J{"delay_ms": 1, "content": J{}, "state_key": 1}, "M_BAD_JSON"},
 	} {
 		p := path("x")
