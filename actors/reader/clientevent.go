@@ -8,6 +8,7 @@ import (
 	"github.com/tidwall/gjson"
 
 	"github.com/matrixon/matrixon/matrix/canonicaljson"
+	"github.com/matrixon/matrixon/matrix/room"
 	"github.com/matrixon/matrixon/persistence/schema"
 )
 
@@ -128,6 +129,9 @@ func (a *Access) unsigned(ctx context.Context, v View, row *schema.Event) ([]byt
 	}
 	if row.TxnID != "" && row.Sender == a.UserID && row.DeviceID == v.DeviceID {
 		b = appendString(b, `,"transaction_id":`, row.TxnID)
+	}
+	if row.DeviceID == room.DelayedDevice && row.Sender == a.UserID {
+		b = appendString(b, `,"org.matrix.msc4140.delay_id":`, row.TxnID)
 	}
 	var err error
 	if row.ReplacesSeq != 0 {

@@ -1,6 +1,7 @@
 package client
 
 import (
+	"context"
 	"net/http"
 
 	"github.com/go-json-experiment/json"
@@ -57,6 +58,9 @@ func (h *rooms) send(r *api.Request) (any, error) {
 	content, err := r.Object()
 	if err != nil {
 		return nil, err
+	}
+	if asksDelay(r) {
+		return h.sendLater(r, nil, content)
 	}
 	roomID, err := h.member(r)
 	if err != nil {
@@ -121,6 +125,10 @@ func (h *rooms) putState(r *api.Request) (any, error) {
 	if err != nil {
 		return nil, err
 	}
+	typ, stateKey := r.Vars["eventType"], r.Vars["stateKey"]
+	if asksDelay(r) {
+		return h.sendLater(r, &stateKey, content)
+	}
 	roomID, err := h.member(r)
 	if err != nil {
 		return nil, err
@@ -129,10 +137,9 @@ func (h *rooms) putState(r *api.Request) (any, error) {
 	if err != nil {
 		return nil, err
 	}
-	typ, stateKey := r.Vars["eventType"], r.Vars["stateKey"]
 	switch typ {
 	case "m.room.canonical_alias":
-		if err := h.checkCanonicalAlias(r, roomID, content); err != nil {
+		if err := h.checkCanonicalAlias(r.Ctx, roomID, content); err != nil {
 			return nil, err
 		}
 	case "m.room.member":
@@ -163,9 +170,9 @@ func (h *rooms) putMember(r *api.Request, roomID, target string, content jsontex
 }
 
 // checkCanonicalAlias wants every alias that is new in the event to point to the room (client-server API, m.room.canonical_alias).
-func (h *rooms) checkCanonicalAlias(r *api.Request, roomID string, content jsontext.Value) error {
+func (h *rooms) checkCanonicalAlias(ctx context.Context, roomID string, content jsontext.Value) error {
 	old := map[string]bool{}
-	current, ok, err := h.Reader.Current(r.Ctx, roomID, "m.room.canonical_alias", "")
+	current, ok, err := h.Reader.Current(ctx, roomID, "m.room.canonical_alias", "")
 	if err != nil {
 		return err
 	}
@@ -184,7 +191,7 @@ func (h *rooms) checkCanonicalAlias(r *api.Request, roomID string, content jsont
 		if _, _, err := id.ParseAlias(alias); err != nil {
 			return mxerr.InvalidParam("%.255q is no room alias: %v", alias, err)
 		}
-		row, ok, err := schema.Aliases.Get(r.Ctx, h.Store, schema.Alias{Alias: alias})
+		row, ok, err := schema.Aliases.Get(ctx, h.Store, schema.Alias{Alias: alias})
 		if err != nil {
 			return err
 		}

@@ -92,6 +92,13 @@ var rules = []rule{
 	{why: "404: the thread is out of sight, or they have not subscribed to it (MSC4306).", results: "404 NOT_FOUND *", of: "getThreadSubscription"},
 	{why: "404: the thread is out of sight (MSC4306).", results: "200 in; 404 NOT_FOUND *", of: "putThreadSubscription deleteThreadSubscription"},
 
+	{why: "Who had anything to do with the room may schedule; whether they may send is seen when it is time (MSC4140).", frozen: true,
+		results: "200 in invited were banned; 403 FORBIDDEN *", of: "putDelayedEvent"},
+	{why: "Users see their own delayed events.", results: "200 *", of: "getDelayedEvents"},
+	{why: "404: they have none of this id.", results: "404 NOT_FOUND *", of: "getDelayedEvent"},
+	{why: "The delay_id is enough for services that watch over calls; there is none of this id.", token: optional, results: "404 NOT_FOUND *",
+		of: "updateDelayedEvent sendDelayedEvent cancelDelayedEvent restartDelayedEvent"},
+
 	{why: "Users may know what they may upload.", results: "200 *", of: "getConfig getConfigAuthed"},
 	{why: "Uploads are for sending, which suspended users may not.", frozen: true, results: "200 *", of: "uploadContent createContent"},
 	{why: "404: \"The MXC ID was not created.\"", frozen: true, results: "404 NOT_FOUND *", of: "uploadContentToMXC"},

@@ -6,6 +6,7 @@ import (
 
 	"go.opentelemetry.io/otel"
 
+	sender "github.com/matrixon/matrixon/actors/delayed"
 	"github.com/matrixon/matrixon/actors/room"
 	"github.com/matrixon/matrixon/http/admin"
 	"github.com/matrixon/matrixon/http/api"
@@ -41,13 +42,18 @@ func (s *Server) buildAPI() {
 	s.api.Add(api.Admin, client.SharedSecretRegistration(deps, accounts)...)
 	s.api.Add(api.Admin, admin.Endpoints(s.adminDeps())...)
 	s.api.Add(api.Admin, console.Endpoints(console.Options{Operator: admin.Operator{Deps: s.adminDeps()}, Auth: s.tokens, Seen: s.seen, Version: s.version, Log: s.log})...)
-	s.api.Add(api.Client, client.Rooms(deps, client.RoomOptions{
+	rooms := client.RoomOptions{
 		Reader:        s.reader,
 		Unread:        s.unread,
 		UserDirectory: client.UserDirectory(s.config.UserDirectory),
 		Search:        s.search,
 		Creator:       &room.Creator{Caller: s.node, Store: s.store, ServerName: s.config.ServerName, Key: s.key, Now: time.Now, Random: rand.Reader},
-	})...)
+		Delayed:       client.DelayedOptions{MaxDelay: time.Duration(s.config.DelayedEvents.MaxDelay), MaxScheduled: s.config.DelayedEvents.MaxScheduled},
+	}
+	rooms.Delayed.Sender = sender.New(sender.Options{Store: s.store, Caller: s.node, Now: time.Now, Log: s.log,
+		Check: client.DelayedCheck(deps, rooms, &s.limits)})
+	s.delayed = rooms.Delayed.Sender
+	s.api.Add(api.Client, client.Rooms(deps, rooms)...)
 	s.api.Add(api.Client, client.Encryption(deps, client.EncryptionOptions{UIA: engine, Syncer: s.syncer})...)
 	s.api.Add(api.Client, client.Sync(deps, s.syncer, s.config.Presence.Enabled)...)
 	s.api.Add(api.Client, client.OldSync(deps, client.OldSyncOptions{Reader: s.reader, Syncer: s.syncer})...)
@@ -78,7 +84,12 @@ func (s *Server) deps() client.Deps {
 
 func (s *Server) discovery() client.DiscoveryOptions {
 	w := s.config.WellKnown
-	d := client.DiscoveryOptions{BaseURL: w.ClientBaseURL}
+	d := client.DiscoveryOptions{BaseURL: w.ClientBaseURL, Features: map[string]bool{}, Capabilities: map[string]any{}}
+	if scheduled := s.config.DelayedEvents; scheduled.MaxScheduled > 0 {
+		d.Features["org.matrix.msc4140"] = true
+		d.Capabilities["org.matrix.msc4140.delayed_events"] = map[string]int64{
+			"max_delay_ms": time.Duration(scheduled.MaxDelay).Milliseconds(), "max_scheduled": int64(scheduled.MaxScheduled)}
+	}
 	if w.Support.Page != "" || len(w.Support.Contacts) > 0 {
 		d.Support = &client.Support{SupportPage: w.Support.Page}
 		for _, c := range w.Support.Contacts {

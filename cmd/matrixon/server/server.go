@@ -18,6 +18,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/collectors"
 
+	sender "github.com/matrixon/matrixon/actors/delayed"
 	"github.com/matrixon/matrixon/actors/federation/keyring"
 	"github.com/matrixon/matrixon/actors/hub"
 	"github.com/matrixon/matrixon/actors/node"
@@ -28,6 +29,7 @@ import (
 	"github.com/matrixon/matrixon/actors/unread"
 	"github.com/matrixon/matrixon/actors/user"
 	"github.com/matrixon/matrixon/actors/user/account"
+	"github.com/matrixon/matrixon/actors/user/delayed"
 	"github.com/matrixon/matrixon/actors/user/keys"
 	usermedia "github.com/matrixon/matrixon/actors/user/media"
 	"github.com/matrixon/matrixon/cluster"
@@ -75,6 +77,7 @@ type Server struct {
 	searcher    persistence.Searcher
 	search      *search.Index
 	syncer      *syncer.Syncer
+	delayed     *sender.Sender
 	hasher      *password.Hasher
 	limits      limits
 	tokens      *api.Tokens
@@ -191,8 +194,8 @@ func (s *Server) startActors() error {
 	services := s.startAppservices()
 	rooms := cluster.Kind{Name: cluster.KindRoom, Bound: roomBound, IdleAfter: roomIdle, New: room.New(room.Deps{
 		Store: s.recorder(), Typing: s.tellTyping, ServerName: s.config.ServerName, Key: s.key, Now: time.Now})}
-	handlers := append(account.Handlers(account.Options{}), keys.Handlers()...)
-	handlers = slices.Concat(handlers, usermedia.Handlers(), appserviceHandlers)
+	handlers := slices.Concat(account.Handlers(account.Options{Deactivated: []account.Removal{delayed.Drop}}), keys.Handlers(),
+		usermedia.Handlers(), delayed.Handlers(), appserviceHandlers)
 	users := cluster.Kind{Name: cluster.KindUser, Bound: userBound, IdleAfter: userIdle, New: user.New(user.Deps{
 		Store: s.recorder(), Hub: s.hub, Now: time.Now, Log: s.log, Presence: s.config.Presence.Enabled}, handlers...)}
 	if s.rebalancer, err = node.NewRebalancer(s.node, s.log, s.metrics); err != nil {
@@ -257,12 +260,16 @@ var sweeper = cluster.Identity{Kind: "job", ID: "sweep"}
 // indexer is a name for the work on the search index, which one node of the cluster does.
 var indexer = cluster.Identity{Kind: "job", ID: "search"}
 
+// delayer is a name for the work on events that were scheduled, which one node of the cluster does.
+var delayer = cluster.Identity{Kind: "job", ID: "delayed"}
+
 // background writes down when devices were used, and deletes what has expired.
 func (s *Server) background(ctx context.Context) {
 	defer close(s.stopped)
 	var running sync.WaitGroup
 	running.Go(func() { s.search.Run(ctx) })
 	running.Go(func() { s.tendMedia(ctx) })
+	running.Go(func() { s.delayed.Run(ctx, func() bool { return s.node.Owner(delayer) == s.node.Name() }) })
 	running.Go(func() { s.tendAppservices(ctx) })
 	defer running.Wait()
 	flush, sweep := time.NewTicker(flushSightings), time.NewTicker(sweepExpired)
