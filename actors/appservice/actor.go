@@ -18,9 +18,6 @@ import (
 	"github.com/matrixon/matrixon/persistence/schema"
 )
 
-// Kind is the kind of the actors of application services; their ids are those of the registrations.
-const Kind = "appservice"
-
 // How long an actor waits after a failure: the first time, and at most. Each further failure doubles it, and up to half of it is
 // left to chance, so that many do not come back at once.
 const (
@@ -92,7 +89,7 @@ func (a *actor) Load(ctx context.Context, self cluster.Self) error {
 	if err := a.deps.Introduce(ctx, r); err != nil {
 		return err
 	}
-	claimed, err := a.deps.Store.Claim(ctx, persistence.Stream{Kind: Kind, ID: a.id})
+	claimed, err := a.deps.Store.Claim(ctx, persistence.Stream{Kind: cluster.KindAppservice, ID: a.id})
 	if err != nil {
 		return err
 	}

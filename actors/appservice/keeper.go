@@ -65,7 +65,7 @@ func (k *Keeper) Run(ctx context.Context) {
 // Keep activates the actors that belong to this node and are not active.
 func (k *Keeper) Keep() {
 	for _, r := range k.Set().All() {
-		id := cluster.Identity{Kind: Kind, ID: r.ID}
+		id := cluster.Identity{Kind: cluster.KindAppservice, ID: r.ID}
 		if r.URL != "" && !k.Board.Has(r.ID) && k.Mine(id) {
 			k.Caller.Tell(id, &messages.WakeAppservice{})
 		}

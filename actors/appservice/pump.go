@@ -9,6 +9,7 @@ import (
 	"github.com/tidwall/gjson"
 	"google.golang.org/protobuf/proto"
 
+	"github.com/matrixon/matrixon/cluster"
 	"github.com/matrixon/matrixon/matrix/appservice"
 	"github.com/matrixon/matrixon/messages"
 	"github.com/matrixon/matrixon/persistence"
@@ -141,7 +142,7 @@ func (p *pump) acknowledged() error {
 func (p *pump) save(ctx context.Context, next schema.AppserviceQueue) error {
 	next.TS = p.deps.Now().UnixMilli()
 	c := &persistence.Commit{
-		Stream: persistence.Stream{Kind: Kind, ID: p.id}, Epoch: p.epoch, Seq: p.seq, Advance: 1,
+		Stream: persistence.Stream{Kind: cluster.KindAppservice, ID: p.id}, Epoch: p.epoch, Seq: p.seq, Advance: 1,
 		Write: []persistence.Mutation{schema.AppserviceQueues.Put(next)},
 	}
 	for _, m := range p.drop.GetMessages() {

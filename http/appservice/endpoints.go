@@ -16,9 +16,6 @@ import (
 	"github.com/matrixon/matrixon/persistence/schema"
 )
 
-// Kind is the kind of the actors of application services.
-const Kind = "appservice"
-
 // Endpoints are those that application services have to themselves, and the lookups in third-party networks (application service API,
 // "Client-Server API Extensions"; client-server API, "Third-party networks").
 func (s *Services) Endpoints() []api.Endpoint {
@@ -77,7 +74,7 @@ func (s *Services) ping(r *api.Request) (any, error) {
 // Wake has the actor of an application service look for what is to be sent; with retry however long it would wait.
 func (s *Services) Wake(r *appservice.Registration, retry bool) {
 	if r.URL != "" {
-		s.Caller.Tell(cluster.Identity{Kind: Kind, ID: r.ID}, &messages.WakeAppservice{Retry: retry})
+		s.Caller.Tell(cluster.Identity{Kind: cluster.KindAppservice, ID: r.ID}, &messages.WakeAppservice{Retry: retry})
 	}
 }
 

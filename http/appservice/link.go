@@ -66,7 +66,8 @@ func (l *Link) Do(ctx context.Context, r *appservice.Registration, c Call) (Answ
 	}
 	answer, err := l.once(ctx, r, base+c.Path, c)
 	if err == nil && c.Legacy != "" && answer.unknown() {
-		if old, err := l.once(ctx, r, c.Legacy, c); err == nil && !old.unknown() {
+		// A failure there says less than that of the path which the application service should have.
+		if old, err := l.once(ctx, r, c.Legacy, c); err == nil && old.Status/100 == 2 {
 			return old, nil
 		}
 	}

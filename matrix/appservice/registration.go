@@ -5,6 +5,7 @@ package appservice
 import (
 	"regexp"
 	"slices"
+	"strings"
 
 	"github.com/matrixon/matrixon/matrix/id"
 )
@@ -35,6 +36,11 @@ type Namespace struct {
 // Compile makes the expression of a namespace.
 func Compile(expression string) (*regexp.Regexp, error) {
 	return regexp.Compile("^(?:" + expression + ")")
+}
+
+// Expression is what Compile was given.
+func (n Namespace) Expression() string {
+	return strings.TrimSuffix(strings.TrimPrefix(n.Regexp.String(), "^(?:"), ")")
 }
 
 // Registration is one application service.

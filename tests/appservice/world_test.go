@@ -297,9 +297,17 @@ func (w *world) raw(token, method, path string, body any) (int, gjson.Result) {
 // run runs a command of the program on the server's data, and gives what it prints.
 func (w *world) run(args ...string) string {
 	w.t.Helper()
-	out, err := exec.CommandContext(w.ctx, binary.Program(w.t), append(args, "--set", "data_dir="+w.server.DataDir(), "--set", "appservices="+w.folder)...).CombinedOutput() //nolint:gosec // the program that was just built
+	said, err := w.try(args...)
 	if err != nil {
-		w.t.Fatalf("%v: %v\n%s", args, err, out)
+		w.t.Fatalf("%v: %v\n%s", args, err, said)
 	}
-	return string(out)
+	return said
+}
+
+// try is run of what may fail.
+func (w *world) try(args ...string) (string, error) {
+	w.t.Helper()
+	args = append(args, "--set", "data_dir="+w.server.DataDir(), "--set", "appservices="+w.folder)
+	said, err := exec.CommandContext(w.ctx, binary.Program(w.t), args...).CombinedOutput() //nolint:gosec // the program that was just built
+	return string(said), err
 }

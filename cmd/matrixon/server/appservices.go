@@ -39,7 +39,7 @@ func (s *Server) startAppservices() cluster.Kind {
 	a.board = appservice.NewBoard()
 	a.link = httpappservice.NewLink(s.version)
 	a.services = httpappservice.New(httpappservice.Options{Set: s.registrations, Store: s.store, Caller: s.node, Link: a.link, Log: s.log})
-	return cluster.Kind{Name: appservice.Kind, Bound: appserviceBound, New: appservice.New(appservice.Deps{
+	return cluster.Kind{Name: cluster.KindAppservice, Bound: appserviceBound, New: appservice.New(appservice.Deps{
 		Store: s.store, Reader: s.reader, Board: a.board, Set: s.registrations, Introduce: a.services.Introduce, Send: a.link.Send, Now: time.Now, Log: s.log})}
 }
 
