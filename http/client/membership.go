@@ -130,6 +130,9 @@ func (h *rooms) invitable(r *api.Request, userID string) error {
 		}
 		return nil
 	}
+	if _, _, err := h.localAccount(r.Ctx, userID); err != nil { // an application service may make the user now
+		return err
+	}
 	return h.Reader.Invitable(r.Ctx, userID, r.User())
 }
 

@@ -32,6 +32,7 @@ type RoomOptions struct {
 	Search        *search.Index
 	// Elsewhere takes users into rooms of other servers; nil without federation.
 	Elsewhere Elsewhere
+	Delayed   DelayedOptions
 }
 
 type rooms struct {
@@ -52,6 +53,7 @@ func Rooms(d Deps, o RoomOptions) []api.Endpoint {
 	for _, part := range [][]api.Endpoint{
 		h.creation(), h.membership(), h.sending(), h.state(), h.history(), h.relations(), h.directory(), h.publicRooms(), h.reading(),
 		h.threads(), h.threadSubscriptions(), h.timestamps(), h.mutualRooms(), h.summaries(), h.hierarchy(), h.reports(), h.notifications(), h.userDirectory(), h.searching(),
+		h.delayedEvents(),
 	} {
 		all = append(all, part...)
 	}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"net/http"
 
+	"github.com/go-json-experiment/json"
 	"github.com/go-json-experiment/json/jsontext"
 	"google.golang.org/protobuf/proto"
 
@@ -106,10 +107,14 @@ func (h *memberships) template(r *api.Request, action messages.ChangeMembership_
 	if err != nil {
 		return nil, err
 	}
-	return struct {
-		Version string         `json:"room_version"`
-		Event   jsontext.Value `json:"event"`
-	}{made.Version, made.Event}, nil
+	event := map[string]jsontext.Value{}
+	if err := json.Unmarshal(made.Event, &event); err != nil {
+		return nil, err
+	}
+	if event["origin"], err = jsontext.AppendQuote(nil, h.ServerName); err != nil { // the resident server, which templates name
+		return nil, err
+	}
+	return map[string]any{"room_version": made.Version, "event": event}, nil
 }
 
 // completed takes the event that the other server has made of a template: it must be what the template said, signed by the user's server.
