@@ -145,6 +145,9 @@ func (d *draft) outOfBand(userID string, row MemberRow) error {
 // endOutOfBand is a membership change in a room that nobody of this server is in: an invite is declined and a knock is taken back,
 // whether the room's servers hear of it or not. A room that no other server is in either goes on here.
 func (d *draft) endOutOfBand(in ChangeMembership) error {
+	if d.m.Exists() && !d.shared() {
+		return d.changeMembership(in)
+	}
 	if in.Action == Leave && in.UserID == in.Target {
 		row := d.memberRow(in.UserID)
 		if err := d.waiting(); err != nil {
@@ -154,10 +157,7 @@ func (d *draft) endOutOfBand(in ChangeMembership) error {
 			return d.outOfBand(in.UserID, MemberRow{Membership: "leave", Sender: in.UserID})
 		}
 	}
-	if !d.m.Exists() || d.shared() {
-		return mxerr.NotFound("this server is not in the room %s", d.m.o.RoomID)
-	}
-	return d.changeMembership(in)
+	return mxerr.NotFound("this server is not in the room %s", d.m.o.RoomID)
 }
 
 // OutOfBand is a membership that changed without an event in the room's timeline.
