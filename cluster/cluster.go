@@ -18,6 +18,8 @@ type Identity struct{ Kind, ID string }
 const (
 	KindRoom = "room"
 	KindUser = "user"
+	// KindAppservice is an application service, by the id in its registration.
+	KindAppservice = "appservice"
 	// KindNode is a node itself, by its name: it always lives there.
 	KindNode = "node"
 )

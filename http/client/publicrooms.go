@@ -164,18 +164,14 @@ type publicPage struct {
 // a page may be short, or even empty, and yet be followed by another.
 func readPublic(ctx context.Context, store persistence.Reader, q PublicQuery, at *publicCursor, limit int) (page publicPage, err error) {
 	page.rooms = []publicRoom{}
-	if limit == 0 || q.ThirdPartyInstanceID != "" { // no network is bridged by this server itself
+	if limit == 0 {
 		return page, nil
 	}
 	back := at != nil && at.Back
 	term := strings.ToLower(q.Filter.Term)
-	listing := persistence.Range[schema.PublicRoom]{Reverse: !back}
-	if at != nil {
-		listing.After = &schema.PublicRoom{JoinedMembers: at.Members, RoomID: at.RoomID}
-	}
 	var last schema.PublicRoom
 	more, scanned := false, 0
-	for listed, err := range schema.PublicRooms.Scan(ctx, store, listing) {
+	for listed, err := range listing(ctx, store, q, at) {
 		if err != nil {
 			return page, err
 		}

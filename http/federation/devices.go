@@ -114,7 +114,7 @@ func (e devices) claim(r *api.Request) (any, error) {
 			return nil, err
 		}
 	}
-	found, err := client.ClaimKeys(r.Ctx, client.Deps{ServerName: e.ServerName, Store: e.Store, Caller: e.Caller, Now: e.Now, Log: e.Log}, body.OneTimeKeys)
+	found, err := client.ClaimKeys(r.Ctx, e.Client, body.OneTimeKeys)
 	if err != nil {
 		return nil, err
 	}

@@ -65,15 +65,14 @@ func (q queries) directory(r *api.Request) (any, error) {
 	if _, server, err := id.ParseAlias(alias); err != nil || server != q.ServerName {
 		return nil, mxerr.InvalidParam("%.255q is no alias of %s", alias, q.ServerName)
 	}
-	row, ok, err := schema.Aliases.Get(r.Ctx, q.Store, schema.Alias{Alias: alias})
+	row, ok, err := q.Client.LocalAlias(r.Ctx, alias)
 	if err != nil {
 		return nil, err
 	}
 	if !ok {
 		return nil, mxerr.NotFound("there is no room with the alias %s", alias)
 	}
-	servers, err := q.Reader.Residents(r.Ctx, row.RoomID, q.ServerName)
-	return map[string]any{"room_id": row.RoomID, "servers": servers}, err
+	return client.AliasAnswer(r.Ctx, q.Reader, row, q.ServerName)
 }
 
 // userInfo tells a third party whose OpenID token it was given (server-server API, "OpenID").

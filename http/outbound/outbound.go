@@ -27,6 +27,8 @@ type Policy struct {
 	Redirects int
 	// Timeout bounds a whole request, with the reading of its answer.
 	Timeout time.Duration
+	// HeaderTimeout bounds how long the answer may take to begin; 0 is 15 seconds.
+	HeaderTimeout time.Duration
 	// UserAgent is sent with every request.
 	UserAgent string
 	// Roots are the certificate authorities that are trusted; nil: the system's.
@@ -48,8 +50,11 @@ const (
 
 // Client makes a client. It keeps no cookies and asks no proxy, which would connect in its place.
 func Client(p Policy) *http.Client {
+	if p.HeaderTimeout == 0 {
+		p.HeaderTimeout = headerTimeout
+	}
 	transport := &http.Transport{
-		DialContext: p.dialer().DialContext, TLSClientConfig: &tls.Config{MinVersion: tls.VersionTLS12, RootCAs: p.Roots}, TLSHandshakeTimeout: dialTimeout, ResponseHeaderTimeout: headerTimeout,
+		DialContext: p.dialer().DialContext, TLSClientConfig: &tls.Config{MinVersion: tls.VersionTLS12, RootCAs: p.Roots}, TLSHandshakeTimeout: dialTimeout, ResponseHeaderTimeout: p.HeaderTimeout,
 		IdleConnTimeout: idleTimeout, MaxIdleConns: idleMost, MaxResponseHeaderBytes: maxHeader, ForceAttemptHTTP2: true,
 	}
 	return &http.Client{Timeout: p.Timeout, Transport: &named{transport, p.UserAgent}, CheckRedirect: func(r *http.Request, via []*http.Request) error {

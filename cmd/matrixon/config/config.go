@@ -27,6 +27,7 @@ type Config struct {
 	Session         Session        `yaml:"session"`
 	Presence        Presence       `yaml:"presence"`
 	Events          Events         `yaml:"events"`
+	DelayedEvents   DelayedEvents  `yaml:"delayed_events"`
 	UserDirectory   UserDirectory  `yaml:"user_directory"`
 	TURN            TURN           `yaml:"turn"`
 	Limits          Limits         `yaml:"limits"`
@@ -110,6 +111,12 @@ type Presence struct {
 // Events bounds what clients send.
 type Events struct {
 	MaxBody Size `yaml:"max_body"` // of a JSON request's body
+}
+
+// DelayedEvents bounds the events that clients schedule to be sent later.
+type DelayedEvents struct {
+	MaxDelay     Duration `yaml:"max_delay"`
+	MaxScheduled int      `yaml:"max_scheduled"` // of one user; 0: none may be
 }
 
 // UserDirectory says whom users find when they search for each other.
