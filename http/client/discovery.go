@@ -52,6 +52,7 @@ var stableFeatures = []string{
 	"org.matrix.msc3440.stable",
 	"org.matrix.msc3771",
 	"org.matrix.msc3773",
+	"org.matrix.msc3814",
 	"org.matrix.msc3827.stable",
 	"org.matrix.msc3881",
 	"org.matrix.msc3882",

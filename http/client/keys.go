@@ -50,7 +50,7 @@ func Encryption(d Deps, o EncryptionOptions) []api.Endpoint {
 			Auth: api.User, Limit: api.LimitKeys, MaxBody: keysBody, WhileSuspended: true, Handler: e.uploadSignatures},
 		{Methods: put, Path: "/_matrix/client/v3/sendToDevice/{eventType}/{txnId}", R0: true, Auth: api.User, Limit: api.LimitKeys, MaxBody: keysBody, WhileSuspended: true, Handler: e.sendToDevice},
 	}
-	return append(own, e.backups()...)
+	return append(append(own, e.backups()...), e.dehydration()...)
 }
 
 // requester names who asks, for the messages to actors.

@@ -75,7 +75,7 @@ var rules = []rule{
 	{why: "Presence is published to all who share a room; 403: \"You are not allowed to see this user's presence status.\"",
 		results: "403 FORBIDDEN outsider; 200 *", of: "getPresence"},
 	{why: "400 M_INVALID_PARAM: the user ID is the sender's own.", results: "200 other; 400 INVALID_PARAM *", of: "getMutualRooms"},
-	{why: "Keys of a device that is not theirs, without signatures.", results: "400 INVALID_PARAM *", of: "uploadKeys uploadCrossSigningKeys"},
+	{why: "Keys of a device that is not theirs, without signatures.", results: "400 INVALID_PARAM *", of: "uploadKeys uploadCrossSigningKeys putDehydratedDevice"},
 	{why: "400: the rule is one of the server's; the rule's body is none of its kind.", results: "400 INVALID_PARAM *", of: "setPushRule deletePushRule"},
 	{why: "400: no token of a device list was given.", results: "400 MISSING_PARAM *", of: "getKeysChanges"},
 	{why: "Nothing is bridged, which everybody may know.", results: "200 *", of: "getProtocols"},
@@ -98,6 +98,9 @@ var rules = []rule{
 	{why: "404: they have none of this id.", results: "404 NOT_FOUND *", of: "getDelayedEvent"},
 	{why: "The delay_id is enough for services that watch over calls; there is none of this id.", token: optional, results: "404 NOT_FOUND *",
 		of: "updateDelayedEvent sendDelayedEvent cancelDelayedEvent restartDelayedEvent"},
+
+	{why: "404: they have no dehydrated device (MSC3814).", results: "404 NOT_FOUND *", of: "getDehydratedDevice deleteDehydratedDevice"},
+	{why: "403: it is not their dehydrated device.", results: "403 FORBIDDEN *", of: "getDehydratedDeviceEvents postDehydratedDeviceEvents"},
 
 	{why: "Users may know what they may upload.", results: "200 *", of: "getConfig getConfigAuthed"},
 	{why: "Uploads are for sending, which suspended users may not.", frozen: true, results: "200 *", of: "uploadContent createContent"},

@@ -29,6 +29,7 @@ import (
 	"github.com/matrixon/matrixon/actors/unread"
 	"github.com/matrixon/matrixon/actors/user"
 	"github.com/matrixon/matrixon/actors/user/account"
+	"github.com/matrixon/matrixon/actors/user/dehydrated"
 	"github.com/matrixon/matrixon/actors/user/delayed"
 	"github.com/matrixon/matrixon/actors/user/keys"
 	usermedia "github.com/matrixon/matrixon/actors/user/media"
@@ -194,8 +195,9 @@ func (s *Server) startActors() error {
 	services := s.startAppservices()
 	rooms := cluster.Kind{Name: cluster.KindRoom, Bound: roomBound, IdleAfter: roomIdle, New: room.New(room.Deps{
 		Store: s.recorder(), Typing: s.tellTyping, ServerName: s.config.ServerName, Key: s.key, Now: time.Now})}
-	handlers := slices.Concat(account.Handlers(account.Options{Deactivated: []account.Removal{delayed.Drop}}), keys.Handlers(),
-		usermedia.Handlers(), delayed.Handlers(), appserviceHandlers)
+	accounts := account.Options{Deactivated: []account.Removal{delayed.Drop}}
+	handlers := slices.Concat(account.Handlers(accounts), keys.Handlers(), dehydrated.Handlers(accounts), usermedia.Handlers(),
+		delayed.Handlers(), appserviceHandlers)
 	users := cluster.Kind{Name: cluster.KindUser, Bound: userBound, IdleAfter: userIdle, New: user.New(user.Deps{
 		Store: s.recorder(), Hub: s.hub, Now: time.Now, Log: s.log, Presence: s.config.Presence.Enabled}, handlers...)}
 	if s.rebalancer, err = node.NewRebalancer(s.node, s.log, s.metrics); err != nil {

@@ -21,6 +21,7 @@ import (
 	"github.com/matrixon/matrixon/actors/unread"
 	"github.com/matrixon/matrixon/actors/user"
 	"github.com/matrixon/matrixon/actors/user/account"
+	"github.com/matrixon/matrixon/actors/user/dehydrated"
 	"github.com/matrixon/matrixon/actors/user/delayed"
 	"github.com/matrixon/matrixon/actors/user/keys"
 	usermedia "github.com/matrixon/matrixon/actors/user/media"
@@ -106,7 +107,8 @@ func New(t *testing.T) *World {
 		t.Fatal(err)
 	}
 	index := w.index(log)
-	handlers := slices.Concat(account.Handlers(account.Options{Deactivated: []account.Removal{delayed.Drop}}), keys.Handlers(),
+	accounts := account.Options{Deactivated: []account.Removal{delayed.Drop}}
+	handlers := slices.Concat(account.Handlers(accounts), keys.Handlers(), dehydrated.Handlers(accounts),
 		usermedia.Handlers(), delayed.Handlers())
 	for _, kind := range []cluster.Kind{
 		{Name: cluster.KindRoom, Bound: 1000, New: room.New(room.Deps{
