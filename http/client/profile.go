@@ -52,10 +52,23 @@ func (a *accounts) getProfileField(r *api.Request) (any, error) {
 		return nil, err
 	}
 	value, ok := fields[name]
-	if !ok {
+	switch {
+	case !ok && a.bridgeAsks(r) && (name == "displayname" || name == "avatar_url"):
+		return map[string]jsontext.Value{}, nil
+	case !ok:
 		return nil, mxerr.NotFound("%s has no %s in the profile", r.Vars["userId"], name)
 	}
 	return map[string]jsontext.Value{name: value}, nil
+}
+
+// bridgeAsks reports whether an application service asks. Before they set a name or a picture, bridges look whether it is another, and the
+// libraries that they are made with do not go on after the 404 that the specification has for a field that is not set (since v1.16).
+func (a *accounts) bridgeAsks(r *api.Request) bool {
+	if a.Appservices == nil {
+		return false
+	}
+	_, is := a.Appservices.ByToken(api.TokenOf(r.HTTP))
+	return is
 }
 
 // profile gives the profile of a local or remote user. Of a remote one it may be no more than the named field.
