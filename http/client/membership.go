@@ -1,6 +1,8 @@
 package client
 
 import (
+	"context"
+
 	"github.com/go-json-experiment/json/jsontext"
 
 	"github.com/matrixon/matrixon/actors/reader"
@@ -130,10 +132,14 @@ func (h *rooms) invitable(r *api.Request, userID string) error {
 		}
 		return nil
 	}
-	if _, _, err := h.localAccount(r.Ctx, userID); err != nil { // an application service may make the user now
+	return h.localInvitable(r.Ctx, userID, r.User())
+}
+
+func (h *rooms) localInvitable(ctx context.Context, userID, inviter string) error {
+	if _, _, err := h.localAccount(ctx, userID); err != nil { // an application service may make it
 		return err
 	}
-	return h.Reader.Invitable(r.Ctx, userID, r.User())
+	return h.Reader.Invitable(ctx, userID, inviter)
 }
 
 func (h *rooms) leave(r *api.Request) (any, error) {
