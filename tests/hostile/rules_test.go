@@ -99,6 +99,7 @@ var rules = []rule{
 	{why: "The delay_id is enough for services that watch over calls; there is none of this id.", token: optional, results: "404 NOT_FOUND *",
 		of: "updateDelayedEvent sendDelayedEvent cancelDelayedEvent restartDelayedEvent"},
 
+	{why: "Users may know what calls go through (MSC4143).", results: "200 *", of: "getRtcTransports getRtcTransportsUnstable"},
 	{why: "404: they have no dehydrated device (MSC3814).", results: "404 NOT_FOUND *", of: "getDehydratedDevice deleteDehydratedDevice"},
 	{why: "403: it is not their dehydrated device.", results: "403 FORBIDDEN *", of: "getDehydratedDeviceEvents postDehydratedDeviceEvents"},
 
