@@ -19,6 +19,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus/collectors"
 
 	sender "github.com/matrixon/matrixon/actors/delayed"
+	"github.com/matrixon/matrixon/actors/destination"
 	"github.com/matrixon/matrixon/actors/federation/keyring"
 	"github.com/matrixon/matrixon/actors/hub"
 	"github.com/matrixon/matrixon/actors/node"
@@ -88,6 +89,7 @@ type Server struct {
 	federation  *outbound.Federation // nil when the server does not federate
 	keys        *keyring.Ring        // likewise
 	appservices appservices
+	dispatcher  *destination.Dispatcher // nil without federation
 
 	api      *api.API
 	listener *api.Server
@@ -181,6 +183,9 @@ func (s *Server) startActors() error {
 	s.limits.node = s.node
 	s.limits.set(s.config.Limits)
 	s.hub = hub.New(s.node)
+	if s.federation != nil {
+		s.dispatcher = destination.NewDispatcher(destination.DispatcherOptions{Store: s.store, Caller: s.node, Mine: s.mine, ServerName: s.config.ServerName, Log: s.log})
+	}
 	s.store.Follow(s.told)
 	if s.reader, err = reader.New(s.store, time.Now); err != nil {
 		return err
@@ -203,7 +208,7 @@ func (s *Server) startActors() error {
 	if s.rebalancer, err = node.NewRebalancer(s.node, s.log, s.metrics); err != nil {
 		return err
 	}
-	return errors.Join(s.node.Register(rooms), s.node.Register(users), s.node.Register(services), s.node.Register(s.nodeKind()))
+	return errors.Join(s.node.Register(rooms), s.node.Register(users), s.node.Register(services), s.startDestinations(), s.node.Register(s.nodeKind()))
 }
 
 // claimName makes sure that the data belongs to the server's name: ids and signatures in it hold that name.
@@ -273,6 +278,7 @@ func (s *Server) background(ctx context.Context) {
 	running.Go(func() { s.tendMedia(ctx) })
 	running.Go(func() { s.delayed.Run(ctx, func() bool { return s.node.Owner(delayer) == s.node.Name() }) })
 	running.Go(func() { s.tendAppservices(ctx) })
+	running.Go(func() { s.tendDestinations(ctx) })
 	defer running.Wait()
 	flush, sweep := time.NewTicker(flushSightings), time.NewTicker(sweepExpired)
 	defer flush.Stop()
