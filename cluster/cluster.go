@@ -20,6 +20,8 @@ const (
 	KindUser = "user"
 	// KindAppservice is an application service, by the id in its registration.
 	KindAppservice = "appservice"
+	// KindDestination is another server, by its name: what is sent to it.
+	KindDestination = "destination"
 	// KindNode is a node itself, by its name: it always lives there.
 	KindNode = "node"
 )

@@ -19,6 +19,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus/collectors"
 
 	sender "github.com/matrixon/matrixon/actors/delayed"
+	"github.com/matrixon/matrixon/actors/destination"
 	"github.com/matrixon/matrixon/actors/federation/entry"
 	"github.com/matrixon/matrixon/actors/federation/history"
 	"github.com/matrixon/matrixon/actors/federation/keyring"
@@ -94,6 +95,7 @@ type Server struct {
 	handshakes  *entry.Handshakes    // likewise
 	history     *history.History     // likewise
 	appservices appservices
+	dispatcher  *destination.Dispatcher // nil without federation
 
 	api      *api.API
 	listener *api.Server
@@ -188,6 +190,9 @@ func (s *Server) startActors() error {
 	s.limits.node = s.node
 	s.limits.set(s.config.Limits)
 	s.hub = hub.New(s.node)
+	if s.federation != nil {
+		s.dispatcher = destination.NewDispatcher(destination.DispatcherOptions{Store: s.store, Caller: s.node, Mine: s.mine, ServerName: s.config.ServerName, Log: s.log})
+	}
 	s.store.Follow(s.told)
 	if s.reader, err = reader.New(s.store, time.Now); err != nil {
 		return err
@@ -210,7 +215,7 @@ func (s *Server) startActors() error {
 	if s.rebalancer, err = node.NewRebalancer(s.node, s.log, s.metrics); err != nil {
 		return err
 	}
-	return errors.Join(s.node.Register(rooms), s.node.Register(users), s.node.Register(services), s.node.Register(s.nodeKind()))
+	return errors.Join(s.node.Register(rooms), s.node.Register(users), s.node.Register(services), s.startDestinations(), s.node.Register(s.nodeKind()))
 }
 
 // claimName makes sure that the data belongs to the server's name: ids and signatures in it hold that name.
@@ -283,6 +288,7 @@ func (s *Server) background(ctx context.Context) {
 	running.Go(func() { s.tendMedia(ctx) })
 	running.Go(func() { s.delayed.Run(ctx, func() bool { return s.node.Owner(delayer) == s.node.Name() }) })
 	running.Go(func() { s.tendAppservices(ctx) })
+	running.Go(func() { s.tendDestinations(ctx) })
 	if s.history != nil {
 		running.Go(func() { s.history.Run(ctx) })
 	}
