@@ -18,6 +18,8 @@ type Identity struct{ Kind, ID string }
 const (
 	KindRoom = "room"
 	KindUser = "user"
+	// KindPush delivers push notifications of a user.
+	KindPush = "push"
 	// KindNode is a node itself, by its name: it always lives there.
 	KindNode = "node"
 )
