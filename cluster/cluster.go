@@ -20,6 +20,8 @@ const (
 	KindUser = "user"
 	// KindPush delivers push notifications of a user.
 	KindPush = "push"
+	// KindAppservice is an application service, by the id in its registration.
+	KindAppservice = "appservice"
 	// KindNode is a node itself, by its name: it always lives there.
 	KindNode = "node"
 )

@@ -49,8 +49,8 @@ func (b *builder) typing(users []string) (jsontext.Value, error) {
 	return clientEvent("m.typing", "", content), err
 }
 
-// receipt is what m.receipt says of one user's reading.
-type receipt struct {
+// Receipt is what m.receipt says of one user's reading.
+type Receipt struct {
 	TS       int64  `json:"ts"`
 	ThreadID string `json:"thread_id,omitempty"`
 }
@@ -61,7 +61,7 @@ func (b *builder) receipts(st stretch) (jsontext.Value, error) {
 	if st.fresh {
 		since = 0
 	}
-	content := map[string]map[string]map[string]receipt{}
+	content := map[string]map[string]map[string]Receipt{}
 	for row, err := range schema.Receipts.Scan(b.ctx, b.reader.Store(), persistence.Range[schema.Receipt]{
 		Prefix: schema.Receipt{RoomID: st.room}, Keys: 1}) {
 		if err != nil {
@@ -72,10 +72,10 @@ func (b *builder) receipts(st stretch) (jsontext.Value, error) {
 		}
 		byType := content[row.EventID]
 		if byType == nil {
-			byType = map[string]map[string]receipt{}
+			byType = map[string]map[string]Receipt{}
 			content[row.EventID] = byType
 		}
-		put2(byType, row.Type, row.UserID, receipt{TS: row.TS, ThreadID: row.ThreadID})
+		put2(byType, row.Type, row.UserID, Receipt{TS: row.TS, ThreadID: row.ThreadID})
 	}
 	if len(content) == 0 {
 		return nil, nil

@@ -136,17 +136,26 @@ func (b *builder) build() (resp *Response, news bool, err error) {
 
 // toDevice adds the device's messages and gives the position up to which the answer holds them all.
 func (b *builder) toDevice(resp *Response) (uint64, bool, error) {
-	upTo := max(b.plan.Pos, b.plan.ToDeviceSince)
+	events, upTo, err := Inbox(b.ctx, b.reader.Store(), b.req.UserID, b.req.DeviceID, b.plan.ToDeviceSince, b.plan.Pos, toDeviceLimit)
+	if len(events) > 0 {
+		resp.ToDevice = &Events{events}
+	}
+	return upTo, len(events) > 0, err
+}
+
+// Inbox reads a device's messages after a position, and gives the position up to which these are all of them: pos, or later, unless
+// there are more than the limit.
+func Inbox(ctx context.Context, r persistence.Reader, userID, deviceID string, since, pos uint64, limit int) ([]jsontext.Value, uint64, error) {
+	upTo := max(pos, since)
 	var events []jsontext.Value
 	var last uint64
-	for row, err := range schema.ToDevices.Scan(b.ctx, b.reader.Store(), persistence.Range[schema.ToDevice]{
-		Prefix: schema.ToDevice{UserID: b.req.UserID, DeviceID: b.req.DeviceID}, Keys: 2,
-		From: &schema.ToDevice{Pos: b.plan.ToDeviceSince + 1}}) {
+	for row, err := range schema.ToDevices.Scan(ctx, r, persistence.Range[schema.ToDevice]{
+		Prefix: schema.ToDevice{UserID: userID, DeviceID: deviceID}, Keys: 2, From: &schema.ToDevice{Pos: since + 1}}) {
 		if err != nil {
-			return 0, false, err
+			return nil, 0, err
 		}
 		// A commit's messages go out together, because the token can only tell commits apart.
-		if len(events) >= toDeviceLimit && row.Pos != last {
+		if len(events) >= limit && row.Pos != last {
 			upTo = last
 			break
 		}
@@ -154,10 +163,7 @@ func (b *builder) toDevice(resp *Response) (uint64, bool, error) {
 		upTo = max(upTo, last)
 		events = append(events, toDeviceEvent(row))
 	}
-	if len(events) > 0 {
-		resp.ToDevice = &Events{events}
-	}
-	return upTo, len(events) > 0, nil
+	return events, upTo, nil
 }
 
 // accountData adds the global account data.

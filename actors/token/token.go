@@ -99,6 +99,26 @@ func ParseSubscriptions(s string) (Subscriptions, error) {
 	return Subscriptions{pos}, nil
 }
 
+// Inbox is a position in the messages to a dehydrated device.
+type Inbox struct{ Pos uint64 }
+
+const inboxPrefix = "i1_"
+
+func (t Inbox) String() string { return inboxPrefix + strconv.FormatUint(t.Pos, 10) }
+
+// ParseInbox reads a token that String wrote; the error is 400 M_INVALID_PARAM.
+func ParseInbox(s string) (Inbox, error) {
+	rest, ok := strings.CutPrefix(s, inboxPrefix)
+	if !ok {
+		return Inbox{}, invalid(s)
+	}
+	pos, err := strconv.ParseUint(rest, 10, 63)
+	if err != nil {
+		return Inbox{}, invalid(s)
+	}
+	return Inbox{pos}, nil
+}
+
 func invalid(s string) error {
 	if len(s) > 64 {
 		s = s[:64] + "…"

@@ -27,7 +27,7 @@ type actorsCommand struct {
 
 type actorsList struct {
 	configFlags
-	Kind  string `help:"Only of this kind: room or user." placeholder:"KIND"`
+	Kind  string `help:"Only of this kind: room, user or appservice." placeholder:"KIND"`
 	Node  string `help:"Only those that live on this node." placeholder:"NODE"`
 	Match string `help:"Only those in whose id this stands." placeholder:"TEXT"`
 	Sort  string `help:"By mailbox, rate, load, messages or recent." default:"load" enum:"mailbox,rate,load,messages,recent"`
@@ -224,7 +224,13 @@ func (c clusterDrain) left(ctx context.Context, do doer) (int64, error) {
 	}
 	for _, n := range nodes {
 		if n.Node == c.Node {
-			return n.Actors["room"] + n.Actors["user"], nil
+			left := int64(0)
+			for kind, count := range n.Actors {
+				if kind != "node" { // that lives where it is
+					left += count
+				}
+			}
+			return left, nil
 		}
 	}
 	return 0, nil

@@ -33,8 +33,6 @@ type AccountOptions struct {
 	Push      PushOptions
 	// RemoteProfile asks the server of a remote user for the profile, or for one field of it; nil without federation.
 	RemoteProfile func(ctx context.Context, userID, field string) (map[string]jsontext.Value, error)
-	// Appservices tells which users belong to application services; nil when there are none.
-	Appservices Appservices
 }
 
 // RegistrationOptions say who may make an account.
@@ -50,16 +48,6 @@ type RegistrationOptions struct {
 type SessionCache interface {
 	// Forget concerns all devices of the user when deviceID is empty.
 	Forget(userID, deviceID string)
-}
-
-// Appservices knows the application services of this server.
-type Appservices interface {
-	// ByToken gives the id of the service with this token.
-	ByToken(token string) (appservice string, ok bool)
-	// Owns reports whether the user is in the service's namespace.
-	Owns(appservice, userID string) bool
-	// Exclusive reports whether the user is in a namespace that is reserved to a service.
-	Exclusive(userID string) bool
 }
 
 type accounts struct {

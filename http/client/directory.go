@@ -39,7 +39,7 @@ func (h *rooms) alias(r *api.Request) (string, error) {
 
 // find reads a local alias.
 func (h *rooms) find(r *api.Request, alias string) (schema.Alias, error) {
-	row, ok, err := schema.Aliases.Get(r.Ctx, h.Store, schema.Alias{Alias: alias})
+	row, ok, err := h.localAlias(r.Ctx, alias)
 	if err == nil && !ok {
 		err = mxerr.NotFound("there is no room with the alias %.255s", alias)
 	}
@@ -84,10 +84,13 @@ func (h *rooms) putAlias(r *api.Request) (any, error) {
 	if !id.ValidRoomID(body.RoomID) {
 		return nil, mxerr.InvalidParam("room_id must be a room id")
 	}
-	if _, err := h.find(r, alias); err == nil {
-		return nil, mxerr.New(http.StatusConflict, "M_UNKNOWN", "the alias %s is taken", alias)
-	} else if mxerr.From(err).Status != http.StatusNotFound {
+	if err := h.mayAlias(r, alias); err != nil {
 		return nil, err
+	}
+	if _, taken, err := schema.Aliases.Get(r.Ctx, h.Store, schema.Alias{Alias: alias}); err != nil {
+		return nil, err
+	} else if taken {
+		return nil, mxerr.New(http.StatusConflict, "M_UNKNOWN", "the alias %s is taken", alias)
 	}
 	if err := h.known(r.Ctx, body.RoomID); err != nil {
 		return nil, err
@@ -101,11 +104,19 @@ func (h *rooms) deleteAlias(r *api.Request) (any, error) {
 	if err != nil {
 		return nil, err
 	}
-	row, err := h.find(r, alias)
+	if err := h.mayAlias(r, alias); err != nil {
+		return nil, err
+	}
+	row, ok, err := schema.Aliases.Get(r.Ctx, h.Store, schema.Alias{Alias: alias})
 	if err != nil {
 		return nil, err
 	}
-	_, err = AskRoom[*messages.Done](r.Ctx, h.Deps, row.RoomID, &messages.DeleteAlias{By: requester(r), Alias: alias, Admin: r.Session.Admin})
+	if !ok {
+		return nil, mxerr.NotFound("there is no room with the alias %.255s", alias)
+	}
+	// An application service has full control over the aliases of its namespaces.
+	full := r.Session.Admin || r.Session.Appservice != ""
+	_, err = AskRoom[*messages.Done](r.Ctx, h.Deps, row.RoomID, &messages.DeleteAlias{By: requester(r), Alias: alias, Admin: full})
 	return nil, err
 }
 

@@ -42,12 +42,17 @@ var versions = []string{
 
 // stableFeatures are older clients' way to learn what the list of versions says.
 var stableFeatures = []string{
+	"fi.mau.msc2659",
+	"fi.mau.msc2659.stable",
+	"io.element.msc4190",
 	"org.matrix.e2e_cross_signing",
 	"org.matrix.msc2285.stable",
 	"org.matrix.msc3030",
+	"org.matrix.msc3202",
 	"org.matrix.msc3440.stable",
 	"org.matrix.msc3771",
 	"org.matrix.msc3773",
+	"org.matrix.msc3814",
 	"org.matrix.msc3827.stable",
 	"org.matrix.msc3881",
 	"org.matrix.msc3882",

@@ -50,7 +50,7 @@ func Encryption(d Deps, o EncryptionOptions) []api.Endpoint {
 			Auth: api.User, Limit: api.LimitKeys, MaxBody: keysBody, WhileSuspended: true, Handler: e.uploadSignatures},
 		{Methods: put, Path: "/_matrix/client/v3/sendToDevice/{eventType}/{txnId}", R0: true, Auth: api.User, Limit: api.LimitKeys, MaxBody: keysBody, WhileSuspended: true, Handler: e.sendToDevice},
 	}
-	return append(own, e.backups()...)
+	return append(append(own, e.backups()...), e.dehydration()...)
 }
 
 // requester names who asks, for the messages to actors.
@@ -66,6 +66,9 @@ func (e *encryption) upload(r *api.Request) (any, error) {
 	}
 	if err := r.DecodeOptional(&body); err != nil {
 		return nil, err
+	}
+	if r.Device() == "" {
+		return nil, mxerr.MissingParam("keys are a device's: an application service must name one with device_id")
 	}
 	if d := r.Vars["deviceId"]; d != "" && d != r.Device() {
 		return nil, mxerr.InvalidParam("the keys are for the device %s, but you are using %s", d, r.Device())
@@ -204,7 +207,7 @@ func (e *encryption) uploadCrossSigning(r *api.Request) (any, error) {
 	if err != nil {
 		return nil, err
 	}
-	if change == keys.CrossSigningReplaces {
+	if change == keys.CrossSigningReplaces && r.Session.Appservice == "" {
 		if _, err := e.UIA.Require(r, uia.ByPassword); err != nil {
 			return nil, err
 		}

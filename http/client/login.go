@@ -3,6 +3,7 @@ package client
 import (
 	"context"
 	"crypto/rand"
+	"errors"
 	"net/http"
 	"time"
 
@@ -29,7 +30,7 @@ const (
 func (a *accounts) login() []api.Endpoint {
 	return []api.Endpoint{
 		{Methods: get, Path: "/_matrix/client/v3/login", R0: true, Handler: a.loginFlows},
-		{Methods: post, Path: "/_matrix/client/v3/login", R0: true, Limit: api.LimitLogin, Handler: a.postLogin},
+		{Methods: post, Path: "/_matrix/client/v3/login", R0: true, Handler: a.postLogin},
 		{Methods: post, Path: "/_matrix/client/v1/login/get_token", Also: []string{"/_matrix/client/unstable/org.matrix.msc3882/login/get_token"},
 			Auth: api.User, Limit: api.LimitLogin, WhileSuspended: true, Handler: a.getLoginToken},
 		{Methods: post, Path: "/_matrix/client/v3/refresh", Also: []string{"/_matrix/client/v1/refresh"}, Limit: api.LimitLogin, Handler: a.refresh},
@@ -41,7 +42,7 @@ func (a *accounts) login() []api.Endpoint {
 
 func (a *accounts) loginFlows(*api.Request) (any, error) {
 	flows := []map[string]any{{"type": loginPassword}, {"type": loginToken, "get_login_token": true}}
-	if a.o.Appservices != nil {
+	if a.Appservices != nil {
 		flows = append(flows, map[string]any{"type": loginAppservice})
 	}
 	return map[string]any{"flows": flows}, nil
@@ -146,6 +147,11 @@ func (a *accounts) postLogin(r *api.Request) (any, error) {
 	if err := r.Decode(&q); err != nil {
 		return nil, err
 	}
+	if q.Type != loginAppservice {
+		if err := r.Take(api.LimitLogin); err != nil {
+			return nil, err
+		}
+	}
 	var user schema.Account
 	var spent []byte
 	var err error
@@ -158,7 +164,7 @@ func (a *accounts) postLogin(r *api.Request) (any, error) {
 		spent = secret.Hash(q.Token)
 		user, err = a.byToken(r, q.Token)
 	case loginAppservice:
-		user, err = a.byAppservice(r, &q)
+		user, err = a.forAppservice(r, &q)
 	default:
 		err = mxerr.New(http.StatusBadRequest, "M_UNKNOWN", "this server does not know the login type %.64q", q.Type)
 	}
@@ -228,34 +234,25 @@ func (a *accounts) byToken(r *api.Request, token string) (schema.Account, error)
 	return user, err
 }
 
-// byAppservice lets an application service log in as one of its users (client-server API, "Appservice Login").
-func (a *accounts) byAppservice(r *api.Request, q *loginRequest) (schema.Account, error) {
-	service, err := a.appservice(r)
+// forAppservice lets an application service log in as one of its users (client-server API, "Appservice Login"). Only who has no right to
+// that is limited.
+func (a *accounts) forAppservice(r *api.Request, q *loginRequest) (schema.Account, error) {
+	service, err := a.byAppservice(r)
 	if err != nil {
-		return schema.Account{}, err
+		return schema.Account{}, errors.Join(r.Take(api.LimitLogin), err)
 	}
 	userID, err := q.user(a.ServerName)
 	if err != nil {
 		return schema.Account{}, err
 	}
-	if !a.o.Appservices.Owns(service, userID) {
-		return schema.Account{}, mxerr.New(http.StatusBadRequest, "M_EXCLUSIVE", "%s is not in the application service's namespace", userID)
+	if err := a.owned(service, userID); err != nil {
+		return schema.Account{}, err
 	}
 	user, ok, err := schema.Accounts.Get(r.Ctx, a.Store, schema.Account{UserID: userID})
 	if err == nil && !ok {
 		err = mxerr.Forbidden("%s has not been registered", userID)
 	}
 	return user, err
-}
-
-// appservice gives the application service whose token the request carries, else 403 M_FORBIDDEN.
-func (a *accounts) appservice(r *api.Request) (string, error) {
-	if a.o.Appservices != nil {
-		if service, ok := a.o.Appservices.ByToken(api.TokenOf(r.HTTP)); ok {
-			return service, nil
-		}
-	}
-	return "", mxerr.Forbidden("this needs the token of an application service")
 }
 
 // getLoginToken gives a token with which another device can log in, once (client-server API, "Login").

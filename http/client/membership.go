@@ -148,7 +148,7 @@ func (h *rooms) invitable(r *api.Request, userID string) error {
 	if id.ServerOf(userID) != h.ServerName {
 		return mxerr.Forbidden("%s is on another server, and this server does not federate", userID)
 	}
-	a, ok, err := schema.Accounts.Get(r.Ctx, h.Store, schema.Account{UserID: userID})
+	a, ok, err := h.localAccount(r.Ctx, userID)
 	if err != nil {
 		return err
 	}

@@ -159,18 +159,14 @@ type publicPage struct {
 // a page may be short, or even empty, and yet be followed by another.
 func (h *rooms) readPublic(ctx context.Context, q publicQuery, at *publicCursor, limit int) (page publicPage, err error) {
 	page.rooms = []publicRoom{}
-	if limit == 0 || q.ThirdPartyInstanceID != "" { // no network is bridged by this server itself
+	if limit == 0 {
 		return page, nil
 	}
 	back := at != nil && at.Back
 	term := strings.ToLower(q.Filter.Term)
-	listing := persistence.Range[schema.PublicRoom]{Reverse: !back}
-	if at != nil {
-		listing.After = &schema.PublicRoom{JoinedMembers: at.Members, RoomID: at.RoomID}
-	}
 	var last schema.PublicRoom
 	more, scanned := false, 0
-	for listed, err := range schema.PublicRooms.Scan(ctx, h.Store, listing) {
+	for listed, err := range h.listing(ctx, q, at) {
 		if err != nil {
 			return page, err
 		}

@@ -8,6 +8,7 @@ import (
 	"encoding/base64"
 	"encoding/binary"
 	"encoding/hex"
+	"errors"
 	"net/http"
 	"strings"
 	"time"
@@ -23,7 +24,7 @@ import (
 
 func (a *accounts) registration() []api.Endpoint {
 	return []api.Endpoint{
-		{Methods: post, Path: "/_matrix/client/v3/register", R0: true, Limit: api.LimitRegister, Handler: a.register},
+		{Methods: post, Path: "/_matrix/client/v3/register", R0: true, Handler: a.register},
 		{Methods: get, Path: "/_matrix/client/v3/register/available", R0: true, Limit: api.LimitRegister, Handler: a.available},
 		{Methods: get, Path: "/_matrix/client/v1/register/m.login.registration_token/validity", Limit: api.LimitRegister, Handler: a.tokenValidity},
 	}
@@ -63,6 +64,9 @@ func (a *accounts) register(r *api.Request) (any, error) {
 	}
 	if q.Type == loginAppservice {
 		return a.registerForAppservice(r, &q)
+	}
+	if err := r.Take(api.LimitRegister); err != nil {
+		return nil, err
 	}
 	if !a.o.Registration().Open && !a.o.Registration().TokensRequired {
 		return nil, mxerr.Forbidden("registration is disabled on this server")
@@ -119,8 +123,8 @@ func (a *accounts) wantedUser(r *api.Request, name *string) (string, error) {
 
 // free refuses a user id that is taken or reserved.
 func (a *accounts) free(r *api.Request, userID string) error {
-	if a.o.Appservices != nil && a.o.Appservices.Exclusive(userID) {
-		return mxerr.New(http.StatusBadRequest, "M_EXCLUSIVE", "this user name is reserved for an application service")
+	if err := a.unreserved(userID); err != nil {
+		return err
 	}
 	_, taken, err := schema.Accounts.Get(r.Ctx, a.Store, schema.Account{UserID: userID})
 	if err == nil && taken {
@@ -152,11 +156,12 @@ func (a *accounts) make(r *api.Request, userID string, q *registerRequest, m *me
 	return answer, a.ask(r, userID, m)
 }
 
-// registerForAppservice makes a user of an application service (application service API, "Server admin style permissions").
+// registerForAppservice makes a user of an application service (application service API, "Server admin style permissions"). Only who has
+// no right to that is limited.
 func (a *accounts) registerForAppservice(r *api.Request, q *registerRequest) (any, error) {
-	service, err := a.appservice(r)
+	service, err := a.byAppservice(r)
 	if err != nil {
-		return nil, err
+		return nil, errors.Join(r.Take(api.LimitRegister), err)
 	}
 	if q.Username == nil {
 		return nil, mxerr.MissingParam("username is required")
@@ -165,8 +170,8 @@ func (a *accounts) registerForAppservice(r *api.Request, q *registerRequest) (an
 	if err != nil {
 		return nil, err
 	}
-	if !a.o.Appservices.Owns(service, userID) {
-		return nil, mxerr.New(http.StatusBadRequest, "M_EXCLUSIVE", "%s is not in the application service's namespace", userID)
+	if err := a.owned(service, userID); err != nil {
+		return nil, err
 	}
 	return a.make(r, userID, q, &messages.RegisterAccount{})
 }

@@ -30,6 +30,7 @@ type RoomOptions struct {
 	// UserDirectory says whom users find when they search for each other.
 	UserDirectory UserDirectory
 	Search        *search.Index
+	Delayed       DelayedOptions
 }
 
 type rooms struct {
@@ -50,6 +51,7 @@ func Rooms(d Deps, o RoomOptions) []api.Endpoint {
 	for _, part := range [][]api.Endpoint{
 		h.creation(), h.membership(), h.sending(), h.state(), h.history(), h.relations(), h.directory(), h.publicRooms(), h.reading(),
 		h.threads(), h.threadSubscriptions(), h.timestamps(), h.mutualRooms(), h.summaries(), h.hierarchy(), h.reports(), h.notifications(), h.userDirectory(), h.searching(),
+		h.delayedEvents(),
 	} {
 		all = append(all, part...)
 	}

@@ -1,6 +1,10 @@
 package pushrules
 
-import "github.com/go-json-experiment/json/jsontext"
+import (
+	"github.com/go-json-experiment/json/jsontext"
+
+	"github.com/matrixon/matrixon/matrix/glob"
+)
 
 // Input is an event and what must be known of its room to judge it.
 type Input struct {
@@ -52,7 +56,7 @@ type compiled struct {
 type test struct {
 	condition
 	slot int
-	glob *glob
+	glob *glob.Glob
 }
 
 // Compile prepares the rules for evaluation. Rules with conditions that the server does not know, or that are malformed, never
@@ -128,7 +132,7 @@ func (c *compiler) test(parsed condition) test {
 	t := test{condition: parsed, slot: -1}
 	switch parsed.kind {
 	case "event_match":
-		t.slot, t.glob = c.slot(parsed.key), newGlob(parsed.pattern)
+		t.slot, t.glob = c.slot(parsed.key), glob.New(parsed.pattern)
 	case "event_property_is", "event_property_contains":
 		t.slot = c.slot(parsed.key)
 	case "contains_display_name":
@@ -229,9 +233,9 @@ func (e *Evaluator) holds(t *test, in *Input, values [][]byte) bool {
 	case "event_match":
 		text, ok := textOf(values[t.slot])
 		if t.slot == e.body {
-			return ok && t.glob.word(text)
+			return ok && t.glob.Word(text)
 		}
-		return ok && t.glob.whole(text)
+		return ok && t.glob.Whole(text)
 	case "event_property_is":
 		return t.value.equals(values[t.slot])
 	case "event_property_contains":
@@ -260,5 +264,5 @@ func namesUser(body []byte, displayName func() string) bool {
 		return false
 	}
 	name := displayName()
-	return name != "" && len(name) <= maxPattern && newLiteral(name).word(text)
+	return name != "" && len(name) <= maxPattern && glob.Literal(name).Word(text)
 }

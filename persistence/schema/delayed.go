@@ -18,7 +18,7 @@ type DelayedEvent struct {
 	DueTS int64 `col:"due_ts"`
 	// Sending: an attempt has begun whose fate is not known, so that it can neither be cancelled nor restarted.
 	Sending   bool  `col:"sending"`
-	Attempts  int64 `col:"attempts"`  // that could not be made for reasons of the server's
+	Attempts  int64 `col:"attempts"`  // that have begun
 	Unlimited bool  `col:"unlimited"` // no rate is held against the user
 }
 

@@ -61,7 +61,7 @@ var rules = []rule{
 	{why: "What everybody has, and what finds only what they may know of.", results: "200 *",
 		of: "getCapabilities getTokenOwner getDevices getJoinedRooms sync getPushRules getPushRulesGlobal getPushRule getPushRuleActions isPushRuleEnabled " +
 			"setPushRuleActions setPushRuleEnabled getAccount3PIDs getNotifications queryKeys claimKeys uploadCrossSigningSignatures sendToDevice search " +
-			"searchUserDirectory queryPublicRooms getEvents initialSync postRoomKeysVersion"},
+			"searchUserDirectory queryPublicRooms getEvents initialSync postRoomKeysVersion getPushers postPusher getThreadSubscriptions"},
 	{why: "Account data, tags, filters and so on are for their user: 403 M_FORBIDDEN, \"not authorised to modify this user's account data\".",
 		results: "403 FORBIDDEN other; 200 *", of: "getRoomTags setRoomTag deleteRoomTag defineFilter requestOpenIdToken setAccountData setAccountDataPerRoom getWhoIs"},
 	{why: "The same, where they have nothing yet.", results: "403 FORBIDDEN other; 404 NOT_FOUND *", of: "getAccountData getAccountDataPerRoom getFilter"},
@@ -75,13 +75,32 @@ var rules = []rule{
 	{why: "Presence is published to all who share a room; 403: \"You are not allowed to see this user's presence status.\"",
 		results: "403 FORBIDDEN outsider; 200 *", of: "getPresence"},
 	{why: "400 M_INVALID_PARAM: the user ID is the sender's own.", results: "200 other; 400 INVALID_PARAM *", of: "getMutualRooms"},
-	{why: "Keys of a device that is not theirs, without signatures.", results: "400 INVALID_PARAM *", of: "uploadKeys uploadCrossSigningKeys"},
+	{why: "Keys of a device that is not theirs, without signatures.", results: "400 INVALID_PARAM *", of: "uploadKeys uploadCrossSigningKeys putDehydratedDevice"},
 	{why: "400: the rule is one of the server's; the rule's body is none of its kind.", results: "400 INVALID_PARAM *", of: "setPushRule deletePushRule"},
 	{why: "400: no token of a device list was given.", results: "400 MISSING_PARAM *", of: "getKeysChanges"},
+	{why: "Nothing is bridged, which everybody may know.", results: "200 *", of: "getProtocols"},
+	{why: "404: \"The protocol is unknown.\" and nothing is found without an application service.", results: "404 NOT_FOUND *",
+		of: "getProtocolMetadata queryLocationByProtocol queryUserByProtocol"},
+	{why: "400: no alias or user was given.", results: "400 MISSING_PARAM *", of: "queryLocationByAlias queryUserByID"},
+	{why: "These are for application services only (application service API, Client-Server API Extensions).", frozen: true,
+		results: "403 FORBIDDEN *", of: "pingAppservice updateAppserviceRoomDirectoryVisibility"},
 	{why: "404: no TURN server is configured.", results: "404 NOT_FOUND *", of: "getTurnServer"},
 	{why: "There are no third-party identifiers to add.", frozen: true, results: "400 THREEPID_MEDIUM_NOT_SUPPORTED *", of: "add3PID bind3PID"},
 	{why: "403 M_THREEPID_AUTH_FAILED: no identity server vouches for it.", frozen: true, results: "403 THREEPID_AUTH_FAILED *", of: "post3PIDs"},
 	{why: "Removing what is not there succeeds; suspended users must not remove contacts.", frozen: true, results: "200 *", of: "delete3pidFromAccount unbind3pidFromAccount"},
+
+	{why: "404: the thread is out of sight, or they have not subscribed to it (MSC4306).", results: "404 NOT_FOUND *", of: "getThreadSubscription"},
+	{why: "404: the thread is out of sight (MSC4306).", results: "200 in; 404 NOT_FOUND *", of: "putThreadSubscription deleteThreadSubscription"},
+
+	{why: "Who had anything to do with the room may schedule; whether they may send is seen when it is time (MSC4140).", frozen: true,
+		results: "200 in invited were banned; 403 FORBIDDEN *", of: "putDelayedEvent"},
+	{why: "Users see their own delayed events.", results: "200 *", of: "getDelayedEvents"},
+	{why: "404: they have none of this id.", results: "404 NOT_FOUND *", of: "getDelayedEvent"},
+	{why: "The delay_id is enough for services that watch over calls; there is none of this id.", token: optional, results: "404 NOT_FOUND *",
+		of: "updateDelayedEvent sendDelayedEvent cancelDelayedEvent restartDelayedEvent"},
+
+	{why: "404: they have no dehydrated device (MSC3814).", results: "404 NOT_FOUND *", of: "getDehydratedDevice deleteDehydratedDevice"},
+	{why: "403: it is not their dehydrated device.", results: "403 FORBIDDEN *", of: "getDehydratedDeviceEvents postDehydratedDeviceEvents"},
 
 	{why: "Users may know what they may upload.", results: "200 *", of: "getConfig getConfigAuthed"},
 	{why: "Uploads are for sending, which suspended users may not.", frozen: true, results: "200 *", of: "uploadContent createContent"},

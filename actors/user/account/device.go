@@ -80,6 +80,7 @@ func (ops *operations) removal(ctx context.Context, o *user.Op, deviceID string)
 		dropping(schema.FallbackKeys, func(u, d string) schema.FallbackKey { return schema.FallbackKey{UserID: u, DeviceID: d} }),
 		dropping(schema.KeySignatures, func(u, d string) schema.KeySignature { return schema.KeySignature{UserID: u, KeyID: d} }),
 		pushersOf,
+		dehydratedOf,
 		dropping(schema.Transactions, func(u, d string) schema.Transaction { return schema.Transaction{UserID: u, DeviceID: d} }),
 	}
 	for _, part := range append(parts, ops.options.DeviceRemoved...) {
@@ -90,6 +91,18 @@ func (ops *operations) removal(ctx context.Context, o *user.Op, deviceID string)
 		writes = append(writes, gone...)
 	}
 	return writes, nil
+}
+
+// RemoveDevice is the Removal of a device with everything that belongs to it.
+func (o Options) RemoveDevice() Removal { return (&operations{o}).removal }
+
+// dehydratedOf is the Removal of what says that the device is the dehydrated one.
+func dehydratedOf(ctx context.Context, o *user.Op, deviceID string) ([]persistence.Mutation, error) {
+	row, ok, err := schema.DehydratedDevices.Get(ctx, o.Store, schema.DehydratedDevice{UserID: o.UserID})
+	if err != nil || !ok || row.DeviceID != deviceID {
+		return nil, err
+	}
+	return []persistence.Mutation{schema.DehydratedDevices.Delete(row)}, nil
 }
 
 // dropping is the Removal of the rows of a table that begin with a user and a device.
@@ -109,7 +122,7 @@ func (ops *operations) updateDevice(ctx context.Context, o *user.Op, m *messages
 	case !ok && !m.Create:
 		return nil, mxerr.NotFound("you have no device %q", m.DeviceId)
 	case !ok:
-		if err := notCrossSigningKey(ctx, o, m.DeviceId); err != nil {
+		if err := NotCrossSigningKey(ctx, o, m.DeviceId); err != nil {
 			return nil, err
 		}
 		d.CreatedTS = o.Now.UnixMilli()

@@ -27,6 +27,7 @@ type Config struct {
 	Session         Session        `yaml:"session"`
 	Presence        Presence       `yaml:"presence"`
 	Events          Events         `yaml:"events"`
+	DelayedEvents   DelayedEvents  `yaml:"delayed_events"`
 	UserDirectory   UserDirectory  `yaml:"user_directory"`
 	TURN            TURN           `yaml:"turn"`
 	Limits          Limits         `yaml:"limits"`
@@ -112,6 +113,12 @@ type Events struct {
 	MaxBody Size `yaml:"max_body"` // of a JSON request's body
 }
 
+// DelayedEvents bounds the events that clients schedule to be sent later.
+type DelayedEvents struct {
+	MaxDelay     Duration `yaml:"max_delay"`
+	MaxScheduled int      `yaml:"max_scheduled"` // of one user; 0: none may be
+}
+
 // UserDirectory says whom users find when they search for each other.
 type UserDirectory struct {
 	Enabled  bool `yaml:"enabled"`
@@ -156,6 +163,7 @@ type Federation struct {
 	CAFile            string         `yaml:"ca_file"`        // PEM; trusted besides the system's
 	AllowNetworks     []netip.Prefix `yaml:"allow_networks"` // exceptions to the blocked private ranges
 	TrustedKeyServers []string       `yaml:"trusted_key_servers"`
+	Resolver          string         `yaml:"resolver"` // host:port of a DNS server; empty: the system's
 }
 
 // Media is the content repository: where files lie, and how much and how long.

@@ -25,9 +25,10 @@ func (c *Config) CheckFiles() error {
 	if c.Federation.CAFile != "" {
 		check("federation.ca_file", checkCertificates(c.Federation.CAFile))
 	}
-	for i, path := range c.Appservices {
-		_, err := os.Stat(path)
-		check(fmt.Sprintf("appservices.%d", i), err)
+	if _, err := c.Registrations(); err != nil {
+		var wrong Problems
+		errors.As(err, &wrong)
+		problems = append(problems, wrong...)
 	}
 	if t := c.Cluster.TLS; t != (ClusterTLS{}) {
 		check("cluster.tls.ca", checkCertificates(t.CA))

@@ -45,8 +45,13 @@ func (b *binder) validate() {
 	b.wellKnown()
 	b.limits()
 	b.turn()
+	b.atLeast("delayed_events.max_delay", c.DelayedEvents.MaxDelay, time.Second)
+	b.between("delayed_events.max_scheduled", int64(c.DelayedEvents.MaxScheduled), 0, 10_000)
 	for i, name := range c.Federation.TrustedKeyServers {
 		b.check(fmt.Sprintf("federation.trusted_key_servers.%d", i), serverName(name))
+	}
+	if c.Federation.Resolver != "" {
+		b.check("federation.resolver", hostPort(c.Federation.Resolver, 1))
 	}
 	for i, path := range c.Appservices {
 		if path == "" {

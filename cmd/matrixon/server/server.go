@@ -10,6 +10,7 @@ import (
 	"net"
 	"net/http"
 	"os"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -17,6 +18,8 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/collectors"
 
+	sender "github.com/matrixon/matrixon/actors/delayed"
+	"github.com/matrixon/matrixon/actors/federation/keyring"
 	"github.com/matrixon/matrixon/actors/hub"
 	"github.com/matrixon/matrixon/actors/node"
 	"github.com/matrixon/matrixon/actors/reader"
@@ -26,6 +29,8 @@ import (
 	"github.com/matrixon/matrixon/actors/unread"
 	"github.com/matrixon/matrixon/actors/user"
 	"github.com/matrixon/matrixon/actors/user/account"
+	"github.com/matrixon/matrixon/actors/user/dehydrated"
+	"github.com/matrixon/matrixon/actors/user/delayed"
 	"github.com/matrixon/matrixon/actors/user/keys"
 	usermedia "github.com/matrixon/matrixon/actors/user/media"
 	"github.com/matrixon/matrixon/cluster"
@@ -34,6 +39,7 @@ import (
 	"github.com/matrixon/matrixon/http/api/password"
 	"github.com/matrixon/matrixon/http/client"
 	"github.com/matrixon/matrixon/http/media"
+	"github.com/matrixon/matrixon/http/outbound"
 	"github.com/matrixon/matrixon/matrix/signing"
 	"github.com/matrixon/matrixon/persistence"
 	"github.com/matrixon/matrixon/persistence/schema"
@@ -65,19 +71,23 @@ type Server struct {
 	node       *cluster.Node
 	rebalancer *node.Rebalancer
 	// membership is the node's part in a cluster, nil when it is alone.
-	membership *cluster.Membership
-	hub        *hub.Hub
-	reader     *reader.Reader
-	unread     *unread.Counter
-	searcher   persistence.Searcher
-	search     *search.Index
-	syncer     *syncer.Syncer
-	hasher     *password.Hasher
-	limits     limits
-	tokens     *api.Tokens
-	seen       *api.LastSeen
-	metrics    *prometheus.Registry
-	media      *media.Repository
+	membership  *cluster.Membership
+	hub         *hub.Hub
+	reader      *reader.Reader
+	unread      *unread.Counter
+	searcher    persistence.Searcher
+	search      *search.Index
+	syncer      *syncer.Syncer
+	delayed     *sender.Sender
+	hasher      *password.Hasher
+	limits      limits
+	tokens      *api.Tokens
+	seen        *api.LastSeen
+	metrics     *prometheus.Registry
+	media       *media.Repository
+	federation  *outbound.Federation // nil when the server does not federate
+	keys        *keyring.Ring        // likewise
+	appservices appservices
 
 	api      *api.API
 	listener *api.Server
@@ -101,18 +111,16 @@ type Options struct {
 
 // Open opens the store and starts the actors. Listen and Serve then let requests in; Close ends everything.
 func Open(c *config.Config, o Options) (*Server, error) {
-	if len(c.Appservices) > 0 { // better refused than ignored
-		return nil, errors.New("appservices: this version serves no application services")
-	}
-	if c.Federation.Enabled {
-		o.Log.Info("this version does not federate: users chat within " + c.ServerName)
-	}
 	s := &Server{config: c, version: o.Version, started: time.Now(), log: o.Log, metrics: prometheus.NewRegistry(), stopped: make(chan struct{}), failed: make(chan error, 1)}
 	s.live.Store(c)
+	set, err := c.Registrations()
+	if err != nil {
+		return nil, err
+	}
+	s.appservices.set.Store(set)
 	if err := os.MkdirAll(c.DataDir, 0o700); err != nil {
 		return nil, fmt.Errorf("data_dir: %w", err)
 	}
-	var err error
 	if s.store, err = s.openStore(o.AcceptLoss); err != nil {
 		return nil, err
 	}
@@ -144,6 +152,9 @@ func (s *Server) start() error {
 		return err
 	}
 	s.metrics.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
+	if err := s.startFederation(); err != nil {
+		return err
+	}
 	if err := s.startActors(); err != nil {
 		return err
 	}
@@ -170,7 +181,7 @@ func (s *Server) startActors() error {
 	s.limits.node = s.node
 	s.limits.set(s.config.Limits)
 	s.hub = hub.New(s.node)
-	s.store.Follow(s.hub.Publish)
+	s.store.Follow(s.told)
 	if s.reader, err = reader.New(s.store, time.Now); err != nil {
 		return err
 	}
@@ -181,16 +192,18 @@ func (s *Server) startActors() error {
 	if s.syncer, err = syncer.New(s.node, s.reader, s.unread, s.config.Presence.Enabled, time.Now); err != nil {
 		return err
 	}
+	services := s.startAppservices()
 	rooms := cluster.Kind{Name: cluster.KindRoom, Bound: roomBound, IdleAfter: roomIdle, New: room.New(room.Deps{
-		Store: s.store, Typing: s.tellTyping, ServerName: s.config.ServerName, Key: s.key, Now: time.Now})}
-	handlers := append(account.Handlers(account.Options{}), keys.Handlers()...)
-	handlers = append(handlers, usermedia.Handlers()...)
+		Store: s.recorder(), Typing: s.tellTyping, ServerName: s.config.ServerName, Key: s.key, Now: time.Now})}
+	accounts := account.Options{Deactivated: []account.Removal{delayed.Drop}}
+	handlers := slices.Concat(account.Handlers(accounts), keys.Handlers(), dehydrated.Handlers(accounts), usermedia.Handlers(),
+		delayed.Handlers(), appserviceHandlers)
 	users := cluster.Kind{Name: cluster.KindUser, Bound: userBound, IdleAfter: userIdle, New: user.New(user.Deps{
-		Store: s.store, Hub: s.hub, Now: time.Now, Log: s.log, Presence: s.config.Presence.Enabled}, handlers...)}
+		Store: s.recorder(), Hub: s.hub, Now: time.Now, Log: s.log, Presence: s.config.Presence.Enabled}, handlers...)}
 	if s.rebalancer, err = node.NewRebalancer(s.node, s.log, s.metrics); err != nil {
 		return err
 	}
-	return errors.Join(s.node.Register(rooms), s.node.Register(users), s.node.Register(s.nodeKind()))
+	return errors.Join(s.node.Register(rooms), s.node.Register(users), s.node.Register(services), s.node.Register(s.nodeKind()))
 }
 
 // claimName makes sure that the data belongs to the server's name: ids and signatures in it hold that name.
@@ -249,12 +262,17 @@ var sweeper = cluster.Identity{Kind: "job", ID: "sweep"}
 // indexer is a name for the work on the search index, which one node of the cluster does.
 var indexer = cluster.Identity{Kind: "job", ID: "search"}
 
+// delayer is a name for the work on events that were scheduled, which one node of the cluster does.
+var delayer = cluster.Identity{Kind: "job", ID: "delayed"}
+
 // background writes down when devices were used, and deletes what has expired.
 func (s *Server) background(ctx context.Context) {
 	defer close(s.stopped)
 	var running sync.WaitGroup
 	running.Go(func() { s.search.Run(ctx) })
 	running.Go(func() { s.tendMedia(ctx) })
+	running.Go(func() { s.delayed.Run(ctx, func() bool { return s.node.Owner(delayer) == s.node.Name() }) })
+	running.Go(func() { s.tendAppservices(ctx) })
 	defer running.Wait()
 	flush, sweep := time.NewTicker(flushSightings), time.NewTicker(sweepExpired)
 	defer flush.Stop()
@@ -344,11 +362,17 @@ func (s *Server) Close() error {
 	if s.node != nil {
 		errs = append(errs, s.node.Stop(ctx))
 	}
+	if s.federation != nil {
+		s.federation.Close()
+	}
 	if s.stop != nil {
 		s.stop()
 		if s.api != nil {
 			<-s.stopped
 		}
+	}
+	if s.appservices.link != nil {
+		s.appservices.link.Close()
 	}
 	if s.stopTracing != nil {
 		errs = append(errs, s.stopTracing(ctx))

@@ -1,0 +1,85 @@
+package server
+
+import (
+	"context"
+	"crypto/x509"
+	"fmt"
+	"net"
+	"os"
+	"time"
+
+	"github.com/matrixon/matrixon/actors/federation/keyring"
+	"github.com/matrixon/matrixon/cmd/matrixon/config"
+	"github.com/matrixon/matrixon/http/api"
+	"github.com/matrixon/matrixon/http/federation"
+	"github.com/matrixon/matrixon/http/outbound"
+)
+
+// startFederation makes what asks other homeservers and knows their keys. Without federation there is neither.
+func (s *Server) startFederation() error {
+	c := s.config.Federation
+	if !c.Enabled {
+		return nil
+	}
+	policy := outbound.Policy{AllowNetworks: c.AllowNetworks, UserAgent: "Matrixon/" + s.version, Resolver: resolver(c)}
+	var err error
+	if policy.Roots, err = trusted(c.CAFile); err != nil {
+		return fmt.Errorf("federation.ca_file: %w", err)
+	}
+	s.federation = outbound.NewFederation(outbound.FederationOptions{ServerName: s.config.ServerName, Key: s.key, Policy: policy, Now: time.Now, Metrics: s.metrics})
+	s.keys = keyring.New(keyring.Options{
+		Own:   &keyring.Own{ServerName: s.config.ServerName, Current: s.key, Newest: s.signingKey, Store: s.store, Now: time.Now},
+		Store: s.store, Caller: s.federation, Notaries: c.TrustedKeyServers, Now: time.Now, Log: s.log})
+	return nil
+}
+
+// trusted are the system's certificate authorities and those in the file; nil are the system's alone.
+func trusted(file string) (*x509.CertPool, error) {
+	if file == "" {
+		return nil, nil
+	}
+	pool, err := x509.SystemCertPool()
+	if err != nil {
+		return nil, err
+	}
+	pem, err := os.ReadFile(file) //nolint:gosec // the operator names it
+	if err != nil {
+		return nil, err
+	}
+	if !pool.AppendCertsFromPEM(pem) {
+		return nil, fmt.Errorf("%s has no PEM certificate in it", file)
+	}
+	return pool, nil
+}
+
+// resolver asks the configured DNS server; nil is the system's.
+func resolver(c config.Federation) *net.Resolver {
+	if c.Resolver == "" {
+		return nil
+	}
+	return &net.Resolver{PreferGo: true, Dial: func(ctx context.Context, network, _ string) (net.Conn, error) {
+		return new(net.Dialer).DialContext(ctx, network, c.Resolver)
+	}}
+}
+
+// federationAuth checks the signatures of other servers; nil without federation, when no endpoint needs it.
+func (s *Server) federationAuth() api.FederationAuthenticator {
+	if s.keys == nil {
+		return nil
+	}
+	return &federation.Authenticator{ServerName: s.config.ServerName, Keys: s.keys, Now: time.Now}
+}
+
+// federationEndpoints adds the server-server API.
+func (s *Server) federationEndpoints() {
+	if delegated := s.config.WellKnown.Server; delegated != "" {
+		s.api.Add(api.Client, federation.WellKnown(delegated))
+		s.api.Add(api.Federation, federation.WellKnown(delegated))
+	}
+	if s.keys == nil {
+		return
+	}
+	deps := federation.Deps{ServerName: s.config.ServerName, Store: s.store, Caller: s.node, Reader: s.reader, Keys: s.keys, Now: time.Now, Log: s.log}
+	s.api.Add(api.Federation, federation.Version(s.version))
+	s.api.Add(api.Federation, federation.Keys(deps)...)
+}
