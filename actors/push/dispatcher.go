@@ -36,9 +36,33 @@ type Dispatcher struct {
 	users pushing
 	local *residents
 	wake  chan struct{}
+	news  news
 
 	claims map[uint64]*claim // by shard
 	seen   persistence.Position
+}
+
+// news is what the node was told of since the dispatcher last looked.
+type news struct {
+	mu     sync.Mutex
+	told   persistence.Position // everything up to it
+	shards map[uint64]bool      // with tasks, probably
+}
+
+func (n *news) add(pos persistence.Position, rooms []string) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	n.told = max(n.told, pos)
+	for _, roomID := range rooms {
+		n.shards[schema.PushShard(roomID)] = true
+	}
+}
+
+func (n *news) take() (told persistence.Position, shards map[uint64]bool) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	shards, n.shards = n.shards, map[uint64]bool{}
+	return n.told, shards
 }
 
 // claim is this node's right to do a shard.
@@ -49,23 +73,25 @@ type claim struct {
 
 // NewDispatcher makes the dispatcher of a node; owns says whether a piece of work is this node's.
 func NewDispatcher(d Deps, owns func(cluster.Identity) bool) *Dispatcher {
-	return &Dispatcher{Deps: d, owns: owns, local: newResidents(d.Store, d.ServerName), wake: make(chan struct{}, 1), claims: map[uint64]*claim{}}
+	return &Dispatcher{Deps: d, owns: owns, local: newResidents(d.Store, d.ServerName), wake: make(chan struct{}, 1),
+		news: news{shards: map[uint64]bool{}}, claims: map[uint64]*claim{}}
 }
 
 // Publish hears of what was committed; it is part of the node's persistence.Follower.
-func (d *Dispatcher) Publish(_ persistence.Position, notices []proto.Message) {
+func (d *Dispatcher) Publish(pos persistence.Position, notices []proto.Message) {
+	var rooms []string
 	for _, notice := range notices {
 		switch n := notice.(type) {
 		case *messages.PusherNotice:
 			d.users.add(n.UserId)
 		case *messages.RoomNotice:
-			d.Wake()
+			rooms = append(rooms, n.RoomId)
 		}
 	}
-}
-
-// Wake has the dispatcher look for tasks now.
-func (d *Dispatcher) Wake() {
+	d.news.add(pos, rooms)
+	if len(rooms) == 0 {
+		return
+	}
 	select {
 	case d.wake <- struct{}{}:
 	default:
@@ -77,7 +103,7 @@ func (d *Dispatcher) Run(ctx context.Context) {
 	tick, wake := time.NewTicker(pause), time.NewTicker(wakeEvery)
 	defer tick.Stop()
 	defer wake.Stop()
-	known, woken := false, false
+	known, woken, everywhere := false, false, true
 	for {
 		err := error(nil)
 		if !known {
@@ -85,8 +111,9 @@ func (d *Dispatcher) Run(ctx context.Context) {
 			known = err == nil
 		}
 		if known {
-			err = errors.Join(err, d.round(ctx))
+			err = errors.Join(err, d.round(ctx, everywhere))
 		}
+		everywhere = false
 		if !woken {
 			err = errors.Join(err, d.wakeAll(ctx))
 			woken = err == nil
@@ -98,6 +125,7 @@ func (d *Dispatcher) Run(ctx context.Context) {
 		case <-ctx.Done():
 			return
 		case <-tick.C:
+			everywhere = true
 		case <-wake.C:
 			woken = false
 		case <-d.wake:
@@ -105,27 +133,33 @@ func (d *Dispatcher) Run(ctx context.Context) {
 	}
 }
 
-// round does all tasks of this node's shards.
-func (d *Dispatcher) round(ctx context.Context) error {
-	before := d.Store.Position()
-	if before == d.seen {
+// round does the tasks of this node's shards: of all, or of those of which the node was told.
+func (d *Dispatcher) round(ctx context.Context, everywhere bool) error {
+	told, shards := d.news.take()
+	told = max(told, d.Store.Position())
+	if told == d.seen {
 		return nil
 	}
-	all := true
+	var errs error
+	all := everywhere
 	for shard := range uint64(schema.PushShards) {
 		if !d.owns(cluster.Identity{Kind: "job", ID: "push/" + strconv.FormatUint(shard, 10)}) {
 			delete(d.claims, shard)
 			all = false // it may become this node's at any time
 			continue
 		}
-		if err := d.shard(ctx, shard, before); err != nil {
-			return err
+		if !everywhere && !shards[shard] {
+			continue
+		}
+		if err := d.shard(ctx, shard, told); err != nil {
+			errs = errors.Join(errs, err)
+			all = false
 		}
 	}
 	if all {
-		d.seen = before
+		d.seen = told
 	}
-	return nil
+	return errs
 }
 
 // shard does the tasks of a shard up to the position, below which the node knows who has pushers.
@@ -167,6 +201,7 @@ func (d *Dispatcher) claim(ctx context.Context, shard uint64) (*claim, error) {
 	}
 	c := &claim{a.Epoch, a.Seq}
 	d.claims[shard] = c
+	d.local.forget() // another node may have seen people come and go
 	return c, nil
 }
 
@@ -230,7 +265,7 @@ func (d *Dispatcher) items(ctx context.Context, task schema.PushTask) ([]schema.
 	}
 	for _, userID := range readers {
 		if d.users.has(userID) {
-			if err := f.add(ctx, userID, schema.PushItem{TS: d.Now().UnixMilli()}); err != nil {
+			if err := f.add(ctx, userID, schema.PushItem{Pos: task.Pos, TS: d.Now().UnixMilli()}); err != nil {
 				return nil, err
 			}
 		}

@@ -75,12 +75,20 @@ func (l *line) items(ctx context.Context, p schema.Pusher) ([]schema.PushItem, e
 		return nil, err
 	}
 	oldest := l.actor.deps.Now().Add(-giveUp).UnixMilli()
-	over := 0
-	for len(items)-over > queueBound || over < len(items) && items[over].TS < oldest {
-		over++
+	var keep, gone []schema.PushItem
+	for i, item := range items {
+		// What comes later brings the count too.
+		if item.Seq == 0 && i < len(items)-1 {
+			gone = append(gone, item)
+		} else {
+			keep = append(keep, item)
+		}
+	}
+	for len(keep) > queueBound || len(keep) > 0 && keep[0].TS < oldest {
+		gone, keep = append(gone, keep[0]), keep[1:]
 		l.actor.deps.Metrics.count(given)
 	}
-	return items[over:], l.drop(ctx, items[:over])
+	return keep, l.drop(ctx, gone)
 }
 
 func (l *line) drop(ctx context.Context, items []schema.PushItem) error {
@@ -142,23 +150,31 @@ func (l *line) fail(p schema.Pusher, err error) {
 func (l *line) notification(ctx context.Context, p schema.Pusher, item schema.PushItem) (*notification, error) {
 	a := l.actor
 	if item.Seq == 0 {
-		unread, err := a.badge.total(ctx)
-		if err != nil || l.badge != nil && *l.badge == unread {
-			return nil, err
-		}
-		return &notification{unread: unread}, nil
+		return l.count(ctx)
 	}
 	row, err := a.deps.Reader.EventAt(ctx, item.RoomID, item.Seq)
 	if err != nil {
 		return nil, err
 	}
 	found, highlight, err := a.deps.Unread.Notification(ctx, a.userID, &row)
-	if err != nil || found == nil || found.Read {
+	if err != nil {
 		return nil, err
+	}
+	if found == nil || found.Read {
+		return l.count(ctx)
 	}
 	n := &notification{event: &row, highlight: highlight, actions: found.Actions, userID: a.userID}
 	if n.unread, err = a.badge.total(ctx); err != nil {
 		return nil, err
 	}
 	return n, n.describe(ctx, a.deps.Reader)
+}
+
+// count gives how much is unread, nil when the gateway knows that.
+func (l *line) count(ctx context.Context) (*notification, error) {
+	unread, err := l.actor.badge.total(ctx)
+	if err != nil || l.badge != nil && *l.badge == unread {
+		return nil, err
+	}
+	return &notification{unread: unread}, nil
 }

@@ -70,6 +70,9 @@ func newResidents(store persistence.Reader, serverName string) *residents {
 
 func (r *residents) is(userID string) bool { return id.ServerOf(userID) == r.serverName }
 
+// forget has every room read again.
+func (r *residents) forget() { r.rooms.InvalidateAll() }
+
 // of gives the room's users of this server.
 func (r *residents) of(ctx context.Context, roomID string) ([]string, error) {
 	if users, ok := r.rooms.GetIfPresent(roomID); ok {

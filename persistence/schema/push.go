@@ -46,7 +46,7 @@ type PushItem struct {
 	UserID  string `col:"user_id,key"`
 	AppID   string `col:"app_id,key"`
 	Pushkey string `col:"pushkey,key"`
-	Pos     uint64 `col:"pos,key"`     // of the event; 0 with Seq 0
+	Pos     uint64 `col:"pos,key"`     // of the event, or the task
 	RoomID  string `col:"room_id,key"` // empty with Seq 0
 	Seq     uint64 `col:"seq,key"`
 	TS      int64  `col:"ts"`      // ms; when the event came

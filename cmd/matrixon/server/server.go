@@ -22,6 +22,7 @@ import (
 	"github.com/matrixon/matrixon/actors/federation/keyring"
 	"github.com/matrixon/matrixon/actors/hub"
 	"github.com/matrixon/matrixon/actors/node"
+	"github.com/matrixon/matrixon/actors/push"
 	"github.com/matrixon/matrixon/actors/reader"
 	"github.com/matrixon/matrixon/actors/room"
 	"github.com/matrixon/matrixon/actors/search"
@@ -79,6 +80,7 @@ type Server struct {
 	search      *search.Index
 	syncer      *syncer.Syncer
 	delayed     *sender.Sender
+	pushes      *push.Dispatcher
 	hasher      *password.Hasher
 	limits      limits
 	tokens      *api.Tokens
@@ -193,6 +195,10 @@ func (s *Server) startActors() error {
 		return err
 	}
 	services := s.startAppservices()
+	pushers, err := s.startPush()
+	if err != nil {
+		return err
+	}
 	rooms := cluster.Kind{Name: cluster.KindRoom, Bound: roomBound, IdleAfter: roomIdle, New: room.New(room.Deps{
 		Store: s.recorder(), Typing: s.tellTyping, ServerName: s.config.ServerName, Key: s.key, Now: time.Now})}
 	accounts := account.Options{Deactivated: []account.Removal{delayed.Drop}}
@@ -203,7 +209,7 @@ func (s *Server) startActors() error {
 	if s.rebalancer, err = node.NewRebalancer(s.node, s.log, s.metrics); err != nil {
 		return err
 	}
-	return errors.Join(s.node.Register(rooms), s.node.Register(users), s.node.Register(services), s.node.Register(s.nodeKind()))
+	return errors.Join(s.node.Register(rooms), s.node.Register(users), s.node.Register(services), s.node.Register(pushers), s.node.Register(s.nodeKind()))
 }
 
 // claimName makes sure that the data belongs to the server's name: ids and signatures in it hold that name.
@@ -273,6 +279,7 @@ func (s *Server) background(ctx context.Context) {
 	running.Go(func() { s.tendMedia(ctx) })
 	running.Go(func() { s.delayed.Run(ctx, func() bool { return s.node.Owner(delayer) == s.node.Name() }) })
 	running.Go(func() { s.tendAppservices(ctx) })
+	running.Go(func() { s.pushes.Run(ctx) })
 	defer running.Wait()
 	flush, sweep := time.NewTicker(flushSightings), time.NewTicker(sweepExpired)
 	defer flush.Stop()
