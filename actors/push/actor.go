@@ -21,7 +21,7 @@ const pushersAtOnce = 8
 // New gives the behaviour of push actors: there is one for each user who has something to be delivered.
 func New(d Deps) func(cluster.Identity) cluster.Behavior {
 	return func(id cluster.Identity) cluster.Behavior {
-		return &actor{deps: d, userID: id.ID, lines: map[key]*line{}, dirty: map[string]bool{}, badge: &badge{deps: d, userID: id.ID}}
+		return &actor{deps: d, userID: id.ID, lines: map[key]*line{}, badge: &badge{deps: d, userID: id.ID}}
 	}
 }
 
@@ -34,9 +34,8 @@ type actor struct {
 	running  bool
 	again    bool // something came while a round ran
 	draining atomic.Bool
-	waiting  bool            // a round is due later
-	cancel   func()          // of the timer, nil when there is none
-	dirty    map[string]bool // rooms whose counts may have changed
+	waiting  bool   // a round is due later
+	cancel   func() // of the timer, nil when there is none
 
 	// Only the running round uses these.
 	lines map[key]*line
@@ -67,9 +66,6 @@ func (a *actor) Load(_ context.Context, self cluster.Self) error {
 func (a *actor) Receive(m cluster.Message) {
 	switch body := m.Body.(type) {
 	case *messages.DeliverPushes:
-		for _, room := range body.Rooms {
-			a.dirty[room] = true
-		}
 		m.Reply(&messages.Done{})
 		a.start()
 	case roundDue:
@@ -105,17 +101,14 @@ func (a *actor) start() {
 		a.cancel = nil
 	}
 	a.running, a.again = true, false
-	dirty := a.dirty
-	a.dirty = map[string]bool{}
 	go func() {
-		next, err := a.round(a.self.Context(), dirty)
+		next, err := a.round(a.self.Context())
 		a.self.Send(roundDone{next, err})
 	}()
 }
 
 // round delivers what waits, and says when the next round is due.
-func (a *actor) round(ctx context.Context, dirty map[string]bool) (time.Duration, error) {
-	a.badge.begin(dirty)
+func (a *actor) round(ctx context.Context) (time.Duration, error) {
 	pushers, err := schema.Pushers.All(ctx, a.deps.Store, persistence.Range[schema.Pusher]{Prefix: schema.Pusher{UserID: a.userID}, Keys: 1})
 	if err != nil {
 		return 0, err

@@ -27,27 +27,26 @@ type badge struct {
 	counts bool // sum is right
 }
 
-// begin takes in that the counts of these rooms may have changed.
-func (b *badge) begin(dirty map[string]bool) {
+// touch takes in that the counts of the items' rooms may have changed.
+func (b *badge) touch(items []schema.PushItem) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	if b.stale == nil {
 		b.stale = map[string]bool{}
 	}
-	for room := range dirty {
-		b.stale[room] = true
+	for _, item := range items {
+		b.stale[item.RoomID] = true
 	}
-	b.counts = b.counts && len(b.stale) == 0 && b.deps.Now().Sub(b.asOf) < badgeMemory
 }
 
 // total counts.
 func (b *badge) total(ctx context.Context) (int64, error) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	if b.counts {
+	now := b.deps.Now()
+	if b.counts && len(b.stale) == 0 && now.Sub(b.asOf) < badgeMemory {
 		return b.sum, nil
 	}
-	now := b.deps.Now()
 	if b.rooms == nil || now.Sub(b.asOf) >= badgeMemory {
 		b.rooms, b.asOf = map[string]int64{}, now
 	}
@@ -76,7 +75,11 @@ func (b *badge) room(ctx context.Context, roomID string) (int64, error) {
 	if n, known := b.rooms[roomID]; known && !b.stale[roomID] {
 		return n, nil
 	}
-	c, err := b.deps.Unread.Counts(ctx, b.userID, roomID, math.MaxUint64)
+	last, _, err := b.deps.Reader.Last(ctx, roomID, math.MaxUint64)
+	if err != nil {
+		return 0, err
+	}
+	c, err := b.deps.Unread.Counts(ctx, b.userID, roomID, last.Seq)
 	if err != nil {
 		return 0, err
 	}

@@ -208,7 +208,7 @@ func (d *Dispatcher) claim(ctx context.Context, shard uint64) (*claim, error) {
 // do turns tasks into items, and tells the push actors.
 func (d *Dispatcher) do(ctx context.Context, held *claim, tasks []schema.PushTask) error {
 	var writes []persistence.Mutation
-	touched := map[string]map[string]bool{} // by user, the rooms
+	touched := map[string]bool{} // users
 	flush := func() error {
 		shard := strconv.FormatUint(tasks[0].Shard, 10)
 		_, err := persistence.Await(ctx, d.Store, &persistence.Commit{
@@ -218,12 +218,8 @@ func (d *Dispatcher) do(ctx context.Context, held *claim, tasks []schema.PushTas
 			return err
 		}
 		held.seq++
-		for userID, rooms := range touched {
-			m := &messages.DeliverPushes{}
-			for roomID := range rooms {
-				m.Rooms = append(m.Rooms, roomID)
-			}
-			d.Caller.Tell(cluster.Identity{Kind: cluster.KindPush, ID: userID}, m)
+		for userID := range touched {
+			d.Caller.Tell(cluster.Identity{Kind: cluster.KindPush, ID: userID}, &messages.DeliverPushes{})
 		}
 		writes = nil
 		clear(touched)
@@ -236,10 +232,7 @@ func (d *Dispatcher) do(ctx context.Context, held *claim, tasks []schema.PushTas
 		}
 		for _, item := range items {
 			writes = append(writes, schema.PushItems.Put(item))
-			if touched[item.UserID] == nil {
-				touched[item.UserID] = map[string]bool{}
-			}
-			touched[item.UserID][task.RoomID] = true
+			touched[item.UserID] = true
 		}
 		writes = append(writes, schema.PushTasks.Delete(task))
 		if len(writes) >= mostWrites {
@@ -265,7 +258,7 @@ func (d *Dispatcher) items(ctx context.Context, task schema.PushTask) ([]schema.
 	}
 	for _, userID := range readers {
 		if d.users.has(userID) {
-			if err := f.add(ctx, userID, schema.PushItem{Pos: task.Pos, TS: d.Now().UnixMilli()}); err != nil {
+			if err := f.add(ctx, userID, schema.PushItem{Pos: task.Pos, RoomID: task.RoomID, TS: d.Now().UnixMilli()}); err != nil {
 				return nil, err
 			}
 		}
@@ -316,7 +309,7 @@ func (f *finding) event(ctx context.Context, row *schema.Event) error {
 		}
 		group.Go(func() error {
 			n, _, err := f.Unread.Notification(ctx, userID, row)
-			if err != nil || n == nil {
+			if err != nil || n == nil || n.Read {
 				return err
 			}
 			return f.add(ctx, userID, schema.PushItem{Pos: row.Pos, RoomID: row.RoomID, Seq: row.Seq, TS: row.ReceivedTS})

@@ -51,11 +51,11 @@ func (l *line) run(ctx context.Context, p schema.Pusher) error {
 			}
 			continue
 		}
-		for _, item := range items {
+		for i, item := range items {
 			if a.draining.Load() {
 				return nil
 			}
-			ok, err := l.deliver(ctx, p, item)
+			ok, err := l.deliver(ctx, p, item, i == len(items)-1)
 			if err != nil || !ok {
 				return err
 			}
@@ -88,6 +88,7 @@ func (l *line) items(ctx context.Context, p schema.Pusher) ([]schema.PushItem, e
 		gone, keep = append(gone, keep[0]), keep[1:]
 		l.actor.deps.Metrics.count(given)
 	}
+	l.actor.badge.touch(keep)
 	return keep, l.drop(ctx, gone)
 }
 
@@ -104,10 +105,14 @@ func (l *line) drop(ctx context.Context, items []schema.PushItem) error {
 	return nil
 }
 
-// deliver sends one item, if it is still worth it; ok says that it is done with.
-func (l *line) deliver(ctx context.Context, p schema.Pusher, item schema.PushItem) (ok bool, err error) {
+// deliver sends one item, if it is still worth it; ok says that it is done with. What is of no interest any more still tells how much
+// is unread, if nothing comes after it that does.
+func (l *line) deliver(ctx context.Context, p schema.Pusher, item schema.PushItem, last bool) (ok bool, err error) {
 	deps := l.actor.deps
-	n, err := l.notification(ctx, p, item)
+	n, err := l.notification(ctx, item)
+	if err == nil && n == nil && last {
+		n, err = l.count(ctx)
+	}
 	if err != nil || n == nil {
 		return true, err
 	}
@@ -146,22 +151,19 @@ func (l *line) fail(p schema.Pusher, err error) {
 	l.next = deps.Now().Add(l.pause - rand.N(l.pause/4))
 }
 
-// notification gives what is to be said about an item, nil when it is of no interest any more.
-func (l *line) notification(ctx context.Context, p schema.Pusher, item schema.PushItem) (*notification, error) {
+// notification gives what is to be said about the event of an item, nil when there is none or it is of no interest any more.
+func (l *line) notification(ctx context.Context, item schema.PushItem) (*notification, error) {
 	a := l.actor
 	if item.Seq == 0 {
-		return l.count(ctx)
+		return nil, nil
 	}
 	row, err := a.deps.Reader.EventAt(ctx, item.RoomID, item.Seq)
 	if err != nil {
 		return nil, err
 	}
 	found, highlight, err := a.deps.Unread.Notification(ctx, a.userID, &row)
-	if err != nil {
+	if err != nil || found == nil || found.Read {
 		return nil, err
-	}
-	if found == nil || found.Read {
-		return l.count(ctx)
 	}
 	n := &notification{event: &row, highlight: highlight, actions: found.Actions, userID: a.userID}
 	if n.unread, err = a.badge.total(ctx); err != nil {

@@ -40,14 +40,14 @@ type PushTask struct {
 	Readers  []byte `col:"readers,json"` // an array of the local users whose receipts moved; nil: none
 }
 
-// PushItem waits for its pusher: an event of which the user is to be told, or with Seq 0 the news that less is unread. Written by
+// PushItem waits for its pusher: an event of which the user is to be told, or with Seq 0 the news that less is unread in the room. Written by
 // the node that does the room's PushTasks; deleted by the user's push actor when it is delivered, or given up.
 type PushItem struct {
 	UserID  string `col:"user_id,key"`
 	AppID   string `col:"app_id,key"`
 	Pushkey string `col:"pushkey,key"`
 	Pos     uint64 `col:"pos,key"`     // of the event, or the task
-	RoomID  string `col:"room_id,key"` // empty with Seq 0
+	RoomID  string `col:"room_id,key"`
 	Seq     uint64 `col:"seq,key"`
 	TS      int64  `col:"ts"`      // ms; when the event came
 }

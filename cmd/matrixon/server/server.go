@@ -183,7 +183,6 @@ func (s *Server) startActors() error {
 	s.limits.node = s.node
 	s.limits.set(s.config.Limits)
 	s.hub = hub.New(s.node)
-	s.store.Follow(s.told)
 	if s.reader, err = reader.New(s.store, time.Now); err != nil {
 		return err
 	}
@@ -199,6 +198,7 @@ func (s *Server) startActors() error {
 	if err != nil {
 		return err
 	}
+	s.store.Follow(s.told)
 	rooms := cluster.Kind{Name: cluster.KindRoom, Bound: roomBound, IdleAfter: roomIdle, New: room.New(room.Deps{
 		Store: s.recorder(), Typing: s.tellTyping, ServerName: s.config.ServerName, Key: s.key, Now: time.Now})}
 	accounts := account.Options{Deactivated: []account.Removal{delayed.Drop}}
