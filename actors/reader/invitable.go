@@ -4,8 +4,7 @@ import (
 	"context"
 	"net/http"
 
-	"github.com/tidwall/gjson"
-
+	"github.com/matrixon/matrixon/matrix/invites"
 	"github.com/matrixon/matrixon/matrix/mxerr"
 	"github.com/matrixon/matrixon/persistence/schema"
 )
@@ -20,9 +19,9 @@ func (r *Reader) Invitable(ctx context.Context, userID, inviter string) error {
 	if !ok || a.Deactivated {
 		return mxerr.NotFound("there is no user %s", userID)
 	}
-	permission, _, err := schema.AccountDatas.Get(ctx, r.store, schema.AccountData{UserID: userID, Type: "m.invite_permission_config"})
-	if err == nil && gjson.GetBytes(permission.Content, "default_action").Str == "block" && userID != inviter {
-		err = mxerr.New(http.StatusForbidden, "M_INVITE_BLOCKED", "%s takes no invites", userID)
+	verdict, err := InviteVerdict(ctx, r.store, userID, inviter)
+	if err == nil && verdict == invites.Block && userID != inviter {
+		err = mxerr.New(http.StatusForbidden, "M_INVITE_BLOCKED", "%s takes no invites by %s", userID, inviter)
 	}
 	return err
 }

@@ -44,7 +44,14 @@ func (b *builder) room(rooms *Rooms, plan *messages.RoomPlan) error {
 		}
 		put(&rooms.Join, plan.RoomId, joined)
 	case "invite":
-		if (b.initial || m.Pos > b.plan.SincePos) && !b.ignored[m.Sender] {
+		if !b.initial && m.Pos <= b.plan.SincePos || b.ignored[m.Sender] {
+			return nil
+		}
+		shown, err := b.reader.ShowsInvite(b.ctx, b.req.UserID, m.Sender)
+		if err != nil {
+			return err
+		}
+		if shown {
 			put(&rooms.Invite, plan.RoomId, &InvitedRoom{Events{strippedState(m)}})
 		}
 	case "knock":

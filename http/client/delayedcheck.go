@@ -65,7 +65,7 @@ func (h *rooms) checkDelayedMember(ctx context.Context, event *messages.Proposal
 		if id.ServerOf(target) != h.ServerName {
 			return mxerr.Forbidden("%s is on another server, whose consent an invite needs; it cannot be delayed", target)
 		}
-		return h.Reader.Invitable(ctx, target, event.Sender)
+		return h.localInvitable(ctx, target, event.Sender)
 	}
 	return nil
 }

@@ -1,18 +1,16 @@
 package client
 
 import (
-	"net/http"
+	"context"
 	"strings"
 
 	"github.com/go-json-experiment/json/jsontext"
-	"github.com/tidwall/gjson"
 
 	"github.com/matrixon/matrixon/actors/reader"
 	"github.com/matrixon/matrixon/http/api"
 	"github.com/matrixon/matrixon/matrix/id"
 	"github.com/matrixon/matrixon/matrix/mxerr"
 	"github.com/matrixon/matrixon/messages"
-	"github.com/matrixon/matrixon/persistence/schema"
 )
 
 func (h *rooms) membership() []api.Endpoint {
@@ -148,18 +146,14 @@ func (h *rooms) invitable(r *api.Request, userID string) error {
 	if id.ServerOf(userID) != h.ServerName {
 		return mxerr.Forbidden("%s is on another server, and this server does not federate", userID)
 	}
-	a, ok, err := h.localAccount(r.Ctx, userID)
-	if err != nil {
+	return h.localInvitable(r.Ctx, userID, r.User())
+}
+
+func (h *rooms) localInvitable(ctx context.Context, userID, inviter string) error {
+	if _, _, err := h.localAccount(ctx, userID); err != nil { // an application service may make it
 		return err
 	}
-	if !ok || a.Deactivated {
-		return mxerr.NotFound("there is no user %s", userID)
-	}
-	permission, _, err := schema.AccountDatas.Get(r.Ctx, h.Store, schema.AccountData{UserID: userID, Type: "m.invite_permission_config"})
-	if err == nil && gjson.GetBytes(permission.Content, "default_action").Str == "block" && userID != r.User() {
-		err = mxerr.New(http.StatusForbidden, "M_INVITE_BLOCKED", "%s takes no invites", userID)
-	}
-	return err
+	return h.Reader.Invitable(ctx, userID, inviter)
 }
 
 func (h *rooms) leave(r *api.Request) (any, error) {

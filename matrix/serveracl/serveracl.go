@@ -48,7 +48,7 @@ func (l *List) Allows(server string) bool {
 	if l == nil {
 		return true
 	}
-	host := hostOf(server)
+	host := Host(server)
 	if !l.literals && isLiteral(host) {
 		return false
 	}
@@ -64,8 +64,8 @@ func matches(patterns []*glob.Glob, host string) bool {
 	return false
 }
 
-// hostOf is the server name without its port (appendices, "Server Name").
-func hostOf(server string) string {
+// Host is the server name without its port (appendices, "Server Name").
+func Host(server string) string {
 	if end := strings.LastIndexByte(server, ']'); strings.HasPrefix(server, "[") && end > 0 {
 		return server[:end+1]
 	}

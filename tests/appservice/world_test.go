@@ -196,6 +196,7 @@ type world struct {
 	ctx    context.Context
 	folder string
 	server *binary.Server
+	url    string // the same after it was killed and started again
 }
 
 // begin starts a server on the registrations in the folder.
@@ -203,13 +204,14 @@ func begin(t *testing.T, folder string, set ...string) *world {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Minute)
 	t.Cleanup(cancel)
-	return &world{t: t, ctx: ctx, folder: folder, server: binary.Start(t, append(set, "appservices="+folder)...)}
+	server := binary.Start(t, append(set, "appservices="+folder)...)
+	return &world{t: t, ctx: ctx, folder: folder, server: server, url: server.URL}
 }
 
 // user registers a person.
 func (w *world) user(name string) *matrixclient.Client {
 	w.t.Helper()
-	c, err := (&matrixclient.Client{URL: w.server.URL, HTTP: http.DefaultClient}).Register(w.ctx, name, "a password")
+	c, err := (&matrixclient.Client{URL: w.url, HTTP: http.DefaultClient}).Register(w.ctx, name, "a password")
 	if err != nil {
 		w.t.Fatal(err)
 	}
@@ -219,7 +221,7 @@ func (w *world) user(name string) *matrixclient.Client {
 // call asks as an application service. user may be empty, for its own.
 func (w *world) call(b *bridge, method, path, user string, body any) (gjson.Result, error) {
 	w.t.Helper()
-	c := &matrixclient.Client{URL: w.server.URL, HTTP: http.DefaultClient, Token: b.asToken}
+	c := &matrixclient.Client{URL: w.url, HTTP: http.DefaultClient, Token: b.asToken}
 	if user != "" {
 		sep := "?"
 		if strings.Contains(path, "?") {
@@ -277,7 +279,7 @@ func (w *world) raw(token, method, path string, body any) (int, gjson.Result) {
 		}
 		reader = strings.NewReader(string(text))
 	}
-	r, err := http.NewRequestWithContext(w.ctx, method, w.server.URL+path, reader)
+	r, err := http.NewRequestWithContext(w.ctx, method, w.url+path, reader)
 	if err != nil {
 		w.t.Fatal(err)
 	}

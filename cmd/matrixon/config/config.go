@@ -31,6 +31,7 @@ type Config struct {
 	UserDirectory   UserDirectory  `yaml:"user_directory"`
 	Push            Push           `yaml:"push"`
 	TURN            TURN           `yaml:"turn"`
+	RTC             RTC            `yaml:"rtc"`
 	Limits          Limits         `yaml:"limits"`
 	Federation      Federation     `yaml:"federation"`
 	Appservices     []string       `yaml:"appservices"` // registration files, or folders of them
@@ -137,6 +138,11 @@ type TURN struct {
 	URIs         []string `yaml:"uris"` // turn: or turns:; empty: none
 	SharedSecret Secret   `yaml:"shared_secret"`
 	Lifetime     Duration `yaml:"lifetime"` // of the credentials that a client gets
+}
+
+// RTC is what calls of many people go through.
+type RTC struct {
+	LiveKit []string `yaml:"livekit"` // URLs of services that let users into LiveKit
 }
 
 // Rate is how often something may happen: Burst times at once, and PerSecond in the long run.

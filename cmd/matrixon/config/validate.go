@@ -45,6 +45,7 @@ func (b *binder) validate() {
 	b.wellKnown()
 	b.limits()
 	b.turn()
+	b.rtc()
 	b.atLeast("delayed_events.max_delay", c.DelayedEvents.MaxDelay, time.Second)
 	b.between("delayed_events.max_scheduled", int64(c.DelayedEvents.MaxScheduled), 0, 10_000)
 	for i, name := range c.Federation.TrustedKeyServers {
@@ -153,6 +154,14 @@ func (b *binder) turn() {
 		b.reject("turn.shared_secret", "it is needed with turn.uris")
 	}
 	b.atLeast("turn.lifetime", t.Lifetime, time.Minute)
+}
+
+func (b *binder) rtc() {
+	for i, given := range b.config.RTC.LiveKit {
+		if u, err := url.Parse(given); err != nil || u.Scheme != "https" && u.Scheme != "http" || u.Host == "" {
+			b.reject(fmt.Sprintf("rtc.livekit.%d", i), "%q is no URL; write for example https://rtc.example.org/livekit/jwt", given)
+		}
+	}
 }
 
 func (b *binder) between(path string, value, low, high int64) {

@@ -60,6 +60,7 @@ func (s *Server) buildAPI() {
 	s.api.Add(api.Client, s.appservices.services.Endpoints()...)
 	s.api.Add(api.Media, s.media.Endpoints()...)
 	s.federationEndpoints()
+	s.api.Add(api.Client, s.rtc().Endpoints()...)
 	turn := s.config.TURN
 	s.api.Add(api.Client, client.Calls(deps, client.TURN{URIs: turn.URIs, Secret: turn.SharedSecret.Reveal(), Lifetime: time.Duration(turn.Lifetime)})...)
 }
@@ -82,6 +83,8 @@ func (s *Server) deps() client.Deps {
 	return client.Deps{ServerName: s.config.ServerName, Store: s.store, Caller: s.node, Now: time.Now, Log: s.log, Appservices: s.appservices.services}
 }
 
+func (s *Server) rtc() client.RTC { return client.RTC{LiveKit: s.config.RTC.LiveKit} }
+
 func (s *Server) discovery() client.DiscoveryOptions {
 	w := s.config.WellKnown
 	d := client.DiscoveryOptions{BaseURL: w.ClientBaseURL, Features: map[string]bool{}, Capabilities: map[string]any{}}
@@ -89,6 +92,10 @@ func (s *Server) discovery() client.DiscoveryOptions {
 		d.Features["org.matrix.msc4140"] = true
 		d.Capabilities["org.matrix.msc4140.delayed_events"] = map[string]int64{
 			"max_delay_ms": time.Duration(scheduled.MaxDelay).Milliseconds(), "max_scheduled": int64(scheduled.MaxScheduled)}
+	}
+	if rtc := s.rtc(); len(rtc.LiveKit) > 0 {
+		d.Features["org.matrix.msc4143"] = true
+		d.WellKnown = map[string]any{"org.matrix.msc4143.rtc_foci": rtc.Transports()}
 	}
 	if w.Support.Page != "" || len(w.Support.Contacts) > 0 {
 		d.Support = &client.Support{SupportPage: w.Support.Page}

@@ -79,7 +79,10 @@ func (s *Server) federationEndpoints() {
 	if s.keys == nil {
 		return
 	}
-	deps := federation.Deps{ServerName: s.config.ServerName, Store: s.store, Caller: s.node, Reader: s.reader, Keys: s.keys, Now: time.Now, Log: s.log}
+	deps := federation.Deps{ServerName: s.config.ServerName, Store: s.store, Caller: s.node, Reader: s.reader, Keys: s.keys,
+		Client: s.deps(), Now: time.Now, Log: s.log}
 	s.api.Add(api.Federation, federation.Version(s.version))
-	s.api.Add(api.Federation, federation.Keys(deps)...)
+	for _, area := range [][]api.Endpoint{federation.Keys(deps), federation.Queries(deps), federation.Devices(deps), federation.Directory(deps), s.media.Federated()} {
+		s.api.Add(api.Federation, area...)
+	}
 }

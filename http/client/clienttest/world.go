@@ -144,6 +144,7 @@ func New(t *testing.T) *World {
 	a.Add(api.Client, client.Sync(deps, sync, true)...)
 	a.Add(api.Client, client.OldSync(deps, client.OldSyncOptions{Reader: w.Reader, Syncer: sync})...)
 	a.Add(api.Client, client.Calls(deps, client.TURN{URIs: []string{"turn:turn.example.org?transport=udp"}, Secret: "north", Lifetime: time.Hour})...)
+	a.Add(api.Client, client.RTC{LiveKit: []string{"https://rtc.example.org"}}.Endpoints()...)
 	w.Media = media.New(media.Options{ServerName: ServerName, Rows: w.Store, Blobs: database.New(w.Store, w.Clock.Now), Caller: w.Node, Now: w.Clock.Now, Log: log,
 		MaxUpload: 1 << 20, MaxRemote: 1 << 20, MostPending: 10, PendingLifetime: time.Hour,
 		Pictures: picture.NewWorkshop(picture.Limits{MaxPixels: 1 << 20, Memory: 32 << 20})})
