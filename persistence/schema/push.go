@@ -46,10 +46,10 @@ type PushItem struct {
 	UserID  string `col:"user_id,key"`
 	AppID   string `col:"app_id,key"`
 	Pushkey string `col:"pushkey,key"`
-	Pos     uint64 `col:"pos,key"`     // of the event, or the task
+	Pos     uint64 `col:"pos,key"` // of the event, or the task
 	RoomID  string `col:"room_id,key"`
 	Seq     uint64 `col:"seq,key"`
-	TS      int64  `col:"ts"`      // ms; when the event came
+	TS      int64  `col:"ts"` // ms; when the event came
 }
 
 // PushDigest says when a pusher of the kind email last sent a message, and how long it then waits for the next. Written by the
