@@ -35,7 +35,7 @@ test:
 ROUNDS ?= 3
 FAULT ?=
 faults:
-	go test ./tests/cluster -run 'TestFaults$$' -count 1 -v -timeout 2h -args -rounds $(ROUNDS) -fault '$(FAULT)' -back-within 5s -held-within 500ms
+	go test ./tests/cluster -count 1 -parallel 1 -v -timeout 2h -args -rounds $(ROUNDS) -fault '$(FAULT)' -back-within 5s -held-within 500ms -revoked-within 1s
 
 lint:
 	scripts/lint.sh
