@@ -40,7 +40,7 @@ faults:
 lint:
 	scripts/lint.sh
 
-# LOAD is passed on to cmd/matrixon-load: make bench LOAD='--duration 30s send'
+# LOAD is passed on to cmd/matrixon-load: make bench LOAD='--duration 30s send', or LOAD='--nodes 3 send spread' for a cluster
 LOAD ?=
 bench: build
 	go build -trimpath -o build/matrixon-load ./cmd/matrixon-load

@@ -37,13 +37,13 @@ func BenchmarkIdleUsers(b *testing.B) {
 		}
 		before := heap()
 		begun, cpu := time.Now(), processTime()
+		stop := make(chan struct{})
+		waking := others(n, "early", stop)
 		var all errgroup.Group
 		all.SetLimit(64)
 		for i := range users {
 			all.Go(func() error { return hello(n, fmt.Sprintf("@user%d:example.org", i)) })
 		}
-		stop := make(chan struct{})
-		waking := others(n, "early", stop)
 		if err := all.Wait(); err != nil {
 			b.Fatal(err)
 		}
@@ -54,14 +54,14 @@ func BenchmarkIdleUsers(b *testing.B) {
 		b.ReportMetric(float64(heap()-before)/users, "B/user")
 
 		for active(n) > users/2 { // the first have begun to rest
-			time.Sleep(100 * time.Millisecond)
+			time.Sleep(time.Second)
 		}
 		begun, cpu = time.Now(), processTime()
 		from := active(n)
 		stop = make(chan struct{})
 		resting := others(n, "late", stop)
 		for active(n) > users/20 {
-			time.Sleep(100 * time.Millisecond)
+			time.Sleep(time.Second)
 		}
 		close(stop)
 		rested := float64(from - active(n))
