@@ -76,8 +76,8 @@ func (d Deps) localAccount(ctx context.Context, userID string) (schema.Account, 
 	return schema.Accounts.Get(ctx, d.Store, schema.Account{UserID: userID})
 }
 
-// localAlias reads a local alias. One that is not there may be made by an application service.
-func (d Deps) localAlias(ctx context.Context, alias string) (schema.Alias, bool, error) {
+// LocalAlias reads a local alias. One that is not there may be made by an application service.
+func (d Deps) LocalAlias(ctx context.Context, alias string) (schema.Alias, bool, error) {
 	row, ok, err := schema.Aliases.Get(ctx, d.Store, schema.Alias{Alias: alias})
 	if err != nil || ok || d.Appservices == nil {
 		return row, ok, err

@@ -1,8 +1,10 @@
 package client
 
 import (
+	"context"
 	"net/http"
 
+	"github.com/matrixon/matrixon/actors/reader"
 	"github.com/matrixon/matrixon/http/api"
 	"github.com/matrixon/matrixon/matrix/id"
 	"github.com/matrixon/matrixon/matrix/mxerr"
@@ -39,7 +41,7 @@ func (h *rooms) alias(r *api.Request) (string, error) {
 
 // find reads a local alias.
 func (h *rooms) find(r *api.Request, alias string) (schema.Alias, error) {
-	row, ok, err := h.localAlias(r.Ctx, alias)
+	row, ok, err := h.LocalAlias(r.Ctx, alias)
 	if err == nil && !ok {
 		err = mxerr.NotFound("there is no room with the alias %.255s", alias)
 	}
@@ -64,7 +66,19 @@ func (h *rooms) getAlias(r *api.Request) (any, error) {
 	if err != nil {
 		return nil, err
 	}
-	return map[string]any{"room_id": row.RoomID, "servers": []string{h.ServerName}}, nil
+	return AliasAnswer(r.Ctx, h.Reader, row, h.ServerName)
+}
+
+// AliasAnswer tells of the room of an alias of this server, and of servers through which it can be joined.
+func AliasAnswer(ctx context.Context, rooms *reader.Reader, alias schema.Alias, own string) (any, error) {
+	servers, err := rooms.Residents(ctx, alias.RoomID, own)
+	if err != nil {
+		return nil, err
+	}
+	if len(servers) == 0 {
+		servers = []string{own}
+	}
+	return map[string]any{"room_id": alias.RoomID, "servers": servers}, nil
 }
 
 func (h *rooms) putAlias(r *api.Request) (any, error) {

@@ -46,7 +46,7 @@ func parseHierarchyCursor(from string) (c hierarchyCursor, err error) {
 
 // spaceRoom is a room in the answer.
 type spaceRoom struct {
-	roomSummary
+	RoomSummary
 	Children []jsontext.Value `json:"children_state"`
 }
 
@@ -92,7 +92,7 @@ func (h *rooms) listHierarchy(r *api.Request) (any, error) {
 	}
 	rooms := make([]spaceRoom, len(found))
 	for i, room := range found {
-		rooms[i] = spaceRoom{summarise(room.Discovered), reader.StrippedAt(room.Children...)}
+		rooms[i] = spaceRoom{Summarise(room.Discovered), reader.StrippedAt(room.Children...)}
 	}
 	answer := map[string]any{"rooms": rooms}
 	if more {

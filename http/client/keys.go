@@ -136,23 +136,37 @@ func (e *encryption) claim(r *api.Request) (any, error) {
 	if len(body.OneTimeKeys) > keysUsers {
 		return nil, mxerr.TooLarge("keys of at most %d users can be claimed at once", keysUsers)
 	}
-	c := claims{found: map[string]map[string]map[string]jsontext.Value{}}
+	local := map[string]map[string]string{}
 	failures := map[string]jsontext.Value{}
-	g, ctx := errgroup.WithContext(r.Ctx)
-	g.SetLimit(claimsAtOne)
 	for userID, devices := range body.OneTimeKeys {
 		if server := id.ServerOf(userID); server != e.ServerName {
 			failures[server] = unreachable
 			continue
 		}
+		local[userID] = devices
+	}
+	found, err := ClaimKeys(r.Ctx, e.Deps, local)
+	if err != nil {
+		return nil, err
+	}
+	return map[string]any{"one_time_keys": found, "failures": failures}, nil
+}
+
+// ClaimKeys takes keys of devices of local users: user → device → algorithm. What it gives is user → device → key id → key; a device
+// that has no key is left out.
+func ClaimKeys(ctx context.Context, d Deps, wanted map[string]map[string]string) (map[string]map[string]map[string]jsontext.Value, error) {
+	c := claims{found: map[string]map[string]map[string]jsontext.Value{}}
+	g, ctx := errgroup.WithContext(ctx)
+	g.SetLimit(claimsAtOne)
+	for userID, devices := range wanted {
 		for device, algorithm := range devices {
-			g.Go(func() error { return e.claimOne(ctx, &c, userID, device, algorithm) })
+			g.Go(func() error { return c.claim(ctx, d, userID, device, algorithm) })
 		}
 	}
 	if err := g.Wait(); err != nil {
 		return nil, err
 	}
-	return map[string]any{"one_time_keys": c.found, "failures": failures}, nil
+	return c.found, nil
 }
 
 // claims collects what parallel claims found: user → device → key id → key.
@@ -161,12 +175,12 @@ type claims struct {
 	found map[string]map[string]map[string]jsontext.Value
 }
 
-func (e *encryption) claimOne(ctx context.Context, c *claims, userID, device, algorithm string) error {
+func (c *claims) claim(ctx context.Context, d Deps, userID, device, algorithm string) error {
 	// A device that does not exist has no keys, and its user's actor need not be troubled.
-	if _, ok, err := schema.Devices.Get(ctx, e.Store, schema.Device{UserID: userID, DeviceID: device}); err != nil || !ok {
+	if _, ok, err := schema.Devices.Get(ctx, d.Store, schema.Device{UserID: userID, DeviceID: device}); err != nil || !ok {
 		return err
 	}
-	key, err := AskUser[*messages.ClaimedKey](ctx, e.Deps, userID, &messages.ClaimKey{DeviceId: device, Algorithm: algorithm})
+	key, err := AskUser[*messages.ClaimedKey](ctx, d, userID, &messages.ClaimKey{DeviceId: device, Algorithm: algorithm})
 	if err != nil || key.KeyId == "" {
 		return err
 	}

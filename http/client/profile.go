@@ -1,6 +1,7 @@
 package client
 
 import (
+	"context"
 	"net/http"
 	"strings"
 	"unicode/utf8"
@@ -13,6 +14,7 @@ import (
 	"github.com/matrixon/matrixon/matrix/id"
 	"github.com/matrixon/matrixon/matrix/mxerr"
 	"github.com/matrixon/matrixon/messages"
+	"github.com/matrixon/matrixon/persistence"
 	"github.com/matrixon/matrixon/persistence/schema"
 )
 
@@ -82,14 +84,19 @@ func (a *accounts) profile(r *api.Request, field string) (map[string]jsontext.Va
 		}
 		return a.o.RemoteProfile(r.Ctx, userID, field)
 	}
-	_, ok, err := schema.Accounts.Get(r.Ctx, a.Store, schema.Account{UserID: userID})
+	return LocalProfile(r.Ctx, a.Store, userID)
+}
+
+// LocalProfile gives the profile of a user of this server; 404 M_NOT_FOUND when there is no such user.
+func LocalProfile(ctx context.Context, store persistence.Reader, userID string) (map[string]jsontext.Value, error) {
+	_, ok, err := schema.Accounts.Get(ctx, store, schema.Account{UserID: userID})
 	if err != nil {
 		return nil, err
 	}
 	if !ok {
 		return nil, mxerr.NotFound("there is no user %s", userID)
 	}
-	rows, err := account.Profile(r.Ctx, a.Store, userID)
+	rows, err := account.Profile(ctx, store, userID)
 	if err != nil {
 		return nil, err
 	}

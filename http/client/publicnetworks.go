@@ -13,17 +13,17 @@ import (
 
 // listing gives the rooms of the directory that is asked for, in its order from where a page begins: the server's own, that of a
 // third-party network, or all of them together (client-server API, POST /publicRooms).
-func (h *rooms) listing(ctx context.Context, q publicQuery, at *publicCursor) iter.Seq2[schema.PublicRoom, error] {
+func listing(ctx context.Context, store persistence.Reader, q PublicQuery, at *publicCursor) iter.Seq2[schema.PublicRoom, error] {
 	back := at != nil && at.Back
 	own := persistence.Range[schema.PublicRoom]{Reverse: !back}
 	if at != nil {
 		own.After = &schema.PublicRoom{JoinedMembers: at.Members, RoomID: at.RoomID}
 	}
 	if q.ThirdPartyInstanceID == "" && !q.IncludeAllNetworks {
-		return schema.PublicRooms.Scan(ctx, h.Store, own)
+		return schema.PublicRooms.Scan(ctx, store, own)
 	}
 	return func(yield func(schema.PublicRoom, error) bool) {
-		networks, err := h.networkRooms(ctx, q.ThirdPartyInstanceID, q.IncludeAllNetworks)
+		networks, err := networkRooms(ctx, store, q.ThirdPartyInstanceID, q.IncludeAllNetworks)
 		if err != nil {
 			yield(schema.PublicRoom{}, err)
 			return
@@ -38,7 +38,7 @@ func (h *rooms) listing(ctx context.Context, q publicQuery, at *publicCursor) it
 		networks = slices.DeleteFunc(networks, func(r schema.PublicRoom) bool { return own.After != nil && order(r, *own.After) <= 0 })
 		slices.SortFunc(networks, order)
 		if q.IncludeAllNetworks {
-			for room, err := range schema.PublicRooms.Scan(ctx, h.Store, own) {
+			for room, err := range schema.PublicRooms.Scan(ctx, store, own) {
 				for len(networks) > 0 && err == nil && order(networks[0], room) < 0 {
 					if !yield(networks[0], nil) {
 						return
@@ -60,7 +60,7 @@ func (h *rooms) listing(ctx context.Context, q publicQuery, at *publicCursor) it
 
 // networkRooms gives the rooms of one network, or of all, in no order: publicScanned at most. Among all are only those that the server's own
 // directory does not have.
-func (h *rooms) networkRooms(ctx context.Context, instance string, all bool) ([]schema.PublicRoom, error) {
+func networkRooms(ctx context.Context, store persistence.Reader, instance string, all bool) ([]schema.PublicRoom, error) {
 	listed := persistence.Range[schema.NetworkRoom]{Limit: publicScanned}
 	if !all {
 		service, network, ok := cutInstance(instance)
@@ -71,7 +71,7 @@ func (h *rooms) networkRooms(ctx context.Context, instance string, all bool) ([]
 	}
 	seen := map[string]bool{}
 	var found []schema.PublicRoom
-	for row, err := range schema.NetworkRooms.Scan(ctx, h.Store, listed) {
+	for row, err := range schema.NetworkRooms.Scan(ctx, store, listed) {
 		if err != nil {
 			return nil, err
 		}
@@ -79,7 +79,7 @@ func (h *rooms) networkRooms(ctx context.Context, instance string, all bool) ([]
 			continue
 		}
 		seen[row.RoomID] = true
-		room, ok, err := schema.Rooms.Get(ctx, h.Store, schema.Room{RoomID: row.RoomID})
+		room, ok, err := schema.Rooms.Get(ctx, store, schema.Room{RoomID: row.RoomID})
 		if err != nil {
 			return nil, err
 		}

@@ -30,8 +30,8 @@ func (h *rooms) publicRooms() []api.Endpoint {
 	}
 }
 
-// publicQuery asks for a page of the directory.
-type publicQuery struct {
+// PublicQuery asks for a page of the directory.
+type PublicQuery struct {
 	Limit                *int64       `json:"limit"`
 	Since                string       `json:"since"`
 	Filter               publicFilter `json:"filter"`
@@ -71,7 +71,7 @@ func (c publicCursor) String() string {
 }
 
 func (h *rooms) getPublicRooms(r *api.Request) (any, error) {
-	q := publicQuery{Since: r.Param("since")}
+	q := PublicQuery{Since: r.Param("since")}
 	if r.Param("limit") != "" {
 		limit, err := r.Int("limit", publicSize, 0, publicMost)
 		if err != nil {
@@ -83,19 +83,24 @@ func (h *rooms) getPublicRooms(r *api.Request) (any, error) {
 }
 
 func (h *rooms) postPublicRooms(r *api.Request) (any, error) {
-	var q publicQuery
+	var q PublicQuery
 	if err := r.DecodeOptional(&q); err != nil {
 		return nil, err
-	}
-	if q.IncludeAllNetworks && q.ThirdPartyInstanceID != "" {
-		return nil, mxerr.InvalidParam("include_all_networks and third_party_instance_id exclude each other")
 	}
 	return h.listPublic(r, q)
 }
 
-func (h *rooms) listPublic(r *api.Request, q publicQuery) (any, error) {
+func (h *rooms) listPublic(r *api.Request, q PublicQuery) (any, error) {
 	if server := r.Param("server"); server != "" && server != h.ServerName {
 		return nil, mxerr.NotFound("the rooms of %.255s cannot be listed: this server does not federate", server)
+	}
+	return ListPublic(r.Ctx, h.Store, q)
+}
+
+// ListPublic gives a page of the rooms that this server publishes, as it is answered.
+func ListPublic(ctx context.Context, store persistence.Reader, q PublicQuery) (any, error) {
+	if q.IncludeAllNetworks && q.ThirdPartyInstanceID != "" {
+		return nil, mxerr.InvalidParam("include_all_networks and third_party_instance_id exclude each other")
 	}
 	limit := int64(publicSize)
 	if q.Limit != nil {
@@ -108,11 +113,11 @@ func (h *rooms) listPublic(r *api.Request, q publicQuery) (any, error) {
 	if err != nil {
 		return nil, err
 	}
-	page, err := h.readPublic(r.Ctx, q, at, int(limit))
+	page, err := readPublic(ctx, store, q, at, int(limit))
 	if err != nil {
 		return nil, err
 	}
-	total, err := h.countPublic(r.Ctx)
+	total, err := countPublic(ctx, store)
 	if err != nil {
 		return nil, err
 	}
@@ -139,8 +144,8 @@ func parsePublicCursor(since string) (*publicCursor, error) {
 }
 
 // countPublic says how many rooms are published, as far as it is worth counting.
-func (h *rooms) countPublic(ctx context.Context) (total int, err error) {
-	for _, err := range schema.PublicRooms.Scan(ctx, h.Store, persistence.Range[schema.PublicRoom]{Limit: publicCounted}) {
+func countPublic(ctx context.Context, store persistence.Reader) (total int, err error) {
+	for _, err := range schema.PublicRooms.Scan(ctx, store, persistence.Range[schema.PublicRoom]{Limit: publicCounted}) {
 		if err != nil {
 			return 0, err
 		}
@@ -157,7 +162,7 @@ type publicPage struct {
 
 // readPublic reads the published rooms that the filter lets through, largest first. It looks at publicScanned rooms at most, so
 // a page may be short, or even empty, and yet be followed by another.
-func (h *rooms) readPublic(ctx context.Context, q publicQuery, at *publicCursor, limit int) (page publicPage, err error) {
+func readPublic(ctx context.Context, store persistence.Reader, q PublicQuery, at *publicCursor, limit int) (page publicPage, err error) {
 	page.rooms = []publicRoom{}
 	if limit == 0 {
 		return page, nil
@@ -166,7 +171,7 @@ func (h *rooms) readPublic(ctx context.Context, q publicQuery, at *publicCursor,
 	term := strings.ToLower(q.Filter.Term)
 	var last schema.PublicRoom
 	more, scanned := false, 0
-	for listed, err := range h.listing(ctx, q, at) {
+	for listed, err := range listing(ctx, store, q, at) {
 		if err != nil {
 			return page, err
 		}
@@ -176,7 +181,7 @@ func (h *rooms) readPublic(ctx context.Context, q publicQuery, at *publicCursor,
 		}
 		scanned++
 		last = listed
-		row, ok, err := schema.Rooms.Get(ctx, h.Store, schema.Room{RoomID: listed.RoomID})
+		row, ok, err := schema.Rooms.Get(ctx, store, schema.Room{RoomID: listed.RoomID})
 		if err != nil {
 			return page, err
 		}

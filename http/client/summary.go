@@ -17,8 +17,8 @@ func (h *rooms) summaries() []api.Endpoint {
 		Auth: api.Optional, Limit: api.LimitRead, Handler: h.summary}}
 }
 
-// roomSummary is a room as those see it who might join it (client-server API, "Room Summaries").
-type roomSummary struct {
+// RoomSummary is a room as those see it who might join it (client-server API, "Room Summaries").
+type RoomSummary struct {
 	publicRoom
 	AllowedRoomIDs []string `json:"allowed_room_ids,omitempty"`
 	Encryption     string   `json:"encryption,omitempty"`
@@ -26,8 +26,9 @@ type roomSummary struct {
 	Membership     string   `json:"membership,omitempty"` // of the user who asks
 }
 
-func summarise(d reader.Discovered) roomSummary {
-	return roomSummary{publicRoom: show(d.Room), AllowedRoomIDs: d.AllowedRooms, Encryption: d.Encryption, RoomVersion: d.Version}
+// Summarise gives what may be told of a room.
+func Summarise(d reader.Discovered) RoomSummary {
+	return RoomSummary{publicRoom: show(d.Room), AllowedRoomIDs: d.AllowedRooms, Encryption: d.Encryption, RoomVersion: d.Version}
 }
 
 // summary tells of a room by its id or alias. Rooms that the user may not know of are as if they did not exist.
@@ -53,7 +54,7 @@ func (h *rooms) summary(r *api.Request) (any, error) {
 	if !ok {
 		return nil, errNoSuchRoom
 	}
-	s := summarise(d)
+	s := Summarise(d)
 	if r.Session != nil {
 		if s.Membership = a.Member.Membership; s.Membership == "" {
 			s.Membership = "leave"

@@ -11,6 +11,7 @@ import (
 	"github.com/matrixon/matrixon/actors/reader"
 	"github.com/matrixon/matrixon/cluster"
 	"github.com/matrixon/matrixon/http/api"
+	"github.com/matrixon/matrixon/http/client"
 	"github.com/matrixon/matrixon/persistence"
 )
 
@@ -21,6 +22,7 @@ type Deps struct {
 	Caller     cluster.Caller
 	Reader     *reader.Reader
 	Keys       *keyring.Ring
+	Client     client.Deps // what is shared with the client-server API
 	Now        func() time.Time
 	Log        *slog.Logger
 }

@@ -23,7 +23,7 @@ const (
 // Keys are the endpoints with which servers learn each other's keys (server-server API, "Retrieving server keys"). They are not signed: without
 // keys nothing could be.
 func Keys(d Deps) []api.Endpoint {
-	k := keys{d}
+	k := keyEndpoints{d}
 	const server, query = "/_matrix/key/v2/server", "/_matrix/key/v2/query"
 	return []api.Endpoint{
 		{Methods: get, Path: server, Also: []string{server + "/", server + "/{keyId}"}, Handler: k.own},
@@ -32,12 +32,12 @@ func Keys(d Deps) []api.Endpoint {
 	}
 }
 
-type keys struct{ Deps }
+type keyEndpoints struct{ Deps }
 
-func (k keys) own(r *api.Request) (any, error) { return k.Keys.Own().Document(r.Ctx) }
+func (k keyEndpoints) own(r *api.Request) (any, error) { return k.Keys.Own().Document(r.Ctx) }
 
 // one answers with what is known of one server.
-func (k keys) one(r *api.Request) (any, error) {
+func (k keyEndpoints) one(r *api.Request) (any, error) {
 	server := r.Vars["serverName"]
 	if !id.ValidServerName(server) {
 		return nil, mxerr.InvalidParam("%.255q is no server name", server)
@@ -49,7 +49,7 @@ func (k keys) one(r *api.Request) (any, error) {
 	return k.notarize(r, map[string]int64{server: until})
 }
 
-func (k keys) several(r *api.Request) (any, error) {
+func (k keyEndpoints) several(r *api.Request) (any, error) {
 	var body struct {
 		ServerKeys map[string]map[string]struct {
 			MinimumValidUntilTS int64 `json:"minimum_valid_until_ts"`
@@ -78,7 +78,7 @@ func (k keys) several(r *api.Request) (any, error) {
 }
 
 // notarize collects the keys of several servers. Those of which nothing is known, or not in time, are left out.
-func (k keys) notarize(r *api.Request, wanted map[string]int64) (any, error) {
+func (k keyEndpoints) notarize(r *api.Request, wanted map[string]int64) (any, error) {
 	ctx, cancel := context.WithTimeout(r.Ctx, queryPatience)
 	defer cancel()
 	var mu sync.Mutex

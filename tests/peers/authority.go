@@ -105,3 +105,8 @@ func (a *Authority) Certificate(names ...string) tls.Certificate {
 	}
 	return pair
 }
+
+// Trusting is a client's configuration that trusts the authority.
+func (a *Authority) Trusting() *tls.Config {
+	return &tls.Config{MinVersion: tls.VersionTLS12, RootCAs: a.Pool}
+}
