@@ -56,6 +56,7 @@ func (s *Server) told(pos persistence.Position, notices []proto.Message) {
 	if s.dispatcher != nil {
 		s.dispatcher.Publish(pos, notices)
 	}
+	s.pushes.Publish(pos, notices)
 }
 
 // typing hands on to this node's actors who is typing.
