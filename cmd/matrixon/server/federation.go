@@ -117,6 +117,7 @@ func (s *Server) federationEndpoints() {
 	deps := federation.Deps{ServerName: s.config.ServerName, Store: s.store, Caller: s.node, Reader: s.reader, Keys: s.keys,
 		Client: s.deps(), Now: time.Now, Log: s.log}
 	s.api.Add(api.Federation, federation.Version(s.version))
+	s.api.Add(api.Federation, federation.Transactions(deps, federation.TransactionOptions{Verifier: s.verifier, Stage: s.history.Stage})...)
 	s.api.Add(api.Federation, federation.Memberships(deps, federation.MembershipOptions{Verifier: s.verifier, Key: s.key, Handshakes: s.handshakes})...)
 	for _, area := range [][]api.Endpoint{federation.Keys(deps), federation.Queries(deps), federation.Devices(deps), federation.Directory(deps), s.media.Federated()} {
 		s.api.Add(api.Federation, area...)

@@ -221,7 +221,8 @@ func (s *Server) startActors() error {
 	if s.rebalancer, err = node.NewRebalancer(s.node, s.log, s.metrics); err != nil {
 		return err
 	}
-	return errors.Join(s.node.Register(rooms), s.node.Register(users), s.node.Register(services), s.node.Register(pushers), s.startDestinations(), s.node.Register(s.nodeKind()))
+	return errors.Join(s.node.Register(rooms), s.node.Register(users), s.node.Register(services), s.node.Register(pushers), s.startDestinations(),
+		s.node.Register(s.nodeKind()))
 }
 
 // claimName makes sure that the data belongs to the server's name: ids and signatures in it hold that name.
