@@ -8,6 +8,7 @@ import (
 	"os"
 	"time"
 
+	"github.com/matrixon/matrixon/actors/federation/devicelists"
 	"github.com/matrixon/matrixon/actors/federation/keyring"
 	"github.com/matrixon/matrixon/cmd/matrixon/config"
 	"github.com/matrixon/matrixon/http/api"
@@ -30,6 +31,8 @@ func (s *Server) startFederation() error {
 	s.keys = keyring.New(keyring.Options{
 		Own:   &keyring.Own{ServerName: s.config.ServerName, Current: s.key, Newest: s.signingKey, Store: s.store, Now: time.Now},
 		Store: s.store, Caller: s.federation, Notaries: c.TrustedKeyServers, Now: time.Now, Log: s.log})
+	s.deviceLists = devicelists.New(devicelists.Options{ServerName: s.config.ServerName, Store: s.store, Caller: s.federation,
+		Leads: func() bool { return s.node.Owner(sweeper) == s.node.Name() }, Now: time.Now, Log: s.log})
 	return nil
 }
 
