@@ -53,7 +53,11 @@ func (h *rooms) target(r *api.Request) (string, error) {
 		return roomID, h.known(r.Ctx, roomID)
 	}
 	if strings.HasPrefix(given, "#") {
-		return h.resolve(r, given)
+		roomID, _, err := h.resolve(r, given)
+		if err != nil {
+			return "", err
+		}
+		return roomID, h.known(r.Ctx, roomID)
 	}
 	if !id.ValidRoomID(given) {
 		return "", mxerr.InvalidParam("%.255q is neither a room id nor an alias", given)

@@ -37,7 +37,7 @@ func (h *rooms) summary(r *api.Request) (any, error) {
 	roomID := given
 	if strings.HasPrefix(given, "#") {
 		var err error
-		if roomID, err = h.resolve(r, given); err != nil {
+		if roomID, _, err = h.resolve(r, given); err != nil {
 			return nil, unknownRoom(err)
 		}
 	} else if !id.ValidRoomID(given) {

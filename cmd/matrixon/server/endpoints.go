@@ -38,6 +38,9 @@ func (s *Server) buildAPI() {
 		AccessLifetime: time.Duration(s.config.Session.AccessTokenLifetime), RefreshLifetime: time.Duration(s.config.Session.RefreshTokenLifetime),
 		Discovery: s.discovery(),
 	}
+	if s.inquirer != nil {
+		accounts.RemoteProfile = s.inquirer.Profile
+	}
 	s.api.Add(api.Client, client.Accounts(deps, accounts)...)
 	s.api.Add(api.Admin, client.SharedSecretRegistration(deps, accounts)...)
 	s.api.Add(api.Admin, admin.Endpoints(s.adminDeps())...)
@@ -47,6 +50,7 @@ func (s *Server) buildAPI() {
 		Unread:        s.unread,
 		UserDirectory: client.UserDirectory(s.config.UserDirectory),
 		Search:        s.search,
+		Inquirer:      s.inquirer,
 		Creator:       &room.Creator{Caller: s.node, Store: s.store, ServerName: s.config.ServerName, Key: s.key, Now: time.Now, Random: rand.Reader},
 		Delayed:       client.DelayedOptions{MaxDelay: time.Duration(s.config.DelayedEvents.MaxDelay), MaxScheduled: s.config.DelayedEvents.MaxScheduled},
 	}

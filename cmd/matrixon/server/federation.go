@@ -9,10 +9,12 @@ import (
 	"time"
 
 	"github.com/matrixon/matrixon/actors/federation/devicelists"
+	"github.com/matrixon/matrixon/actors/federation/inquiry"
 	"github.com/matrixon/matrixon/actors/federation/keyring"
 	"github.com/matrixon/matrixon/cmd/matrixon/config"
 	"github.com/matrixon/matrixon/http/api"
 	"github.com/matrixon/matrixon/http/federation"
+	"github.com/matrixon/matrixon/http/media"
 	"github.com/matrixon/matrixon/http/outbound"
 )
 
@@ -22,19 +24,37 @@ func (s *Server) startFederation() error {
 	if !c.Enabled {
 		return nil
 	}
-	policy := outbound.Policy{AllowNetworks: c.AllowNetworks, UserAgent: "Matrixon/" + s.version, Resolver: resolver(c)}
-	var err error
-	if policy.Roots, err = trusted(c.CAFile); err != nil {
-		return fmt.Errorf("federation.ca_file: %w", err)
+	policy, err := s.federationPolicy()
+	if err != nil {
+		return err
 	}
 	s.federation = outbound.NewFederation(outbound.FederationOptions{ServerName: s.config.ServerName, Key: s.key, Policy: policy, Now: time.Now, Metrics: s.metrics})
 	s.keys = keyring.New(keyring.Options{
 		Own:   &keyring.Own{ServerName: s.config.ServerName, Current: s.key, Newest: s.signingKey, Store: s.store, Now: time.Now},
 		Store: s.store, Caller: s.federation, Notaries: c.TrustedKeyServers, Now: time.Now, Log: s.log})
+	policy.Redirects, policy.Timeout, policy.Secure = mediaRedirects, mediaTimeout, true
+	s.origin = &media.Origin{Caller: s.federation, Web: outbound.Client(policy), MaxSize: int64(s.config.Media.MaxRemote)}
+	s.inquirer = inquiry.New(s.federation)
 	s.deviceLists = devicelists.New(devicelists.Options{ServerName: s.config.ServerName, Store: s.store, Caller: s.federation,
 		Leads: func() bool { return s.node.Owner(sweeper) == s.node.Name() }, Now: time.Now, Log: s.log})
 	return nil
 }
+
+// federationPolicy says whom the server trusts and reaches.
+func (s *Server) federationPolicy() (outbound.Policy, error) {
+	c := s.config.Federation
+	roots, err := trusted(c.CAFile)
+	if err != nil {
+		return outbound.Policy{}, fmt.Errorf("federation.ca_file: %w", err)
+	}
+	return outbound.Policy{AllowNetworks: c.AllowNetworks, UserAgent: "Matrixon/" + s.version, Resolver: resolver(c), Roots: roots}, nil
+}
+
+// The bounds of fetching media from where another server says it is.
+const (
+	mediaRedirects = 3
+	mediaTimeout   = 10 * time.Minute
+)
 
 // trusted are the system's certificate authorities and those in the file; nil are the system's alone.
 func trusted(file string) (*x509.CertPool, error) {

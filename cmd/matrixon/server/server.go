@@ -20,6 +20,7 @@ import (
 
 	sender "github.com/matrixon/matrixon/actors/delayed"
 	"github.com/matrixon/matrixon/actors/federation/devicelists"
+	"github.com/matrixon/matrixon/actors/federation/inquiry"
 	"github.com/matrixon/matrixon/actors/federation/keyring"
 	"github.com/matrixon/matrixon/actors/hub"
 	"github.com/matrixon/matrixon/actors/node"
@@ -89,6 +90,8 @@ type Server struct {
 	federation  *outbound.Federation // nil when the server does not federate
 	keys        *keyring.Ring        // likewise
 	deviceLists *devicelists.Lists   // likewise
+	inquirer    *inquiry.Inquirer    // likewise
+	origin      *media.Origin        // likewise
 	appservices appservices
 
 	api      *api.API
