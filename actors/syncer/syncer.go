@@ -196,7 +196,7 @@ func (b *builder) accountEvents(roomID string, since uint64) ([]schema.AccountDa
 		if err != nil {
 			return nil, err
 		}
-		if row.Pos > since {
+		if row.Pos > since && (since > 0 || len(row.Content) > 0) { // what was deleted is told of only later
 			rows = append(rows, row)
 		}
 	}

@@ -58,18 +58,21 @@ func (c actorsList) Run(ctx context.Context, m *Main) error {
 	})
 }
 
-// actorPath is where an actor stands in the operator's interface: its id tells its kind.
+// actorPath is where an actor stands in the operator's interface: the ids of rooms and users tell their kind, others need it in front.
 func actorPath(id string) (string, error) {
 	kind := map[byte]string{'!': "room", '@': "user"}[(id + " ")[0]]
 	if kind == "" {
-		return "", fmt.Errorf("%q is neither a room (!id) nor a user (@name:server)", id)
+		var ok bool
+		if kind, id, ok = strings.Cut(id, "/"); !ok {
+			return "", fmt.Errorf("%q is neither a room (!id) nor a user (@name:server) nor anything else (kind/id)", kind)
+		}
 	}
-	return "/actors/" + kind + "/" + url.PathEscape(id), nil
+	return "/actors/" + url.PathEscape(kind) + "/" + url.PathEscape(id), nil
 }
 
 type actorsInspect struct {
 	configFlags
-	ID string `arg:"" help:"A room or a user."`
+	ID string `arg:"" help:"A room, a user, or another as in appservice/irc."`
 }
 
 // Run shows.
@@ -102,7 +105,7 @@ func (c actorsInspect) Run(ctx context.Context, m *Main) error {
 
 type actorsStop struct {
 	configFlags
-	ID string `arg:"" help:"A room or a user."`
+	ID string `arg:"" help:"A room, a user, or another as in appservice/irc."`
 }
 
 // Run stops.
@@ -123,7 +126,7 @@ func (c actorsStop) Run(ctx context.Context, m *Main) error {
 
 type actorsMove struct {
 	configFlags
-	ID string `arg:"" help:"A room or a user."`
+	ID string `arg:"" help:"A room, a user, or another as in appservice/irc."`
 	To string `required:"" help:"The node; auto leaves it to the cluster again." placeholder:"NODE"`
 }
 

@@ -33,7 +33,9 @@ type RoomOptions struct {
 	Search        *search.Index
 	// Inquirer asks other servers about aliases and rooms; nil without federation.
 	Inquirer *inquiry.Inquirer
-	Delayed  DelayedOptions
+	// Elsewhere takes users into rooms of other servers; nil without federation.
+	Elsewhere Elsewhere
+	Delayed   DelayedOptions
 }
 
 type rooms struct {

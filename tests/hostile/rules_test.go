@@ -63,7 +63,7 @@ var rules = []rule{
 			"setPushRuleActions setPushRuleEnabled getAccount3PIDs getNotifications queryKeys claimKeys uploadCrossSigningSignatures sendToDevice search " +
 			"searchUserDirectory queryPublicRooms getEvents initialSync postRoomKeysVersion getPushers postPusher getThreadSubscriptions"},
 	{why: "Account data, tags, filters and so on are for their user: 403 M_FORBIDDEN, \"not authorised to modify this user's account data\".",
-		results: "403 FORBIDDEN other; 200 *", of: "getRoomTags setRoomTag deleteRoomTag defineFilter requestOpenIdToken setAccountData setAccountDataPerRoom getWhoIs"},
+		results: "403 FORBIDDEN other; 200 *", of: "getRoomTags setRoomTag deleteRoomTag defineFilter requestOpenIdToken setAccountData setAccountDataPerRoom deleteAccountData deleteAccountDataPerRoom getWhoIs"},
 	{why: "The same, where they have nothing yet.", results: "403 FORBIDDEN other; 404 NOT_FOUND *", of: "getAccountData getAccountDataPerRoom getFilter"},
 	{why: "404: \"The current user has no device with the given ID.\"", results: "404 NOT_FOUND other; 200 *", of: "getDevice updateDevice"},
 	{why: "404: they have no backup, and the owner's is out of reach.", results: "404 NOT_FOUND *",
