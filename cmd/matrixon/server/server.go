@@ -92,6 +92,7 @@ type Server struct {
 	media       *media.Repository
 	federation  *outbound.Federation // nil when the server does not federate
 	keys        *keyring.Ring        // likewise
+	rotating    sync.Mutex           // held while the signing key is replaced
 	deviceLists *devicelists.Lists   // likewise
 	inquirer    *inquiry.Inquirer    // likewise
 	origin      *media.Origin        // likewise
@@ -311,6 +312,9 @@ func (s *Server) background(ctx context.Context) {
 		case <-flush.C:
 			s.seen.Flush(ctx)
 		case <-sweep.C:
+			if err := s.warnOfOldKey(ctx); err != nil && ctx.Err() == nil {
+				s.log.Error("it could not be looked up which key signs", "error", err)
+			}
 			if s.node.Owner(sweeper) != s.node.Name() {
 				continue
 			}
