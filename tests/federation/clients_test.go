@@ -3,12 +3,14 @@ package federation
 import (
 	"bytes"
 	"errors"
+	"fmt"
 	"image"
 	_ "image/jpeg"
 	"image/png"
 	"io"
 	"net/http"
 	"net/url"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -70,6 +72,53 @@ func TestClientsAskOtherServers(t *testing.T) {
 		refusedWith(t, alice, 502, "M_UNKNOWN", "GET", "/publicRooms?server="+url.QueryEscape(nowhere), nil)
 		refusedWith(t, alice, 400, "M_INVALID_PARAM", "GET", "/publicRooms?server=%2Fetc", nil)
 	})
+	t.Run("spaces", func(t *testing.T) {
+		create := func(c *matrixclient.Client, body matrixclient.J) string {
+			t.Helper()
+			room, err := c.CreateRoom(t.Context(), body)
+			if err != nil {
+				t.Fatal(err)
+			}
+			return room
+		}
+		link := func(c *matrixclient.Client, space, child string) {
+			t.Helper()
+			if _, err := c.SetState(t.Context(), space, "m.space.child", child, matrixclient.J{"via": []string{there.Name}}); err != nil {
+				t.Fatal(err)
+			}
+		}
+		aSpace := matrixclient.J{"type": "m.space"}
+		open, closed := create(bob, matrixclient.J{"preset": "public_chat", "name": "open"}), create(bob, matrixclient.J{"preset": "private_chat"})
+		inner := create(bob, matrixclient.J{"preset": "public_chat", "name": "inner", "creation_content": aSpace})
+		theirs := create(bob, matrixclient.J{"preset": "public_chat", "name": "theirs", "creation_content": aSpace})
+		link(bob, theirs, open)
+		link(bob, theirs, closed)
+		link(bob, theirs, inner)
+		link(bob, inner, open)
+		ours := create(alice, matrixclient.J{"preset": "private_chat", "name": "ours", "creation_content": aSpace})
+		link(alice, ours, theirs)
+		link(alice, ours, closed)
+		var found []string
+		from := ""
+		for pages := 0; pages < 10; pages++ {
+			got := newer(t, alice, "/rooms/"+url.PathEscape(ours)+"/hierarchy?limit=1&from="+url.QueryEscape(from))
+			for _, room := range got.Get("rooms").Array() {
+				found = append(found, fmt.Sprint(room.Get("name").Str, " ", room.Get("children_state.#").Int()))
+			}
+			if from = got.Get("next_batch").Str; from == "" {
+				break
+			}
+		}
+		if want := []string{"ours 2", "theirs 3", "open 0", "inner 1"}; !slices.Equal(found, want) {
+			t.Errorf("%q, want %q", found, want)
+		}
+		if got := newer(t, alice, "/room_summary/"+url.PathEscape(inner)+"?via="+url.QueryEscape(there.Name)); got.Get("name").Str != "inner" || got.Get("membership").Str != "leave" {
+			t.Error(got)
+		}
+		if got := newer(t, alice, "/room_summary/"+url.PathEscape(closed)+"?via="+url.QueryEscape(there.Name)); got.Get("errcode").Str != "M_NOT_FOUND" {
+			t.Error(got)
+		}
+	})
 	t.Run("keys", func(t *testing.T) {
 		encrypted(t, bob)
 		lost := "@carol:" + nowhere
@@ -124,6 +173,26 @@ func TestClientsAskOtherServers(t *testing.T) {
 			t.Errorf("it took %s", took)
 		}
 	})
+}
+
+// newer asks below /_matrix/client/v1.
+func newer(t *testing.T, c *matrixclient.Client, path string) gjson.Result {
+	t.Helper()
+	r, err := http.NewRequestWithContext(t.Context(), "GET", c.URL+"/_matrix/client/v1"+path, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	r.Header.Set("Authorization", "Bearer "+c.Token)
+	resp, err := c.HTTP.Do(r)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer resp.Body.Close()
+	raw, err := io.ReadAll(resp.Body)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return gjson.ParseBytes(raw)
 }
 
 // download fetches media from the client's own server.

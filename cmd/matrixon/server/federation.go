@@ -40,7 +40,7 @@ func (s *Server) startFederation() error {
 		Store: s.store, Caller: s.federation, Notaries: c.TrustedKeyServers, Now: time.Now, Log: s.log})
 	policy.Redirects, policy.Timeout, policy.Secure = mediaRedirects, mediaTimeout, true
 	s.origin = &media.Origin{Caller: s.federation, Web: outbound.Client(policy), MaxSize: int64(s.config.Media.MaxRemote)}
-	s.inquirer = inquiry.New(s.federation)
+	s.inquirer = inquiry.New(s.config.ServerName, s.federation, time.Now)
 	s.deviceLists = devicelists.New(devicelists.Options{ServerName: s.config.ServerName, Store: s.store, Caller: s.federation,
 		Leads: func() bool { return s.node.Owner(sweeper) == s.node.Name() }, Now: time.Now, Log: s.log})
 	return nil
