@@ -53,6 +53,7 @@ func (s *Server) recorder() persistence.Store {
 func (s *Server) told(pos persistence.Position, notices []proto.Message) {
 	s.hub.Publish(pos, notices)
 	s.appservices.board.Publish(pos, notices)
+	s.pushes.Publish(pos, notices)
 }
 
 // typing hands on to this node's actors who is typing.

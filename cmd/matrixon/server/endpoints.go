@@ -34,7 +34,7 @@ func (s *Server) buildAPI() {
 		Sessions: s.tokens, Passwords: s.hasher, UIA: engine,
 		Registration:   s.registration,
 		AccessLifetime: time.Duration(s.config.Session.AccessTokenLifetime), RefreshLifetime: time.Duration(s.config.Session.RefreshTokenLifetime),
-		Discovery: s.discovery(),
+		Discovery: s.discovery(), Push: s.pushOptions(),
 	}
 	if s.inquirer != nil {
 		accounts.RemoteProfile = s.inquirer.Profile
