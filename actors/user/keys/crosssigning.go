@@ -11,6 +11,7 @@ import (
 
 	"github.com/go-json-experiment/json"
 	"github.com/go-json-experiment/json/jsontext"
+	"github.com/tidwall/gjson"
 
 	"github.com/matrixon/matrixon/actors/user"
 	"github.com/matrixon/matrixon/matrix/canonicaljson"
@@ -367,18 +368,31 @@ func signedKey(ctx context.Context, r persistence.Reader, userID, keyID string) 
 	if ok && device.Keys != nil {
 		return device.Keys, false, nil
 	}
-	stored, err := storedKeys(ctx, r, userID)
-	if err != nil || stored[master] == nil {
+	masterKey, err := masterKeyOf(ctx, r, userID)
+	if err != nil || masterKey == nil {
 		return nil, false, err
 	}
-	k, err := parseCrossSigningKey(userID, master, stored[master])
+	k, err := parseCrossSigningKey(userID, master, masterKey)
 	if err != nil {
 		return nil, false, err
 	}
 	if id, public := k.public(); public == keyID || id == keyID {
-		return stored[master], true, nil
+		return masterKey, true, nil
 	}
 	return nil, false, nil
+}
+
+// masterKeyOf gives the master key of a user of this server, or of one of another whose devices are kept here; nil when there is none.
+func masterKeyOf(ctx context.Context, r persistence.Reader, userID string) ([]byte, error) {
+	stored, err := storedKeys(ctx, r, userID)
+	if err != nil || stored[master] != nil {
+		return stored[master], err
+	}
+	remote, _, err := schema.RemoteDeviceLists.Get(ctx, r, schema.RemoteDeviceList{UserID: userID})
+	if key := gjson.GetBytes(remote.JSON, master+"_key"); key.IsObject() {
+		return []byte(key.Raw), err
+	}
+	return nil, err
 }
 
 // sameButSignatures compares two keys without what may be added to them.

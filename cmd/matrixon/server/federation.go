@@ -9,8 +9,10 @@ import (
 	"os"
 	"time"
 
+	"github.com/matrixon/matrixon/actors/federation/devicelists"
 	"github.com/matrixon/matrixon/actors/federation/entry"
 	"github.com/matrixon/matrixon/actors/federation/history"
+	"github.com/matrixon/matrixon/actors/federation/inquiry"
 	"github.com/matrixon/matrixon/actors/federation/keyring"
 	"github.com/matrixon/matrixon/actors/federation/verify"
 	"github.com/matrixon/matrixon/actors/room"
@@ -18,6 +20,7 @@ import (
 	"github.com/matrixon/matrixon/http/api"
 	"github.com/matrixon/matrixon/http/client"
 	"github.com/matrixon/matrixon/http/federation"
+	"github.com/matrixon/matrixon/http/media"
 	"github.com/matrixon/matrixon/http/outbound"
 )
 
@@ -27,17 +30,37 @@ func (s *Server) startFederation() error {
 	if !c.Enabled {
 		return nil
 	}
-	policy := outbound.Policy{AllowNetworks: c.AllowNetworks, UserAgent: "Matrixon/" + s.version, Resolver: resolver(c)}
-	var err error
-	if policy.Roots, err = trusted(c.CAFile); err != nil {
-		return fmt.Errorf("federation.ca_file: %w", err)
+	policy, err := s.federationPolicy()
+	if err != nil {
+		return err
 	}
 	s.federation = outbound.NewFederation(outbound.FederationOptions{ServerName: s.config.ServerName, Key: s.key, Policy: policy, Now: time.Now, Metrics: s.metrics})
 	s.keys = keyring.New(keyring.Options{
 		Own:   &keyring.Own{ServerName: s.config.ServerName, Current: s.key, Newest: s.signingKey, Store: s.store, Now: time.Now},
 		Store: s.store, Caller: s.federation, Notaries: c.TrustedKeyServers, Now: time.Now, Log: s.log})
+	policy.Redirects, policy.Timeout, policy.Secure = mediaRedirects, mediaTimeout, true
+	s.origin = &media.Origin{Caller: s.federation, Web: outbound.Client(policy), MaxSize: int64(s.config.Media.MaxRemote)}
+	s.inquirer = inquiry.New(s.config.ServerName, s.federation, time.Now)
+	s.deviceLists = devicelists.New(devicelists.Options{ServerName: s.config.ServerName, Store: s.store, Caller: s.federation,
+		Leads: func() bool { return s.node.Owner(sweeper) == s.node.Name() }, Now: time.Now, Log: s.log})
 	return nil
 }
+
+// federationPolicy says whom the server trusts and reaches.
+func (s *Server) federationPolicy() (outbound.Policy, error) {
+	c := s.config.Federation
+	roots, err := trusted(c.CAFile)
+	if err != nil {
+		return outbound.Policy{}, fmt.Errorf("federation.ca_file: %w", err)
+	}
+	return outbound.Policy{AllowNetworks: c.AllowNetworks, UserAgent: "Matrixon/" + s.version, Resolver: resolver(c), Roots: roots}, nil
+}
+
+// The bounds of fetching media from where another server says it is.
+const (
+	mediaRedirects = 3
+	mediaTimeout   = 10 * time.Minute
+)
 
 // startHandshakes makes what takes users into rooms of other servers, and what fetches the history of those.
 func (s *Server) startHandshakes() {
