@@ -11,19 +11,12 @@ import (
 	"github.com/matrixon/matrixon/persistence/schema"
 )
 
-// DeviceChange is the content of an m.device_list_update or m.signing_key_update as it waits: the keys are those at the time of sending.
-type DeviceChange struct {
-	UserID   string  `json:"user_id"`
-	DeviceID string  `json:"device_id,omitempty"`
-	PrevID   []int64 `json:"prev_id,omitempty"` // stream ids of the change before
-}
-
-// fill gives the content of an EDU as it is sent.
+// fill gives the content of an EDU as it is sent: with the keys of that time.
 func (c composer) fill(ctx context.Context, row schema.OutboundEDU) (jsontext.Value, error) {
 	if row.Type != "m.device_list_update" && row.Type != "m.signing_key_update" {
 		return row.Content, nil
 	}
-	var change DeviceChange
+	var change schema.DeviceChange
 	if err := json.Unmarshal(row.Content, &change); err != nil {
 		return nil, err
 	}
@@ -44,7 +37,7 @@ func (c composer) fill(ctx context.Context, row schema.OutboundEDU) (jsontext.Va
 	}
 	deviceKeys := found.DeviceKeys[change.UserID][change.DeviceID]
 	return json.Marshal(struct {
-		DeviceChange
+		schema.DeviceChange
 		StreamID    uint64         `json:"stream_id"`
 		Deleted     bool           `json:"deleted,omitzero"`
 		Keys        jsontext.Value `json:"keys,omitempty"`

@@ -19,7 +19,7 @@ const (
 	patience     = 10 * time.Minute    // with a server that does not answer, before events are swept that it has not got
 	keptEvents   = 20_000              // in outbound_events
 	keptEDUs     = 30 * 24 * time.Hour // for a server that does not answer
-	keptMessages = 30                  // days, for which the ids of messages to devices are remembered
+	keptMessages = 3                   // days, for which the ids of messages to devices are remembered
 	wakesAtOnce  = 50                  // actors, then a pause
 	wakePause    = 500 * time.Millisecond
 	sweepBatch   = 1000 // rows deleted by one commit

@@ -46,6 +46,13 @@ type OutboundEDU struct {
 	Content     []byte `col:"content,json"`
 }
 
+// DeviceChange is the content of an OutboundEDU of the types m.device_list_update and m.signing_key_update.
+type DeviceChange struct {
+	UserID   string   `json:"user_id"`
+	DeviceID string   `json:"device_id,omitempty"`
+	PrevID   []uint64 `json:"prev_id,omitempty"` // stream ids of the change before
+}
+
 // MissedRoom is a room of which events were swept from outbound_events before a server got them: it is sent the newest ones. Written by
 // the sweep, in the commit that deletes the events, and deleted when it was sent.
 type MissedRoom struct {

@@ -36,6 +36,9 @@ func (s *Server) buildAPI() {
 		AccessLifetime: time.Duration(s.config.Session.AccessTokenLifetime), RefreshLifetime: time.Duration(s.config.Session.RefreshTokenLifetime),
 		Discovery: s.discovery(), Push: s.pushOptions(),
 	}
+	if s.inquirer != nil {
+		accounts.RemoteProfile = s.inquirer.Profile
+	}
 	s.api.Add(api.Client, client.Accounts(deps, accounts)...)
 	s.api.Add(api.Admin, client.SharedSecretRegistration(deps, accounts)...)
 	s.api.Add(api.Admin, admin.Endpoints(s.adminDeps())...)
@@ -45,6 +48,7 @@ func (s *Server) buildAPI() {
 		Unread:        s.unread,
 		UserDirectory: client.UserDirectory(s.config.UserDirectory),
 		Search:        s.search,
+		Inquirer:      s.inquirer,
 		Creator:       s.creator(),
 		Elsewhere:     s.elsewhere(),
 		Delayed:       client.DelayedOptions{MaxDelay: time.Duration(s.config.DelayedEvents.MaxDelay), MaxScheduled: s.config.DelayedEvents.MaxScheduled},
@@ -53,7 +57,7 @@ func (s *Server) buildAPI() {
 		Check: client.DelayedCheck(deps, rooms, &s.limits)})
 	s.delayed = rooms.Delayed.Sender
 	s.api.Add(api.Client, client.Rooms(deps, rooms)...)
-	s.api.Add(api.Client, client.Encryption(deps, client.EncryptionOptions{UIA: engine, Syncer: s.syncer})...)
+	s.api.Add(api.Client, client.Encryption(deps, client.EncryptionOptions{UIA: engine, Syncer: s.syncer, Remote: s.deviceLists})...)
 	s.api.Add(api.Client, client.Sync(deps, s.syncer, s.config.Presence.Enabled)...)
 	s.api.Add(api.Client, client.OldSync(deps, client.OldSyncOptions{Reader: s.reader, Syncer: s.syncer})...)
 	s.api.Add(api.Client, s.appservices.services.Endpoints()...)

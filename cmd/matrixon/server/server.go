@@ -20,8 +20,10 @@ import (
 
 	sender "github.com/matrixon/matrixon/actors/delayed"
 	"github.com/matrixon/matrixon/actors/destination"
+	"github.com/matrixon/matrixon/actors/federation/devicelists"
 	"github.com/matrixon/matrixon/actors/federation/entry"
 	"github.com/matrixon/matrixon/actors/federation/history"
+	"github.com/matrixon/matrixon/actors/federation/inquiry"
 	"github.com/matrixon/matrixon/actors/federation/keyring"
 	"github.com/matrixon/matrixon/actors/federation/verify"
 	"github.com/matrixon/matrixon/actors/hub"
@@ -93,6 +95,10 @@ type Server struct {
 	media       *media.Repository
 	federation  *outbound.Federation // nil when the server does not federate
 	keys        *keyring.Ring        // likewise
+	rotating    sync.Mutex           // held while the signing key is replaced
+	deviceLists *devicelists.Lists   // likewise
+	inquirer    *inquiry.Inquirer    // likewise
+	origin      *media.Origin        // likewise
 	verifier    *verify.Verifier     // likewise
 	handshakes  *entry.Handshakes    // likewise
 	history     *history.History     // likewise
@@ -217,7 +223,7 @@ func (s *Server) startActors() error {
 	handlers := slices.Concat(account.Handlers(accounts), keys.Handlers(), dehydrated.Handlers(accounts), usermedia.Handlers(),
 		delayed.Handlers(), appserviceHandlers)
 	users := cluster.Kind{Name: cluster.KindUser, Bound: userBound, IdleAfter: userIdle, New: user.New(user.Deps{
-		Store: s.recorder(), Hub: s.hub, Now: time.Now, Log: s.log, Presence: s.config.Presence.Enabled}, handlers...)}
+		Store: s.recorder(), Hub: s.hub, Now: time.Now, Log: s.log, Presence: s.config.Presence.Enabled, Federates: s.federation != nil}, handlers...)}
 	if s.rebalancer, err = node.NewRebalancer(s.node, s.log, s.metrics); err != nil {
 		return err
 	}
@@ -291,6 +297,9 @@ var delayer = cluster.Identity{Kind: "job", ID: "delayed"}
 func (s *Server) background(ctx context.Context) {
 	defer close(s.stopped)
 	var running sync.WaitGroup
+	if s.deviceLists != nil {
+		running.Go(func() { s.deviceLists.Run(ctx) })
+	}
 	running.Go(func() { s.search.Run(ctx) })
 	running.Go(func() { s.tendMedia(ctx) })
 	running.Go(func() { s.delayed.Run(ctx, func() bool { return s.node.Owner(delayer) == s.node.Name() }) })
@@ -317,6 +326,9 @@ func (s *Server) background(ctx context.Context) {
 		case <-flush.C:
 			s.seen.Flush(ctx)
 		case <-sweep.C:
+			if err := s.warnOfOldKey(ctx); err != nil && ctx.Err() == nil {
+				s.log.Error("it could not be looked up which key signs", "error", err)
+			}
 			if s.node.Owner(sweeper) != s.node.Name() {
 				continue
 			}
