@@ -7,6 +7,7 @@ import (
 
 	"github.com/matrixon/matrixon/matrix/id"
 	"github.com/matrixon/matrixon/matrix/room"
+	"github.com/matrixon/matrixon/matrix/statetree"
 	"github.com/matrixon/matrixon/persistence"
 	"github.com/matrixon/matrixon/persistence/schema"
 )
@@ -21,7 +22,10 @@ func (w *writes) event(roomID string, e *room.Entry) {
 		RoomID: roomID, Seq: e.Seq, EventID: e.Event.ID(), Type: e.Event.Type(), Sender: e.Event.Sender(),
 		Status: uint64(e.Status), Depth: e.Event.Depth(), OriginServerTS: e.Event.OriginServerTS(), ReceivedTS: e.ReceivedTS,
 		Pos: e.Pos, StateBefore: e.StateBefore[:], StateAfter: e.StateAfter[:], ReplacesSeq: e.ReplacesSeq,
-		RedactedBy: e.RedactedBy, DeviceID: e.DeviceID, TxnID: e.TxnID, JSON: e.Event.JSON(),
+		RedactedBy: e.RedactedBy, DeviceID: e.DeviceID, TxnID: e.TxnID, JSON: e.Event.JSON(), Number: e.Number,
+	}
+	if e.RoomState != (statetree.Hash{}) {
+		row.RoomState = e.RoomState[:]
 	}
 	if stateKey, ok := e.Event.StateKey(); ok {
 		row.StateKey = &stateKey
@@ -64,9 +68,14 @@ func (w *writes) pushTask(roomID, serverName string, b *room.Batch) {
 	w.add(schema.PushTasks.Put(task))
 }
 
-func (w *writes) state(roomID string, e *room.Entry) {
-	stateKey, _ := e.Event.StateKey()
-	row := schema.CurrentState{RoomID: roomID, Type: e.Event.Type(), StateKey: stateKey, EventID: e.Event.ID(), Seq: e.Seq}
+func (w *writes) state(roomID string, c room.StateChange) {
+	row := schema.CurrentState{RoomID: roomID, Type: c.Type, StateKey: c.StateKey}
+	if c.Entry == nil {
+		w.add(schema.CurrentStates.Delete(row))
+		return
+	}
+	e := c.Entry
+	row.EventID, row.Seq = e.Event.ID(), e.Seq
 	if row.Type == "m.room.member" {
 		row.Membership = e.Event.Membership()
 	}

@@ -19,7 +19,10 @@ import (
 	"github.com/prometheus/client_golang/prometheus/collectors"
 
 	sender "github.com/matrixon/matrixon/actors/delayed"
+	"github.com/matrixon/matrixon/actors/federation/entry"
+	"github.com/matrixon/matrixon/actors/federation/history"
 	"github.com/matrixon/matrixon/actors/federation/keyring"
+	"github.com/matrixon/matrixon/actors/federation/verify"
 	"github.com/matrixon/matrixon/actors/hub"
 	"github.com/matrixon/matrixon/actors/node"
 	"github.com/matrixon/matrixon/actors/push"
@@ -89,6 +92,9 @@ type Server struct {
 	media       *media.Repository
 	federation  *outbound.Federation // nil when the server does not federate
 	keys        *keyring.Ring        // likewise
+	verifier    *verify.Verifier     // likewise
+	handshakes  *entry.Handshakes    // likewise
+	history     *history.History     // likewise
 	appservices appservices
 
 	api      *api.API
@@ -160,6 +166,7 @@ func (s *Server) start() error {
 	if err := s.startActors(); err != nil {
 		return err
 	}
+	s.startHandshakes()
 	if err := s.startMedia(ctx); err != nil {
 		return err
 	}
@@ -268,6 +275,9 @@ var sweeper = cluster.Identity{Kind: "job", ID: "sweep"}
 // indexer is a name for the work on the search index, which one node of the cluster does.
 var indexer = cluster.Identity{Kind: "job", ID: "search"}
 
+// mender is a name for the work on events that wait for others and were left behind by nodes that have ended.
+var mender = cluster.Identity{Kind: "job", ID: "mend"}
+
 // delayer is a name for the work on events that were scheduled, which one node of the cluster does.
 var delayer = cluster.Identity{Kind: "job", ID: "delayed"}
 
@@ -280,6 +290,9 @@ func (s *Server) background(ctx context.Context) {
 	running.Go(func() { s.delayed.Run(ctx, func() bool { return s.node.Owner(delayer) == s.node.Name() }) })
 	running.Go(func() { s.tendAppservices(ctx) })
 	running.Go(func() { s.pushes.Run(ctx) })
+	if s.history != nil {
+		running.Go(func() { s.history.Run(ctx) })
+	}
 	defer running.Wait()
 	flush, sweep := time.NewTicker(flushSightings), time.NewTicker(sweepExpired)
 	defer flush.Stop()
@@ -356,6 +369,9 @@ func (s *Server) Close() error {
 		errs = append(errs, s.listener.Shutdown(ctx))
 	}
 	errs = append(errs, s.closeSocket(ctx))
+	if s.history != nil {
+		s.history.Close()
+	}
 	if s.seen != nil {
 		s.seen.Flush(ctx)
 	}
