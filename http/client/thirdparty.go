@@ -1,6 +1,7 @@
 package client
 
 import (
+	"errors"
 	"net/http"
 	"net/url"
 	"regexp"
@@ -137,7 +138,8 @@ func (a *accounts) addThirdPartyID(r *api.Request) (any, error) {
 		return nil, err
 	}
 	proven, err := a.o.Addresses.Use(r.Ctx, r.Now, address.Add, q.SID, q.ClientSecret)
-	if refused, ok := err.(*mxerr.Error); ok && refused.Status == http.StatusUnauthorized {
+	var refused *mxerr.Error
+	if errors.As(err, &refused) && refused.Status == http.StatusUnauthorized {
 		return nil, mxerr.New(http.StatusBadRequest, "M_THREEPID_AUTH_FAILED", "%s", refused.Message)
 	}
 	if err != nil {
