@@ -148,7 +148,7 @@ func (l *line) fail(p schema.Pusher, err error) {
 	text := fmt.Sprintf("%s: %v", p.AppID, err)
 	l.actor.last.Store(&text)
 	l.pause = min(max(2*l.pause, firstPause), lastPause)
-	l.next = deps.Now().Add(l.pause - rand.N(l.pause/4))
+	l.next = deps.Now().Add(l.pause - rand.N(l.pause/4)) //nolint:gosec // it spreads, and is no secret
 }
 
 // notification gives what is to be said about the event of an item, nil when there is none or it is of no interest any more.

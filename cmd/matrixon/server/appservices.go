@@ -37,6 +37,7 @@ func (s *Server) registrations() *registered.Set { return s.appservices.set.Load
 func (s *Server) startAppservices() cluster.Kind {
 	a := &s.appservices
 	a.board = appservice.NewBoard()
+	s.metrics.MustRegister(a.board)
 	a.link = httpappservice.NewLink(s.version)
 	a.services = httpappservice.New(httpappservice.Options{Set: s.registrations, Store: s.store, Caller: s.node, Link: a.link, Log: s.log})
 	return cluster.Kind{Name: cluster.KindAppservice, Bound: appserviceBound, New: appservice.New(appservice.Deps{
