@@ -11,7 +11,6 @@ import (
 	"github.com/matrixon/matrixon/http/api"
 	"github.com/matrixon/matrixon/http/api/address"
 	"github.com/matrixon/matrixon/http/api/uia"
-	"github.com/matrixon/matrixon/matrix/id"
 	"github.com/matrixon/matrixon/matrix/mxerr"
 	"github.com/matrixon/matrixon/messages"
 	"github.com/matrixon/matrixon/persistence/schema"
@@ -100,7 +99,7 @@ func named(r *api.Request) (medium, addr string, err error) {
 	if q.Medium == "" || q.Address == "" {
 		return "", "", mxerr.MissingParam("medium and address say what to remove")
 	}
-	if canonical, ok := id.Email(q.Address); ok && q.Medium == account.Email {
+	if canonical, ok := address.Canonical(q.Address); ok && q.Medium == account.Email {
 		q.Address = canonical
 	}
 	return q.Medium, q.Address, nil
@@ -170,7 +169,7 @@ func (a *accounts) requestToken(r *api.Request, purpose address.Purpose) (any, e
 	if !clientSecret.MatchString(q.ClientSecret) {
 		return nil, mxerr.InvalidParam("client_secret must be 1 to 255 of the characters 0-9 a-z A-Z . = _ -")
 	}
-	addr, ok := id.Email(q.Email)
+	addr, ok := address.Canonical(q.Email)
 	if !ok {
 		return nil, mxerr.InvalidParam("the email address is not valid")
 	}

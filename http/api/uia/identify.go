@@ -7,6 +7,7 @@ import (
 
 	"github.com/matrixon/matrixon/actors/user/account"
 	"github.com/matrixon/matrixon/http/api"
+	"github.com/matrixon/matrixon/http/api/address"
 	"github.com/matrixon/matrixon/http/api/password"
 	"github.com/matrixon/matrixon/matrix/id"
 	"github.com/matrixon/matrixon/matrix/mxerr"
@@ -41,11 +42,11 @@ func (i Identifier) UserID(ctx context.Context, store persistence.Reader, server
 		if i.Medium == "" || i.Address == "" {
 			return "", mxerr.MissingParam("identifier.medium and identifier.address are required")
 		}
-		address, ok := id.Email(i.Address)
+		canonical, ok := address.Canonical(i.Address)
 		if i.Medium != account.Email || !ok {
 			return "", wrong
 		}
-		owner, ok, err := schema.ThirdPartyIDs.Get(ctx, store, schema.ThirdPartyID{Medium: i.Medium, Address: address})
+		owner, ok, err := schema.ThirdPartyIDs.Get(ctx, store, schema.ThirdPartyID{Medium: i.Medium, Address: canonical})
 		if err == nil && !ok {
 			err = wrong
 		}

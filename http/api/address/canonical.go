@@ -1,4 +1,4 @@
-package id
+package address
 
 import (
 	"net/mail"
@@ -10,8 +10,8 @@ import (
 // maxEmail is the longest email address, in bytes (RFC 5321, 4.5.3.1.3).
 const maxEmail = 254
 
-// Email gives the canonical form of an email address (appendices, "3PID Types"); ok is false for what is none.
-func Email(text string) (address string, ok bool) {
+// Canonical gives the canonical form of an email address (appendices, "3PID Types"); ok is false for what is none.
+func Canonical(text string) (address string, ok bool) {
 	parsed, err := mail.ParseAddress(text)
 	if err != nil || parsed.Name != "" || parsed.Address != text || len(text) > maxEmail {
 		return "", false
