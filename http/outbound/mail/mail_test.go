@@ -13,10 +13,12 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	"github.com/emersion/go-sasl"
 	"github.com/emersion/go-smtp"
 
+	"github.com/matrixon/matrixon/actors/push"
 	"github.com/matrixon/matrixon/http/outbound/mail"
 )
 
@@ -205,5 +207,29 @@ func TestEncryptionAndLogin(t *testing.T) {
 				t.Error("an unknown certificate is no error")
 			}
 		})
+	}
+}
+
+func TestDigest(t *testing.T) {
+	t.Parallel()
+	b := newLetterBox(t, nil, false)
+	at := time.Date(2026, 1, 2, 3, 4, 0, 0, time.UTC)
+	d := push.Digest{UserID: "@alice:example.org", Rooms: []push.DigestRoom{{ID: "!a/b:example.org", Name: "Kit\r\nBcc: x@y.org<i>", More: 3, Lines: []push.DigestLine{
+		{Sender: "Bob", Text: "<script>", Time: at}, {Sender: "Carol", Time: at, Highlight: true},
+	}}}}
+	if err := b.mailer(mail.Options{TLS: mail.Plain}).Digest(context.Background(), "alice@example.net", d); err != nil {
+		t.Fatal(err)
+	}
+	header, parts := b.parts(t)
+	if header.Get("Bcc") != "" || !strings.HasPrefix(header.Get("Subject"), "You have missed messages in Kit Bcc") {
+		t.Errorf("%v", header)
+	}
+	for _, want := range []string{"2026-01-02 03:04 UTC  Bob: <script>", "Carol sent something that cannot be shown here", "and 3 more", "https://matrix.to/#/%21a%2Fb:example.org"} {
+		if text := parts["text/plain"]; !strings.Contains(text, want) {
+			t.Errorf("no %q in %s", want, text)
+		}
+	}
+	if page := parts["text/html"]; strings.Contains(page, "<script>") || strings.Contains(page, "<i>") || !strings.Contains(page, "&lt;script&gt;") {
+		t.Error(page)
 	}
 }
