@@ -20,7 +20,7 @@ const authLifetime = uia.Lifetime
 // buildAPI adds the endpoints of every area.
 func (s *Server) buildAPI() {
 	deps := s.deps()
-	engine := &uia.Engine{ServerName: s.config.ServerName, Store: s.store, Passwords: s.hasher}
+	engine := &uia.Engine{ServerName: s.config.ServerName, Store: s.store, Passwords: s.hasher, Addresses: s.addresses}
 	s.seen = api.NewLastSeen(client.WriteSightings(deps))
 	s.tokens = api.NewTokens(api.TokensOptions{Store: s.store, Now: time.Now, Remember: s.sessionMemory(), FirstUse: client.ConfirmRefresh(deps)})
 	s.api = api.New(api.Options{Auth: appservice.Tokens{Services: s.appservices.services, Next: s.tokens}, Federation: s.federationAuth(), Limits: &s.limits, Seen: s.seen, Log: s.log, Metrics: s.metrics, Now: time.Now,
@@ -34,7 +34,7 @@ func (s *Server) buildAPI() {
 		Sessions: s.tokens, Passwords: s.hasher, UIA: engine,
 		Registration:   s.registration,
 		AccessLifetime: time.Duration(s.config.Session.AccessTokenLifetime), RefreshLifetime: time.Duration(s.config.Session.RefreshTokenLifetime),
-		Discovery: s.discovery(), Push: s.pushOptions(),
+		Discovery: s.discovery(), Push: s.pushOptions(), Addresses: s.addresses,
 	}
 	if s.inquirer != nil {
 		accounts.RemoteProfile = s.inquirer.Profile
@@ -71,7 +71,8 @@ func (s *Server) buildAPI() {
 // registration says who may make an account now.
 func (s *Server) registration() client.RegistrationOptions {
 	r := s.live.Load().Registration
-	return client.RegistrationOptions{Open: r.Open, TokensRequired: r.TokensRequired, SharedSecret: r.SharedSecret.Reveal()}
+	return client.RegistrationOptions{Open: r.Open, TokensRequired: r.TokensRequired, SharedSecret: r.SharedSecret.Reveal(),
+		EmailRequired: r.EmailRequired, Terms: terms(r.Terms)}
 }
 
 func (s *Server) sessionMemory() time.Duration {
