@@ -86,7 +86,7 @@ func (a *Access) State(ctx context.Context) (*State, error) {
 		if err != nil {
 			return nil, err
 		}
-		return a.r.StateAt(ctx, a.RoomID, row.StateAfter)
+		return a.r.StateAt(ctx, a.RoomID, row.RoomStateRoot())
 	}
 	last, ok, err := a.r.Last(ctx, a.RoomID, math.MaxUint64)
 	if err != nil {
@@ -95,7 +95,7 @@ func (a *Access) State(ctx context.Context) (*State, error) {
 	if !ok {
 		return nil, mxerr.NotFound("this server does not know the room %s", a.RoomID)
 	}
-	return a.r.StateAt(ctx, a.RoomID, last.StateAfter)
+	return a.r.StateAt(ctx, a.RoomID, last.RoomStateRoot())
 }
 
 // Sees decides whether the user may see the event (client-server API, "Room history visibility").

@@ -178,6 +178,9 @@ func (b *builder) stretchOf(access *reader.Access, pos uint64) (stretch, bool, e
 
 // leftRoom builds the end of a room: what happened since the token until the user was out.
 func (b *builder) leftRoom(access *reader.Access) (*LeftRoom, error) {
+	if access.Member.OutOfBand() { // this server was never told more of the room
+		return &LeftRoom{Timeline: &Timeline{Events: []jsontext.Value{}}}, nil
+	}
 	last, err := b.reader.EventAt(b.ctx, access.RoomID, access.Member.Seq)
 	if err != nil {
 		return nil, err

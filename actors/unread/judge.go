@@ -117,7 +117,7 @@ func (r *roomFacts) current(typ, stateKey string) (schema.Event, bool) {
 		r.fail(err)
 		return schema.Event{}, false
 	}
-	row, ok, err := schema.Events.Get(r.ctx, r.store, schema.Event{RoomID: r.row.RoomID, Seq: ref.Seq})
+	row, ok, err := schema.EventAt(r.ctx, r.store, r.row.RoomID, ref.Seq)
 	r.fail(err)
 	return row, ok && err == nil
 }

@@ -30,7 +30,9 @@ type RoomOptions struct {
 	// UserDirectory says whom users find when they search for each other.
 	UserDirectory UserDirectory
 	Search        *search.Index
-	Delayed       DelayedOptions
+	// Elsewhere takes users into rooms of other servers; nil without federation.
+	Elsewhere Elsewhere
+	Delayed   DelayedOptions
 }
 
 type rooms struct {

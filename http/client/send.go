@@ -166,6 +166,9 @@ func (h *rooms) putMember(r *api.Request, roomID, target string, content jsontex
 			return nil, err
 		}
 	}
+	if sent, ok, err := h.elsewhereMember(r, roomID, target, content); ok || err != nil {
+		return sent, err
+	}
 	return h.sent(r, roomID, &messages.Proposal{Type: "m.room.member", StateKey: &target, Content: content}, "", ts)
 }
 

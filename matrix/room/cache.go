@@ -18,12 +18,14 @@ type generation struct {
 	receipts    map[ReceiptKey]ReceiptRow
 	annotations map[AnnotationKey]bool
 	nodes       map[statetree.Hash][]byte
+	edges       map[uint64][]uint64 // the numbers of the auth events of state events
 }
 
 func newGeneration() *generation {
 	return &generation{
 		entries: map[uint64]*Entry{}, ids: map[string]uint64{}, members: map[string]MemberRow{},
 		receipts: map[ReceiptKey]ReceiptRow{}, annotations: map[AnnotationKey]bool{}, nodes: map[statetree.Hash][]byte{},
+		edges: map[uint64][]uint64{},
 	}
 }
 
@@ -65,6 +67,9 @@ func (c *cache) byID(id string) *Entry {
 
 func (c *cache) putEntry(e *Entry) {
 	c.young.entries[e.Seq] = e
+	if e.Number != 0 {
+		c.young.entries[e.Number] = e
+	}
 	c.young.ids[e.Event.ID()] = e.Seq
 }
 
@@ -90,6 +95,11 @@ func (c *cache) annotation(key AnnotationKey) (exists, known bool) {
 	return promote(c.young.annotations, c.old.annotations, key)
 }
 func (c *cache) putAnnotation(key AnnotationKey, exists bool) { c.young.annotations[key] = exists }
+
+func (c *cache) putEdges(number uint64, cites []uint64) { c.young.edges[number] = cites }
+func (c *cache) edges(number uint64) ([]uint64, bool) {
+	return promote(c.young.edges, c.old.edges, number)
+}
 
 func (c *cache) addNode(n statetree.Node)             { c.young.nodes[n.Hash] = n.Bytes }
 func (c *cache) node(h statetree.Hash) ([]byte, bool) { return promote(c.young.nodes, c.old.nodes, h) }

@@ -2,7 +2,11 @@
 // A backend lays them out as it likes; the names and columns are what an operator sees in SQL.
 package schema
 
-import "github.com/matrixon/matrixon/persistence"
+import (
+	"context"
+
+	"github.com/matrixon/matrixon/persistence"
+)
 
 // The states of an event in its room (server-server API, "Checks performed on receipt of a PDU").
 const (
@@ -10,6 +14,8 @@ const (
 	SoftFailed uint64 = 1
 	Rejected   uint64 = 2
 	Outlier    uint64 = 3
+	// Placed marks the row of an outlier that has got its place since: Number says where, and all else stands there.
+	Placed uint64 = 4
 )
 
 // Event is one entry of a room's journal, which is the room's event store. Written by the room's actor.
@@ -52,6 +58,20 @@ func (e *Event) RoomStateRoot() []byte {
 	return e.StateAfter
 }
 
+// Timeline selects the events of a room that have a place in it.
+func Timeline(roomID string) persistence.Range[Event] {
+	return persistence.Range[Event]{Prefix: Event{RoomID: roomID}, Keys: 1, Before: &Event{Seq: OutlierBase}}
+}
+
+// EventAt reads the event that has, or had as an outlier, this number.
+func EventAt(ctx context.Context, r persistence.Reader, roomID string, number uint64) (Event, bool, error) {
+	row, ok, err := Events.Get(ctx, r, Event{RoomID: roomID, Seq: number})
+	if err == nil && ok && row.Status == Placed {
+		return Events.Get(ctx, r, Event{RoomID: roomID, Seq: row.Number})
+	}
+	return row, ok, err
+}
+
 // EventByID finds an event of a room by its id. Written with the event.
 type EventByID struct {
 	RoomID  string `col:"room_id,key"`
@@ -84,6 +104,9 @@ type Membership struct {
 	StrippedState []byte `col:"stripped_state,json"` // of an invite or knock: a JSON array
 	LeftSeq       uint64 `col:"left_seq"`            // of the event with which the last stay ended, 0 if none has ended
 }
+
+// OutOfBand reports whether the membership was told by another server, while this one was not in the room: no event of it is here.
+func (m *Membership) OutOfBand() bool { return m.Seq == 0 && m.Membership != "" }
 
 // Room is the summary of a room's state for directories and listings. Written when the state it shows changes.
 type Room struct {

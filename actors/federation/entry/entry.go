@@ -22,6 +22,7 @@ import (
 
 	"github.com/matrixon/matrixon/actors/federation"
 	"github.com/matrixon/matrixon/actors/federation/verify"
+	"github.com/matrixon/matrixon/actors/reader"
 	"github.com/matrixon/matrixon/cluster"
 	"github.com/matrixon/matrixon/matrix/event"
 	"github.com/matrixon/matrixon/matrix/mxerr"
@@ -36,6 +37,7 @@ type Deps struct {
 	ServerName string
 	Key        signing.Key
 	Store      persistence.Reader
+	Reader     *reader.Reader
 	Rooms      cluster.Caller
 	Servers    federation.Caller
 	Verifier   *verify.Verifier
@@ -49,9 +51,8 @@ const (
 	maxServers = 20
 	// patience bounds a whole handshake, however many servers are asked.
 	patience = 2 * time.Minute
-	// largest is the most that a server may answer to a join, in bytes; largestEvents the most events in it.
-	largest       = int64(512 << 20)
-	largestEvents = 1_000_000
+	// largest is the most that a server may answer to a join, in bytes.
+	largest = int64(512 << 20)
 	// smallAnswer bounds the answers that hold one event and some state for show.
 	smallAnswer = int64(4 << 20)
 )
@@ -148,10 +149,24 @@ func liar(server, format string, args ...any) error {
 // tell makes of the failure what a client is told: another server's refusal as it is, everything else as one that may pass.
 func tell(err error, roomID string) error {
 	var e *federation.Error
-	if errors.As(err, &e) && e.Code != "" && e.Status >= 400 && e.Status < 500 && e.Status != http.StatusUnauthorized && e.Status != http.StatusTooManyRequests {
+	if errors.As(err, &e) && forClients(e) {
 		return mxerr.New(e.Status, e.Code, "%s: %.500s", e.Destination, e.Message)
 	}
 	return mxerr.New(http.StatusBadGateway, "M_UNKNOWN", "no server that is in the room %s could be reached, or none gave a usable answer: %v", roomID, err)
+}
+
+// forClients reports whether a refusal is about what the client wants. Others are about how this server asked, or pass; these are
+// failures of the servers to a client (server-server API, 400 of the handshakes: "SHOULD fail with a 5xx error").
+func forClients(e *federation.Error) bool {
+	switch {
+	case e.Code == "" || e.Status < 400 || e.Status >= 500:
+		return false
+	case e.Status == http.StatusUnauthorized, e.Status == http.StatusTooManyRequests:
+		return false
+	case e.Code == "M_MISSING_PARAM", e.Code == "M_INVALID_PARAM", e.Code == "M_BAD_JSON", e.Code == "M_NOT_JSON", e.Code == "M_UNRECOGNIZED":
+		return false
+	}
+	return true
 }
 
 // template is the answer to make_join, make_knock and make_leave.
@@ -299,9 +314,6 @@ func ourVersions(knock bool) string {
 func askRoom[A proto.Message](ctx context.Context, h *Handshakes, roomID string, m proto.Message) (A, error) {
 	return cluster.Ask[A](ctx, h.d.Rooms, cluster.Identity{Kind: cluster.KindRoom, ID: roomID}, m)
 }
-
-// pdu is the event as rooms take it.
-func pdu(e *event.Event) *messages.Pdu { return &messages.Pdu{EventId: e.ID(), Json: e.JSON()} }
 
 // sendURI is the path of the second half of a handshake.
 func sendURI(version, endpoint, roomID, eventID string) string {

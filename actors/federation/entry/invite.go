@@ -9,6 +9,7 @@ import (
 	"github.com/go-json-experiment/json/jsontext"
 
 	"github.com/matrixon/matrixon/actors/federation"
+	"github.com/matrixon/matrixon/actors/federation/pdus"
 	"github.com/matrixon/matrixon/matrix/id"
 	"github.com/matrixon/matrixon/matrix/mxerr"
 	"github.com/matrixon/matrixon/matrix/roomversion"
@@ -30,7 +31,11 @@ func (h *Handshakes) Invite(ctx context.Context, roomID string, change *messages
 		return nil, mxerr.Unknown("the room has the unknown version %q", built.Version)
 	}
 	server := id.ServerOf(change.Target)
-	raw, err := h.offer(ctx, server, roomID, built, version)
+	shown, err := h.d.Reader.Shown(ctx, roomID)
+	if err != nil {
+		return nil, err
+	}
+	raw, err := h.offer(ctx, server, roomID, built, shown, version)
 	if err != nil {
 		return nil, unreachable(err, server)
 	}
@@ -44,7 +49,7 @@ func (h *Handshakes) Invite(ctx context.Context, roomID string, change *messages
 	if len(invite.Signatures()[server]) == 0 {
 		return nil, liar(server, "invite: it did not sign")
 	}
-	answer, err := askRoom[*messages.PduResults](ctx, h, roomID, &messages.ReceivePdus{Origin: h.d.ServerName, Pdus: []*messages.Pdu{pdu(invite)}})
+	answer, err := askRoom[*messages.PduResults](ctx, h, roomID, &messages.ReceivePdus{Origin: h.d.ServerName, Pdus: []*messages.Pdu{pdus.Message(invite)}})
 	if err != nil {
 		return nil, err
 	}
@@ -56,9 +61,9 @@ func (h *Handshakes) Invite(ctx context.Context, roomID string, change *messages
 }
 
 // offer sends the invite by the newest version of the endpoint that the other server knows.
-func (h *Handshakes) offer(ctx context.Context, server, roomID string, built *messages.EventBuilt, version *roomversion.Version) ([]byte, error) {
-	body, err := json.Marshal(map[string]jsontext.Value{
-		"room_version": quoted(version.ID), "event": built.Pdu.Json, "invite_room_state": built.StrippedState,
+func (h *Handshakes) offer(ctx context.Context, server, roomID string, built *messages.EventBuilt, shown []jsontext.Value, version *roomversion.Version) ([]byte, error) {
+	body, err := json.Marshal(map[string]any{
+		"room_version": quoted(version.ID), "event": jsontext.Value(built.Pdu.Json), "invite_room_state": shown,
 	}, json.Deterministic(true))
 	if err != nil {
 		return nil, err
@@ -77,16 +82,16 @@ func (h *Handshakes) offer(ctx context.Context, server, roomID string, built *me
 	if !unknownEndpoint(err) || version.EventIDFormat != roomversion.EventIDField {
 		return nil, err
 	}
-	return h.offerV1(ctx, server, roomID, built)
+	return h.offerV1(ctx, server, roomID, built, shown)
 }
 
 // offerV1 is for servers that know room versions 1 and 2 only.
-func (h *Handshakes) offerV1(ctx context.Context, server, roomID string, built *messages.EventBuilt) ([]byte, error) {
+func (h *Handshakes) offerV1(ctx context.Context, server, roomID string, built *messages.EventBuilt, shown []jsontext.Value) ([]byte, error) {
 	e := map[string]jsontext.Value{}
 	if err := json.Unmarshal(built.Pdu.Json, &e); err != nil {
 		return nil, err
 	}
-	unsigned, err := json.Marshal(map[string]jsontext.Value{"invite_room_state": built.StrippedState})
+	unsigned, err := json.Marshal(map[string][]jsontext.Value{"invite_room_state": shown})
 	if err != nil {
 		return nil, err
 	}
@@ -123,7 +128,7 @@ func unreachable(err error, server string) error {
 		return err
 	}
 	var e *federation.Error
-	if errors.As(err, &e) && e.Code != "" && e.Status >= 400 && e.Status < 500 && e.Status != http.StatusUnauthorized {
+	if errors.As(err, &e) && forClients(e) {
 		return mxerr.New(e.Status, e.Code, "%s: %.500s", e.Destination, e.Message)
 	}
 	return mxerr.New(http.StatusBadGateway, "M_UNKNOWN", "%s could not be reached: %v", server, err)

@@ -3,10 +3,12 @@ package entry
 import (
 	"context"
 	"net/http"
+	"slices"
 
 	"github.com/go-json-experiment/json/jsontext"
 
 	"github.com/matrixon/matrixon/actors/federation"
+	"github.com/matrixon/matrixon/actors/federation/pdus"
 	"github.com/matrixon/matrixon/matrix/event"
 	"github.com/matrixon/matrixon/messages"
 )
@@ -39,7 +41,7 @@ func (h *Handshakes) sendJoin(ctx context.Context, server string, join *event.Ev
 	if err != nil {
 		return nil, err
 	}
-	answer, err := h.readJoin(ctx, body, join.Version())
+	answer, err := h.readJoin(ctx, body, join)
 	if closeErr := body.Close(); err == nil && closeErr != nil {
 		err = closeErr
 	}
@@ -49,14 +51,14 @@ func (h *Handshakes) sendJoin(ctx context.Context, server string, join *event.Ev
 	if join, err = h.countersigned(ctx, join, answer.join); err != nil {
 		return nil, liar(server, "send_join: %v", err)
 	}
-	if err := answer.check(join); err != nil {
+	if err := answer.check(); err != nil {
 		return nil, liar(server, "send_join: %v", err)
 	}
 	state, err := h.store(ctx, server, answer)
 	if err != nil {
 		return nil, err
 	}
-	return askRoom[*messages.EventSent](ctx, h, join.RoomID(), &messages.SeedRoom{Version: join.Version().ID, Join: pdu(join), StateBefore: state})
+	return askRoom[*messages.EventSent](ctx, h, join.RoomID(), &messages.SeedRoom{Version: join.Version().ID, Join: pdus.Message(join), StateBefore: state})
 }
 
 // countersigned is our join as the other server gives it back: with its signature, when it authorises the join. All else must be as we
@@ -77,30 +79,9 @@ func (h *Handshakes) countersigned(ctx context.Context, join *event.Event, raw [
 
 // store gives the state and its auth chain to the room, and gives the ids of the state's events that it took.
 func (h *Handshakes) store(ctx context.Context, server string, a *joinAnswer) ([]string, error) {
-	taken := make(map[string]bool, len(a.events))
-	for batch := range batches(authOrder(a.events)) {
-		request := &messages.AddOutliers{Origin: server, Version: a.version.ID}
-		for _, e := range batch {
-			request.Pdus = append(request.Pdus, pdu(e))
-		}
-		answer, err := askRoom[*messages.PduResults](ctx, h, a.roomID, request)
-		if err != nil {
-			return nil, err
-		}
-		for _, result := range answer.Results {
-			switch result.Status {
-			case messages.PduResult_ACCEPTED, messages.PduResult_KNOWN:
-				taken[result.EventId] = true
-			default:
-				h.d.Log.Info("an event of the state of a joined room is left out", "room", a.roomID, "event", result.EventId, "status", result.Status, "reason", result.Reason)
-			}
-		}
+	taken, err := a.events.Store(ctx, h.d.Rooms, server, h.d.Log)
+	if err != nil {
+		return nil, err
 	}
-	var state []string
-	for _, id := range a.state {
-		if taken[id] {
-			state = append(state, id)
-		}
-	}
-	return state, nil
+	return slices.DeleteFunc(a.state, func(id string) bool { return !taken[id] }), nil
 }

@@ -8,6 +8,7 @@ import (
 	"github.com/go-json-experiment/json/jsontext"
 
 	"github.com/matrixon/matrixon/actors/federation"
+	"github.com/matrixon/matrixon/actors/federation/pdus"
 	"github.com/matrixon/matrixon/messages"
 )
 
@@ -25,7 +26,7 @@ func (h *Handshakes) Knock(ctx context.Context, r Request) (*messages.EventSent,
 			return err
 		}
 		var answer struct {
-			State jsontext.Value `json:"knock_room_state"`
+			State []jsontext.Value `json:"knock_room_state"`
 		}
 		if err := json.Unmarshal(raw, &answer); err != nil {
 			return liar(server, "send_knock: %v", err)
@@ -34,7 +35,7 @@ func (h *Handshakes) Knock(ctx context.Context, r Request) (*messages.EventSent,
 		if err != nil {
 			return liar(server, "send_knock: %v", err)
 		}
-		sent, err = askRoom[*messages.EventSent](ctx, h, r.RoomID, &messages.SetOutOfBand{Version: knock.Version().ID, Pdu: pdu(knock), StrippedState: stripped})
+		sent, err = askRoom[*messages.EventSent](ctx, h, r.RoomID, &messages.SetOutOfBand{Version: knock.Version().ID, Pdu: pdus.Message(knock), StrippedState: stripped})
 		return err
 	})
 	return sent, err

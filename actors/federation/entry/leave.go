@@ -7,6 +7,7 @@ import (
 	"github.com/go-json-experiment/json/jsontext"
 
 	"github.com/matrixon/matrixon/actors/federation"
+	"github.com/matrixon/matrixon/actors/federation/pdus"
 	"github.com/matrixon/matrixon/matrix/event"
 	"github.com/matrixon/matrixon/matrix/id"
 	"github.com/matrixon/matrixon/matrix/mxerr"
@@ -44,5 +45,5 @@ func (h *Handshakes) Leave(ctx context.Context, r Request) (*messages.EventSent,
 		return askRoom[*messages.EventSent](ctx, h, r.RoomID, &messages.ChangeMembership{By: r.By, Action: messages.ChangeMembership_LEAVE,
 			Target: r.By.UserId, Content: r.Content})
 	}
-	return askRoom[*messages.EventSent](ctx, h, r.RoomID, &messages.SetOutOfBand{Version: left.Version().ID, Pdu: pdu(left)})
+	return askRoom[*messages.EventSent](ctx, h, r.RoomID, &messages.SetOutOfBand{Version: left.Version().ID, Pdu: pdus.Message(left)})
 }

@@ -8,8 +8,8 @@ import (
 	"github.com/go-json-experiment/json/jsontext"
 )
 
-// maxStripped bounds how many events of a room's state are shown to those who are invited or knock.
-const maxStripped = 100
+// MaxShown bounds how many events of a room's state are shown to those who are invited or knock.
+const MaxShown = 100
 
 // strippedEvent is an event of a room's state as those see it who are not in the room (client-server API, "Stripped state").
 type strippedEvent struct {
@@ -21,18 +21,16 @@ type strippedEvent struct {
 
 // Stripped is the state that another server shows of its room, reduced to what clients are given of it: a JSON array. Nothing of it is
 // verified; it is what the other server says.
-func Stripped(raw jsontext.Value) ([]byte, error) {
-	if len(raw) == 0 || raw.Kind() == 'n' {
-		return []byte("[]"), nil
+func Stripped(shown []jsontext.Value) ([]byte, error) {
+	if len(shown) > MaxShown {
+		return nil, fmt.Errorf("the room's state has more than %d events", MaxShown)
 	}
-	var events []strippedEvent
-	if err := json.Unmarshal(raw, &events); err != nil {
-		return nil, fmt.Errorf("the room's state: %w", err)
-	}
-	if len(events) > maxStripped {
-		return nil, fmt.Errorf("the room's state has more than %d events", maxStripped)
-	}
-	for _, e := range events {
+	events := make([]strippedEvent, len(shown))
+	for i, raw := range shown {
+		e := &events[i]
+		if err := json.Unmarshal(raw, e); err != nil {
+			return nil, fmt.Errorf("the room's state: %w", err)
+		}
 		if e.Type == nil || e.StateKey == nil || e.Sender == nil || e.Content.Kind() != '{' {
 			return nil, errors.New("an event of the room's state lacks type, state_key, sender or content")
 		}

@@ -1,13 +1,11 @@
 package server
 
 import (
-	"crypto/rand"
 	"time"
 
 	"go.opentelemetry.io/otel"
 
 	sender "github.com/matrixon/matrixon/actors/delayed"
-	"github.com/matrixon/matrixon/actors/room"
 	"github.com/matrixon/matrixon/http/admin"
 	"github.com/matrixon/matrixon/http/api"
 	"github.com/matrixon/matrixon/http/api/uia"
@@ -36,7 +34,7 @@ func (s *Server) buildAPI() {
 		Sessions: s.tokens, Passwords: s.hasher, UIA: engine,
 		Registration:   s.registration,
 		AccessLifetime: time.Duration(s.config.Session.AccessTokenLifetime), RefreshLifetime: time.Duration(s.config.Session.RefreshTokenLifetime),
-		Discovery: s.discovery(),
+		Discovery: s.discovery(), Push: s.pushOptions(),
 	}
 	s.api.Add(api.Client, client.Accounts(deps, accounts)...)
 	s.api.Add(api.Admin, client.SharedSecretRegistration(deps, accounts)...)
@@ -47,7 +45,8 @@ func (s *Server) buildAPI() {
 		Unread:        s.unread,
 		UserDirectory: client.UserDirectory(s.config.UserDirectory),
 		Search:        s.search,
-		Creator:       &room.Creator{Caller: s.node, Store: s.store, ServerName: s.config.ServerName, Key: s.key, Now: time.Now, Random: rand.Reader},
+		Creator:       s.creator(),
+		Elsewhere:     s.elsewhere(),
 		Delayed:       client.DelayedOptions{MaxDelay: time.Duration(s.config.DelayedEvents.MaxDelay), MaxScheduled: s.config.DelayedEvents.MaxScheduled},
 	}
 	rooms.Delayed.Sender = sender.New(sender.Options{Store: s.store, Caller: s.node, Now: time.Now, Log: s.log,

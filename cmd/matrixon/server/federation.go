@@ -2,15 +2,21 @@ package server
 
 import (
 	"context"
+	"crypto/rand"
 	"crypto/x509"
 	"fmt"
 	"net"
 	"os"
 	"time"
 
+	"github.com/matrixon/matrixon/actors/federation/entry"
+	"github.com/matrixon/matrixon/actors/federation/history"
 	"github.com/matrixon/matrixon/actors/federation/keyring"
+	"github.com/matrixon/matrixon/actors/federation/verify"
+	"github.com/matrixon/matrixon/actors/room"
 	"github.com/matrixon/matrixon/cmd/matrixon/config"
 	"github.com/matrixon/matrixon/http/api"
+	"github.com/matrixon/matrixon/http/client"
 	"github.com/matrixon/matrixon/http/federation"
 	"github.com/matrixon/matrixon/http/outbound"
 )
@@ -31,6 +37,35 @@ func (s *Server) startFederation() error {
 		Own:   &keyring.Own{ServerName: s.config.ServerName, Current: s.key, Newest: s.signingKey, Store: s.store, Now: time.Now},
 		Store: s.store, Caller: s.federation, Notaries: c.TrustedKeyServers, Now: time.Now, Log: s.log})
 	return nil
+}
+
+// startHandshakes makes what takes users into rooms of other servers, and what fetches the history of those.
+func (s *Server) startHandshakes() {
+	if s.keys == nil {
+		return
+	}
+	s.verifier = verify.New(s.keys, 0)
+	s.handshakes = entry.New(entry.Deps{ServerName: s.config.ServerName, Key: s.key, Store: s.store, Reader: s.reader, Rooms: s.node, Servers: s.federation,
+		Verifier: s.verifier, Now: time.Now, Log: s.log})
+	s.history = history.New(history.Deps{ServerName: s.config.ServerName, Store: s.store, Reader: s.reader, Rooms: s.node, Servers: s.federation,
+		Verifier: s.verifier, Leads: func() bool { return s.node.Owner(mender) == s.node.Name() }, Now: time.Now, Log: s.log})
+}
+
+// elsewhere is what clients' endpoints are given of the handshakes: nothing without federation.
+func (s *Server) elsewhere() client.Elsewhere {
+	if s.handshakes == nil {
+		return nil
+	}
+	return s.handshakes
+}
+
+// creator makes rooms.
+func (s *Server) creator() *room.Creator {
+	c := &room.Creator{Caller: s.node, Store: s.store, ServerName: s.config.ServerName, Key: s.key, Now: time.Now, Random: rand.Reader, Log: s.log}
+	if s.handshakes != nil {
+		c.Invite = s.handshakes.Invite
+	}
+	return c
 }
 
 // trusted are the system's certificate authorities and those in the file; nil are the system's alone.
@@ -82,6 +117,7 @@ func (s *Server) federationEndpoints() {
 	deps := federation.Deps{ServerName: s.config.ServerName, Store: s.store, Caller: s.node, Reader: s.reader, Keys: s.keys,
 		Client: s.deps(), Now: time.Now, Log: s.log}
 	s.api.Add(api.Federation, federation.Version(s.version))
+	s.api.Add(api.Federation, federation.Memberships(deps, federation.MembershipOptions{Verifier: s.verifier, Key: s.key, Handshakes: s.handshakes})...)
 	for _, area := range [][]api.Endpoint{federation.Keys(deps), federation.Queries(deps), federation.Devices(deps), federation.Directory(deps), s.media.Federated()} {
 		s.api.Add(api.Federation, area...)
 	}

@@ -19,9 +19,13 @@ import (
 	"github.com/prometheus/client_golang/prometheus/collectors"
 
 	sender "github.com/matrixon/matrixon/actors/delayed"
+	"github.com/matrixon/matrixon/actors/federation/entry"
+	"github.com/matrixon/matrixon/actors/federation/history"
 	"github.com/matrixon/matrixon/actors/federation/keyring"
+	"github.com/matrixon/matrixon/actors/federation/verify"
 	"github.com/matrixon/matrixon/actors/hub"
 	"github.com/matrixon/matrixon/actors/node"
+	"github.com/matrixon/matrixon/actors/push"
 	"github.com/matrixon/matrixon/actors/reader"
 	"github.com/matrixon/matrixon/actors/room"
 	"github.com/matrixon/matrixon/actors/search"
@@ -79,6 +83,7 @@ type Server struct {
 	search      *search.Index
 	syncer      *syncer.Syncer
 	delayed     *sender.Sender
+	pushes      *push.Dispatcher
 	hasher      *password.Hasher
 	limits      limits
 	tokens      *api.Tokens
@@ -87,6 +92,9 @@ type Server struct {
 	media       *media.Repository
 	federation  *outbound.Federation // nil when the server does not federate
 	keys        *keyring.Ring        // likewise
+	verifier    *verify.Verifier     // likewise
+	handshakes  *entry.Handshakes    // likewise
+	history     *history.History     // likewise
 	appservices appservices
 
 	api      *api.API
@@ -158,6 +166,7 @@ func (s *Server) start() error {
 	if err := s.startActors(); err != nil {
 		return err
 	}
+	s.startHandshakes()
 	if err := s.startMedia(ctx); err != nil {
 		return err
 	}
@@ -181,7 +190,6 @@ func (s *Server) startActors() error {
 	s.limits.node = s.node
 	s.limits.set(s.config.Limits)
 	s.hub = hub.New(s.node)
-	s.store.Follow(s.told)
 	if s.reader, err = reader.New(s.store, time.Now); err != nil {
 		return err
 	}
@@ -193,6 +201,11 @@ func (s *Server) startActors() error {
 		return err
 	}
 	services := s.startAppservices()
+	pushers, err := s.startPush()
+	if err != nil {
+		return err
+	}
+	s.store.Follow(s.told)
 	rooms := cluster.Kind{Name: cluster.KindRoom, Bound: roomBound, IdleAfter: roomIdle, New: room.New(room.Deps{
 		Store: s.recorder(), Typing: s.tellTyping, ServerName: s.config.ServerName, Key: s.key, Now: time.Now})}
 	accounts := account.Options{Deactivated: []account.Removal{delayed.Drop}}
@@ -203,7 +216,7 @@ func (s *Server) startActors() error {
 	if s.rebalancer, err = node.NewRebalancer(s.node, s.log, s.metrics); err != nil {
 		return err
 	}
-	return errors.Join(s.node.Register(rooms), s.node.Register(users), s.node.Register(services), s.node.Register(s.nodeKind()))
+	return errors.Join(s.node.Register(rooms), s.node.Register(users), s.node.Register(services), s.node.Register(pushers), s.node.Register(s.nodeKind()))
 }
 
 // claimName makes sure that the data belongs to the server's name: ids and signatures in it hold that name.
@@ -262,6 +275,9 @@ var sweeper = cluster.Identity{Kind: "job", ID: "sweep"}
 // indexer is a name for the work on the search index, which one node of the cluster does.
 var indexer = cluster.Identity{Kind: "job", ID: "search"}
 
+// mender is a name for the work on events that wait for others and were left behind by nodes that have ended.
+var mender = cluster.Identity{Kind: "job", ID: "mend"}
+
 // delayer is a name for the work on events that were scheduled, which one node of the cluster does.
 var delayer = cluster.Identity{Kind: "job", ID: "delayed"}
 
@@ -273,6 +289,10 @@ func (s *Server) background(ctx context.Context) {
 	running.Go(func() { s.tendMedia(ctx) })
 	running.Go(func() { s.delayed.Run(ctx, func() bool { return s.node.Owner(delayer) == s.node.Name() }) })
 	running.Go(func() { s.tendAppservices(ctx) })
+	running.Go(func() { s.pushes.Run(ctx) })
+	if s.history != nil {
+		running.Go(func() { s.history.Run(ctx) })
+	}
 	defer running.Wait()
 	flush, sweep := time.NewTicker(flushSightings), time.NewTicker(sweepExpired)
 	defer flush.Stop()
@@ -349,6 +369,9 @@ func (s *Server) Close() error {
 		errs = append(errs, s.listener.Shutdown(ctx))
 	}
 	errs = append(errs, s.closeSocket(ctx))
+	if s.history != nil {
+		s.history.Close()
+	}
 	if s.seen != nil {
 		s.seen.Flush(ctx)
 	}
