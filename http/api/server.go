@@ -60,8 +60,8 @@ func (s *Server) open(l Listener) error {
 		IdleTimeout:       idleTimeout,
 		MaxHeaderBytes:    maxHeaderBytes,
 		ErrorLog:          slog.NewLogLogger(s.log.Handler(), slog.LevelDebug),
-		Protocols: protocols(l.Certificate != ""),
-		HTTP2:     &http.HTTP2Config{MaxConcurrentStreams: maxStreams},
+		Protocols:         protocols(l.Certificate != ""),
+		HTTP2:             &http.HTTP2Config{MaxConcurrentStreams: maxStreams},
 		// OPTIONS * is answered as every other OPTIONS is.
 		DisableGeneralOptionsHandler: true,
 	}
