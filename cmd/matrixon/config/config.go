@@ -325,7 +325,8 @@ type Logging struct {
 
 // Metrics says whether Prometheus can ask for figures, on the listeners that serve metrics.
 type Metrics struct {
-	Enabled bool `yaml:"enabled"`
+	Enabled      bool `yaml:"enabled"`
+	ServerTiming bool `yaml:"server_timing"` // tell clients how long their requests took
 }
 
 // Tracing sends spans to an OpenTelemetry collector.
