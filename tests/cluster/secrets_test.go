@@ -67,7 +67,9 @@ func TestNoSecretIsTold(t *testing.T) {
 	}
 	m := f.members[0]
 	m.toPostgres.Pull() // which is complained about
-	_, _ = alice.at(m).once(ctx, "POST", "/createRoom", map[string]any{})
+	impatient, giveUp := context.WithTimeout(ctx, 2*time.Second)
+	defer giveUp()
+	_, _ = alice.at(m).once(impatient, "POST", "/createRoom", map[string]any{})
 	m.toPostgres.Mend()
 	alice.must(t, ctx, "POST", "/createRoom", map[string]any{})
 
