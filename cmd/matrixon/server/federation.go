@@ -118,7 +118,7 @@ func (s *Server) federationEndpoints() {
 		Client: s.deps(), Now: time.Now, Log: s.log}
 	s.api.Add(api.Federation, federation.Version(s.version))
 	s.api.Add(api.Federation, federation.Memberships(deps, federation.MembershipOptions{Verifier: s.verifier, Key: s.key, Handshakes: s.handshakes})...)
-	for _, area := range [][]api.Endpoint{federation.Keys(deps), federation.Queries(deps), federation.Devices(deps), federation.Directory(deps), s.media.Federated()} {
+	for _, area := range [][]api.Endpoint{federation.Keys(deps), federation.Queries(deps), federation.Devices(deps), federation.History(deps), federation.Directory(deps), s.media.Federated()} {
 		s.api.Add(api.Federation, area...)
 	}
 }
