@@ -35,12 +35,12 @@ test:
 ROUNDS ?= 3
 FAULT ?=
 faults:
-	go test ./tests/cluster -run 'TestFaults$$' -count 1 -v -timeout 2h -args -rounds $(ROUNDS) -fault '$(FAULT)' -back-within 5s -held-within 500ms
+	go test ./tests/cluster -count 1 -parallel 1 -v -timeout 2h -args -rounds $(ROUNDS) -fault '$(FAULT)' -back-within 5s -held-within 500ms -revoked-within 1s
 
 lint:
 	scripts/lint.sh
 
-# LOAD is passed on to cmd/matrixon-load: make bench LOAD='--duration 30s send'
+# LOAD is passed on to cmd/matrixon-load: make bench LOAD='--duration 30s send', or LOAD='--nodes 3 send spread' for a cluster
 LOAD ?=
 bench: build
 	go build -trimpath -o build/matrixon-load ./cmd/matrixon-load

@@ -162,7 +162,7 @@ func (c *counter) Inspect(*messages.Summary) {}
 
 // fleet is several nodes in one process.
 type fleet struct {
-	t        *testing.T
+	t        testing.TB
 	registry *registry
 	ledger   *ledger
 	nodes    map[string]*Node
@@ -170,7 +170,7 @@ type fleet struct {
 	lost     chan error
 }
 
-func newFleet(t *testing.T, names ...string) *fleet {
+func newFleet(t testing.TB, names ...string) *fleet {
 	f := &fleet{t: t, registry: newRegistry(), nodes: map[string]*Node{}, members: map[string]*Membership{}, lost: make(chan error, 8),
 		ledger: &ledger{epochs: map[string]int{}, counts: map[string]int{}, homes: map[string]string{}}}
 	for _, name := range names {

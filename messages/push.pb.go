@@ -249,7 +249,6 @@ func (x *PusherNotice) GetUserId() string {
 // DeliverPushes tells a user's push actor that items wait for it. Answer: Done.
 type DeliverPushes struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
-	Rooms         []string               `protobuf:"bytes,1,rep,name=rooms,proto3" json:"rooms,omitempty"` // in which the counts of the user's unread notifications may have changed
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -282,13 +281,6 @@ func (x *DeliverPushes) ProtoReflect() protoreflect.Message {
 // Deprecated: Use DeliverPushes.ProtoReflect.Descriptor instead.
 func (*DeliverPushes) Descriptor() ([]byte, []int) {
 	return file_push_proto_rawDescGZIP(), []int{3}
-}
-
-func (x *DeliverPushes) GetRooms() []string {
-	if x != nil {
-		return x.Rooms
-	}
-	return nil
 }
 
 // AddThirdPartyID adds an address, which was validated, to the account. Answer: Done, or Failure M_THREEPID_IN_USE.
@@ -431,9 +423,8 @@ const file_push_proto_rawDesc = "" +
 	"\n" +
 	"set_before\x18\x03 \x01(\x03R\tsetBefore\"'\n" +
 	"\fPusherNotice\x12\x17\n" +
-	"\auser_id\x18\x01 \x01(\tR\x06userId\"%\n" +
-	"\rDeliverPushes\x12\x14\n" +
-	"\x05rooms\x18\x01 \x03(\tR\x05rooms\"f\n" +
+	"\auser_id\x18\x01 \x01(\tR\x06userId\"\x0f\n" +
+	"\rDeliverPushes\"f\n" +
 	"\x0fAddThirdPartyID\x12\x16\n" +
 	"\x06medium\x18\x01 \x01(\tR\x06medium\x12\x18\n" +
 	"\aaddress\x18\x02 \x01(\tR\aaddress\x12!\n" +

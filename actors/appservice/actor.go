@@ -61,7 +61,7 @@ type actor struct {
 	running  bool // the pump is at work, beside the mailbox
 	again    bool // something came meanwhile
 	draining bool
-	failures int
+	failures atomic.Int64
 	due      time.Time // of the next attempt, while one is waited for
 	cancel   func()    // of that
 	failure  string    // the last one, empty when all is well
@@ -98,7 +98,7 @@ func (a *actor) Load(ctx context.Context, self cluster.Self) error {
 		return err
 	}
 	a.working, a.halt = context.WithCancel(self.Context())
-	a.desk = a.deps.Board.enter(a.id, func() { self.Send(woken{}) })
+	a.desk = a.deps.Board.enter(a.id, func() { self.Send(woken{}) }, a.figures)
 	a.pump.desk = a.desk
 	return nil
 }
@@ -117,7 +117,8 @@ func (a *actor) Receive(m cluster.Message) {
 	case *messages.WakeAppservice:
 		if body.Retry && a.cancel != nil {
 			a.cancel()
-			a.cancel, a.failures = nil, 0
+			a.cancel = nil
+			a.failures.Store(0)
 		}
 		a.start()
 		m.Reply(&messages.Done{})
@@ -145,10 +146,11 @@ func (a *actor) finish(err error) {
 	switch {
 	case a.draining:
 	case err == nil:
-		if a.failures > 0 {
+		if a.failures.Load() > 0 {
 			a.deps.Log.Info("an application service takes transactions again", "appservice", a.id)
 		}
-		a.failures, a.failure = 0, ""
+		a.failures.Store(0)
+		a.failure = ""
 		if a.again {
 			a.start()
 		}
@@ -157,10 +159,9 @@ func (a *actor) finish(err error) {
 	case errors.Is(err, errUnregistered):
 		a.self.Stop(nil)
 	default:
-		if a.failures == 0 {
+		if a.failures.Add(1) == 1 {
 			a.deps.Log.Warn("an application service does not take its transactions; they are kept and tried again", "appservice", a.id, "error", err)
 		}
-		a.failures++
 		a.failure = err.Error()
 		pause := a.pause()
 		a.due = a.deps.Now().Add(pause)
@@ -170,7 +171,7 @@ func (a *actor) finish(err error) {
 
 // pause is how long to wait after so many failures.
 func (a *actor) pause() time.Duration {
-	pause := min(firstPause<<min(a.failures-1, 16), a.deps.LastPause)
+	pause := min(firstPause<<min(a.failures.Load()-1, 16), a.deps.LastPause)
 	return pause - rand.N(pause/2+1)
 }
 
@@ -203,7 +204,7 @@ func (a *actor) Inspect(s *messages.Summary) {
 	s.Details["unacknowledged_bytes"] = strconv.Itoa(len(at.queue.Body))
 	s.Details["events"] = strconv.FormatUint(at.queue.Events, 10)
 	s.Details["rooms"] = strconv.Itoa(at.rooms)
-	s.Details["failures"] = strconv.Itoa(a.failures)
+	s.Details["failures"] = strconv.FormatInt(a.failures.Load(), 10)
 	if a.failure != "" {
 		s.Details["last_failure"] = a.failure
 	}

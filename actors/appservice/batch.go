@@ -127,6 +127,9 @@ func (b *batch) parts(notice *messages.FeedNotice, pos uint64) []func() error {
 // event takes in an event if the application service is interested in it (application service API, "Registration"): one of its users
 // sent it or is whom it is about, or is in the room before or after it, or the room is one of its namespaces.
 func (b *batch) event(roomID string, e *messages.RoomEvent) error {
+	if e.Seq == 0 {
+		return b.outside(roomID, e)
+	}
 	before, err := b.rooms.before(b.ctx, roomID, e.Seq)
 	if err != nil {
 		return err

@@ -24,10 +24,11 @@ func NewBoard() *Board { return &Board{desks: map[string]*desk{}} }
 
 // desk is where one actor finds what came.
 type desk struct {
-	mu     sync.Mutex
-	wake   func()
-	woken  bool
-	typing map[string][]string // by room; nil: not wanted
+	mu      sync.Mutex
+	wake    func()
+	figures func() figures
+	woken   bool
+	typing  map[string][]string // by room; nil: not wanted
 }
 
 // Publish wakes everybody after a commit; it is a persistence.Follower.
@@ -58,8 +59,8 @@ func (b *Board) Has(id string) bool {
 	return b.desks[id] != nil
 }
 
-func (b *Board) enter(id string, wake func()) *desk {
-	d := &desk{wake: wake}
+func (b *Board) enter(id string, wake func(), f func() figures) *desk {
+	d := &desk{wake: wake, figures: f}
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	b.desks[id] = d

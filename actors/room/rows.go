@@ -1,6 +1,11 @@
 package room
 
 import (
+	"slices"
+
+	"github.com/go-json-experiment/json"
+
+	"github.com/matrixon/matrixon/matrix/id"
 	"github.com/matrixon/matrixon/matrix/room"
 	"github.com/matrixon/matrixon/matrix/statetree"
 	"github.com/matrixon/matrixon/persistence"
@@ -34,6 +39,33 @@ func (w *writes) searchTask(roomID string, e *room.Entry) {
 	case "m.room.message", "m.room.name", "m.room.topic":
 		w.add(schema.SearchTasks.Put(schema.SearchTask{RoomID: roomID, Seq: e.Seq}))
 	}
+}
+
+// pushTask has those looked for who are to be told of the batch's events, and those whose receipts moved.
+func (w *writes) pushTask(roomID, serverName string, b *room.Batch) {
+	task := schema.PushTask{Shard: schema.PushShard(roomID), RoomID: roomID}
+	for _, e := range b.Entries {
+		if e.Status != room.Accepted {
+			continue
+		}
+		if task.FirstSeq == 0 {
+			task.FirstSeq = e.Seq
+		}
+		task.LastSeq = e.Seq
+	}
+	var readers []string
+	for _, r := range b.Receipts {
+		if id.ServerOf(r.UserID) == serverName && !slices.Contains(readers, r.UserID) {
+			readers = append(readers, r.UserID)
+		}
+	}
+	if task.FirstSeq == 0 && len(readers) == 0 {
+		return
+	}
+	if len(readers) > 0 {
+		task.Readers, _ = json.Marshal(readers) // strings always are JSON
+	}
+	w.add(schema.PushTasks.Put(task))
 }
 
 func (w *writes) state(roomID string, c room.StateChange) {

@@ -61,14 +61,29 @@ func (a *accounts) deactivate(r *api.Request) (any, error) {
 	if err := r.Decode(&q); err != nil {
 		return nil, err
 	}
-	proof, err := a.o.UIA.Require(r, uia.ByPassword)
+	userID, err := a.leaver(r)
 	if err != nil {
 		return nil, err
 	}
-	if err := Deactivate(r.Ctx, a.Deps, a.o.Sessions, proof.UserID, q.Erase); err != nil {
+	if err := Deactivate(r.Ctx, a.Deps, a.o.Sessions, userID, q.Erase); err != nil {
 		return nil, err
 	}
 	return map[string]string{"id_server_unbind_result": "success"}, nil
+}
+
+// leaver is who may end the account and does: its user proves it. Those whom an application service has made have no password for that, and are
+// under its full control (application service API, "Server admin style permissions").
+func (a *accounts) leaver(r *api.Request) (string, error) {
+	if s := r.Session; s != nil && s.Appservice != "" {
+		if row, _, err := schema.Accounts.Get(r.Ctx, a.Store, schema.Account{UserID: s.UserID}); err != nil || row.PasswordHash == "" {
+			return s.UserID, err
+		}
+	}
+	proof, err := a.o.UIA.Require(r, uia.ByPassword)
+	if err != nil {
+		return "", err
+	}
+	return proof.UserID, nil
 }
 
 const (

@@ -23,6 +23,8 @@ var ErrForbidden = errors.New("outbound: the address is not a public one")
 type Policy struct {
 	// AllowNetworks are exceptions to the networks that are blocked.
 	AllowNetworks []netip.Prefix
+	// OnlyAllowed blocks all others, public ones too.
+	OnlyAllowed bool
 	// Redirects is how many may follow each other.
 	Redirects int
 	// Timeout bounds a whole request, with the reading of its answer.
@@ -109,7 +111,7 @@ func (p Policy) permit(address string) error {
 		return fmt.Errorf("%w: %s", ErrForbidden, address)
 	}
 	addr := at.Addr().Unmap().WithZone("")
-	if slices.ContainsFunc(p.AllowNetworks, func(n netip.Prefix) bool { return n.Contains(addr) }) || Public(addr) {
+	if slices.ContainsFunc(p.AllowNetworks, func(n netip.Prefix) bool { return n.Contains(addr) }) || !p.OnlyAllowed && Public(addr) {
 		return nil
 	}
 	return fmt.Errorf("%w: %s", ErrForbidden, addr)

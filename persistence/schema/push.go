@@ -1,6 +1,10 @@
 package schema
 
-import "github.com/matrixon/matrixon/persistence"
+import (
+	"github.com/cespare/xxhash/v2"
+
+	"github.com/matrixon/matrixon/persistence"
+)
 
 // Pusher is where a user wants to be told of notifications (client-server API, "Push Notifications"). Written by the user's actor.
 type Pusher struct {
@@ -36,18 +40,16 @@ type PushTask struct {
 	Readers  []byte `col:"readers,json"` // an array of the local users whose receipts moved; nil: none
 }
 
-// PushItem waits for its pusher: an event of which the user is to be told, or with Seq 0 the news that less is unread. Written by
+// PushItem waits for its pusher: an event of which the user is to be told, or with Seq 0 the news that less is unread in the room. Written by
 // the node that does the room's PushTasks; deleted by the user's push actor when it is delivered, or given up.
 type PushItem struct {
-	UserID    string `col:"user_id,key"`
-	AppID     string `col:"app_id,key"`
-	Pushkey   string `col:"pushkey,key"`
-	Pos       uint64 `col:"pos,key"` // of the event; 0 with Seq 0
-	RoomID    string `col:"room_id,key"`
-	Seq       uint64 `col:"seq,key"`
-	TS        int64  `col:"ts"`           // ms; when the event came
-	Highlight bool   `col:"highlight"`    // the push rule that matched says so
-	Actions   []byte `col:"actions,json"` // of that rule; nil with Seq 0
+	UserID  string `col:"user_id,key"`
+	AppID   string `col:"app_id,key"`
+	Pushkey string `col:"pushkey,key"`
+	Pos     uint64 `col:"pos,key"` // of the event, or the task
+	RoomID  string `col:"room_id,key"`
+	Seq     uint64 `col:"seq,key"`
+	TS      int64  `col:"ts"` // ms; when the event came
 }
 
 // PushDigest says when a pusher of the kind email last sent a message, and how long it then waits for the next. Written by the
@@ -62,6 +64,9 @@ type PushDigest struct {
 
 // PushShards is over how many shards the rooms' PushTasks are spread.
 const PushShards = 16
+
+// PushShard is the shard of a room's PushTasks.
+func PushShard(roomID string) uint64 { return xxhash.Sum64String(roomID) % PushShards }
 
 // The tables of push notifications.
 var (

@@ -8,12 +8,13 @@ import (
 )
 
 // How much is broken, and how well it must be borne. The bounds are for machines that do other things too; those of the
-// product, 5 s and 500 ms, are what `make faults` holds a quiet machine to.
+// product, 5 s, 1 s and 500 ms, are what `make faults` holds a quiet machine to.
 var (
-	rounds     = flag.Int("rounds", 0, "break every part alone, this often, each time with people of its own; 0: all parts one after the other, once")
-	only       = flag.String("fault", "", "break only what has this name")
-	backWithin = flag.Duration("back-within", 30*time.Second, "how soon the rooms of a node that died must be served again")
-	heldWithin = flag.Duration("held-within", 10*time.Second, "how long a planned change may hold a request")
+	rounds        = flag.Int("rounds", 0, "break every part alone, this often, each time with people of its own; 0: all parts one after the other, once")
+	only          = flag.String("fault", "", "break only what has this name")
+	backWithin    = flag.Duration("back-within", 30*time.Second, "how soon the rooms of a node that died must be served again")
+	revokedWithin = flag.Duration("revoked-within", 10*time.Second, "how soon every node must refuse a token that was revoked")
+	heldWithin    = flag.Duration("held-within", 10*time.Second, "how long a planned change may hold a request")
 )
 
 // fault is one way in which a cluster breaks, or is changed by its operator.

@@ -51,7 +51,7 @@ type namespace struct {
 func (c *Config) Registrations() (*appservice.Set, error) {
 	var all []*appservice.Registration
 	var problems Problems
-	seen := registered{ids: map[string]string{}, tokens: map[Secret]string{}}
+	seen := registered{ids: map[string]string{}, tokens: map[Secret]string{}, senders: map[string]string{}}
 	for i, path := range c.Appservices {
 		files, err := registrationFiles(path)
 		if err != nil {
@@ -87,10 +87,10 @@ func registrationFiles(path string) ([]string, error) {
 	return files, nil
 }
 
-// registered says which file has an id or a token already.
+// registered says which file has an id, a token or a user already.
 type registered struct {
-	ids    map[string]string
-	tokens map[Secret]string
+	ids, senders map[string]string
+	tokens       map[Secret]string
 }
 
 func readRegistration(file, serverName string, seen registered) (*appservice.Registration, Problems) {
@@ -120,7 +120,10 @@ func readRegistration(file, serverName string, seen registered) (*appservice.Reg
 	if before, taken := seen.tokens[r.ASToken]; taken && r.ASToken != "" {
 		b.reject("as_token", "it is that of %s already", before)
 	}
-	seen.ids[r.ID], seen.tokens[r.ASToken] = file, file
+	if before, taken := seen.senders[r.SenderLocalpart]; taken && r.SenderLocalpart != "" {
+		b.reject("sender_localpart", "it is the user of %s already", before)
+	}
+	seen.ids[r.ID], seen.tokens[r.ASToken], seen.senders[r.SenderLocalpart] = file, file, file
 	made := &appservice.Registration{
 		ID: r.ID, URL: strings.TrimRight(r.URL, "/"), ASToken: appservice.Token(r.ASToken), HSToken: appservice.Token(r.HSToken),
 		SenderLocalpart: r.SenderLocalpart, Protocols: slices.Compact(slices.Sorted(slices.Values(r.Protocols))), RateLimited: r.RateLimited,

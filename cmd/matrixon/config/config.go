@@ -29,6 +29,7 @@ type Config struct {
 	Events          Events         `yaml:"events"`
 	DelayedEvents   DelayedEvents  `yaml:"delayed_events"`
 	UserDirectory   UserDirectory  `yaml:"user_directory"`
+	Push            Push           `yaml:"push"`
 	TURN            TURN           `yaml:"turn"`
 	RTC             RTC            `yaml:"rtc"`
 	Limits          Limits         `yaml:"limits"`
@@ -112,6 +113,12 @@ type Presence struct {
 // Events bounds what clients send.
 type Events struct {
 	MaxBody Size `yaml:"max_body"` // of a JSON request's body
+}
+
+// Push is how notifications reach phones.
+type Push struct {
+	AllowNetworks []netip.Prefix `yaml:"allow_networks"` // private ones in which push gateways may be
+	CAFile        string         `yaml:"ca_file"`        // PEM; trusted besides the system's
 }
 
 // DelayedEvents bounds the events that clients schedule to be sent later.

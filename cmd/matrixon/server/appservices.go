@@ -37,6 +37,7 @@ func (s *Server) registrations() *registered.Set { return s.appservices.set.Load
 func (s *Server) startAppservices() cluster.Kind {
 	a := &s.appservices
 	a.board = appservice.NewBoard()
+	s.metrics.MustRegister(a.board)
 	a.link = httpappservice.NewLink(s.version)
 	a.services = httpappservice.New(httpappservice.Options{Set: s.registrations, Store: s.store, Caller: s.node, Link: a.link, Log: s.log})
 	return cluster.Kind{Name: cluster.KindAppservice, Bound: appserviceBound, New: appservice.New(appservice.Deps{
@@ -52,6 +53,7 @@ func (s *Server) recorder() persistence.Store {
 func (s *Server) told(pos persistence.Position, notices []proto.Message) {
 	s.hub.Publish(pos, notices)
 	s.appservices.board.Publish(pos, notices)
+	s.pushes.Publish(pos, notices)
 }
 
 // typing hands on to this node's actors who is typing.

@@ -34,7 +34,7 @@ func (s *Server) buildAPI() {
 		Sessions: s.tokens, Passwords: s.hasher, UIA: engine,
 		Registration:   s.registration,
 		AccessLifetime: time.Duration(s.config.Session.AccessTokenLifetime), RefreshLifetime: time.Duration(s.config.Session.RefreshTokenLifetime),
-		Discovery: s.discovery(),
+		Discovery: s.discovery(), Push: s.pushOptions(),
 	}
 	s.api.Add(api.Client, client.Accounts(deps, accounts)...)
 	s.api.Add(api.Admin, client.SharedSecretRegistration(deps, accounts)...)

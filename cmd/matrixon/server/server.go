@@ -25,6 +25,7 @@ import (
 	"github.com/matrixon/matrixon/actors/federation/verify"
 	"github.com/matrixon/matrixon/actors/hub"
 	"github.com/matrixon/matrixon/actors/node"
+	"github.com/matrixon/matrixon/actors/push"
 	"github.com/matrixon/matrixon/actors/reader"
 	"github.com/matrixon/matrixon/actors/room"
 	"github.com/matrixon/matrixon/actors/search"
@@ -82,6 +83,7 @@ type Server struct {
 	search      *search.Index
 	syncer      *syncer.Syncer
 	delayed     *sender.Sender
+	pushes      *push.Dispatcher
 	hasher      *password.Hasher
 	limits      limits
 	tokens      *api.Tokens
@@ -188,7 +190,6 @@ func (s *Server) startActors() error {
 	s.limits.node = s.node
 	s.limits.set(s.config.Limits)
 	s.hub = hub.New(s.node)
-	s.store.Follow(s.told)
 	if s.reader, err = reader.New(s.store, time.Now); err != nil {
 		return err
 	}
@@ -200,6 +201,11 @@ func (s *Server) startActors() error {
 		return err
 	}
 	services := s.startAppservices()
+	pushers, err := s.startPush()
+	if err != nil {
+		return err
+	}
+	s.store.Follow(s.told)
 	rooms := cluster.Kind{Name: cluster.KindRoom, Bound: roomBound, IdleAfter: roomIdle, New: room.New(room.Deps{
 		Store: s.recorder(), Typing: s.tellTyping, ServerName: s.config.ServerName, Key: s.key, Now: time.Now})}
 	accounts := account.Options{Deactivated: []account.Removal{delayed.Drop}}
@@ -210,7 +216,7 @@ func (s *Server) startActors() error {
 	if s.rebalancer, err = node.NewRebalancer(s.node, s.log, s.metrics); err != nil {
 		return err
 	}
-	return errors.Join(s.node.Register(rooms), s.node.Register(users), s.node.Register(services), s.node.Register(s.nodeKind()))
+	return errors.Join(s.node.Register(rooms), s.node.Register(users), s.node.Register(services), s.node.Register(pushers), s.node.Register(s.nodeKind()))
 }
 
 // claimName makes sure that the data belongs to the server's name: ids and signatures in it hold that name.
@@ -283,6 +289,7 @@ func (s *Server) background(ctx context.Context) {
 	running.Go(func() { s.tendMedia(ctx) })
 	running.Go(func() { s.delayed.Run(ctx, func() bool { return s.node.Owner(delayer) == s.node.Name() }) })
 	running.Go(func() { s.tendAppservices(ctx) })
+	running.Go(func() { s.pushes.Run(ctx) })
 	if s.history != nil {
 		running.Go(func() { s.history.Run(ctx) })
 	}

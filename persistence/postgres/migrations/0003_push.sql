@@ -41,8 +41,6 @@ CREATE TABLE "push_items" (
     "room_id" text COLLATE "C" NOT NULL,
     "seq" bigint NOT NULL,
     "ts" bigint NOT NULL,
-    "highlight" boolean NOT NULL,
-    "actions" text COLLATE "C",
     PRIMARY KEY ("user_id", "app_id", "pushkey", "pos", "room_id", "seq")
 );
 
