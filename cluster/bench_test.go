@@ -50,6 +50,33 @@ func BenchmarkAsk(b *testing.B) {
 	})
 }
 
+// BenchmarkAskElsewhere is what a request costs that lands on another node than the one its actor lives on.
+func BenchmarkAskElsewhere(b *testing.B) {
+	f := newFleet(b, "a", "b")
+	ctx := deadline(b)
+	var away []Identity
+	for i := 0; len(away) < 64; i++ {
+		if id := roomID(i); f.nodes["a"].Owner(id) == "b" {
+			f.ask("a", id)
+			away = append(away, id)
+		}
+	}
+	request := &messages.SendEvent{By: &messages.Requester{UserId: "@alice:example.org", DeviceId: "D"}, Event: &messages.Proposal{Type: "m.room.message", Content: make([]byte, 1000)}}
+	var next atomic.Int64
+	b.SetParallelism(32)
+	b.ReportAllocs()
+	cpu := processTime()
+	b.RunParallel(func(pb *testing.PB) {
+		for pb.Next() {
+			if _, err := f.nodes["a"].Ask(ctx, away[next.Add(1)%int64(len(away))], request); err != nil {
+				b.Error(err)
+				return
+			}
+		}
+	})
+	b.ReportMetric(float64((processTime()-cpu).Microseconds())/float64(b.N), "CPU-µs/op")
+}
+
 func BenchmarkTellActive(b *testing.B) {
 	n := startNode(b, Options{}, Kind{Notices: 1 << 30, New: func(Identity) Behavior { return &script{} }})
 	if _, err := n.Ask(deadline(b), room("!a"), &messages.Done{}); err != nil {

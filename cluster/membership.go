@@ -51,6 +51,8 @@ type Membership struct {
 	stop    context.CancelFunc
 	running sync.WaitGroup
 	changed chan struct{} // of capacity one: the view or the holds are new
+	// following is held from when it is known whose view counts until it is followed, so that none that is older follows after.
+	following sync.Mutex
 
 	mu          sync.Mutex
 	incarnation string
@@ -141,6 +143,8 @@ func (m *Membership) takes(id Identity) bool {
 
 // observe takes in what the directory says. It is called one at a time.
 func (m *Membership) observe(o Observation) {
+	m.following.Lock()
+	defer m.following.Unlock()
 	m.mu.Lock()
 	m.reachable, m.seen = o.Reachable, o.View
 	self, there := o.View.Member(m.self.Name)
@@ -160,7 +164,7 @@ func (m *Membership) observe(o Observation) {
 	m.follow(o.View)
 }
 
-// follow makes this the view that counts.
+// follow makes this the view that counts. The caller holds following.
 func (m *Membership) follow(v *View) {
 	if err := m.peers.update(v, m.self.Name); err != nil {
 		m.log.Error("a member cannot be reached", "error", err)

@@ -162,7 +162,7 @@ func (c *counter) Inspect(*messages.Summary) {}
 
 // fleet is several nodes in one process.
 type fleet struct {
-	t        *testing.T
+	t        testing.TB
 	registry *registry
 	ledger   *ledger
 	nodes    map[string]*Node
@@ -170,7 +170,7 @@ type fleet struct {
 	lost     chan error
 }
 
-func newFleet(t *testing.T, names ...string) *fleet {
+func newFleet(t testing.TB, names ...string) *fleet {
 	f := &fleet{t: t, registry: newRegistry(), nodes: map[string]*Node{}, members: map[string]*Membership{}, lost: make(chan error, 8),
 		ledger: &ledger{epochs: map[string]int{}, counts: map[string]int{}, homes: map[string]string{}}}
 	for _, name := range names {
@@ -401,6 +401,34 @@ func TestACutOffNodeFollowsItsPeers(t *testing.T) {
 	for i := range 20 {
 		if home := f.ask("b", roomID(i)); home != "a" {
 			t.Errorf("room %d lives on %s", i, home)
+		}
+	}
+}
+
+// What a peer said while the directory was silent does not count any more once the directory has spoken.
+func TestAPeersViewThatComesTooLate(t *testing.T) {
+	t.Parallel()
+	f := newFleet(t, "a", "b")
+	var mended sync.Once
+	looked := make(chan struct{})
+	look := f.members["a"].server.look
+	f.members["a"].server.look = func() *messages.PeerView {
+		said := look()
+		mended.Do(func() {
+			self := f.members["b"].member()
+			f.registry.change(func() {
+				f.registry.members["b"] = self
+				delete(f.registry.down, "b")
+			})
+			close(looked)
+		})
+		return said
+	}
+	f.registry.cutOff("b")
+	<-looked
+	for i := range 20 {
+		if from, home := f.ask("a", roomID(i)), f.ask("b", roomID(i)); from != home {
+			t.Errorf("room %d lives on %s for a and on %s for b", i, from, home)
 		}
 	}
 }

@@ -35,6 +35,13 @@ const (
 	peerSilence = 3 * time.Second
 )
 
+// peerWorkers answer what peers ask; when all of them wait, further questions get a goroutine of their own, whose stack has to grow
+// first. peerWindow is how much one peer may have sent that was not read yet, in bytes.
+const (
+	peerWorkers = 64
+	peerWindow  = 4 << 20
+)
+
 // peerServer answers other nodes.
 type peerServer struct {
 	node *Node
@@ -45,6 +52,7 @@ type peerServer struct {
 func servePeers(n *Node, ln net.Listener, creds credentials.TransportCredentials, look func() *messages.PeerView, log *slog.Logger) *peerServer {
 	p := &peerServer{node: n, look: look}
 	p.grpc = grpc.NewServer(grpc.Creds(creds), grpc.MaxRecvMsgSize(maxPeerMessage), grpc.MaxSendMsgSize(maxPeerMessage),
+		grpc.NumStreamWorkers(peerWorkers), grpc.StaticStreamWindowSize(peerWindow), grpc.StaticConnWindowSize(peerWindow),
 		grpc.KeepaliveParams(keepalive.ServerParameters{Time: peerPing, Timeout: peerSilence}),
 		grpc.KeepaliveEnforcementPolicy(keepalive.EnforcementPolicy{MinTime: peerPing / 2, PermitWithoutStream: true}))
 	p.grpc.RegisterService(&grpc.ServiceDesc{ServiceName: peerService, HandlerType: (*any)(nil), Methods: []grpc.MethodDesc{

@@ -120,15 +120,30 @@ func (m *Membership) lookAround(ctx context.Context) {
 		if !seen.Reachable {
 			continue
 		}
-		v := viewOf(seen)
-		if self, ok := v.Member(m.self.Name); !ok || self.Incarnation != m.member().Incarnation {
-			m.log.Warn("this node is cut off from the directory, and the cluster goes on without it", "told_by", p.Name)
-		}
-		m.setAway(false)
-		m.follow(v)
+		m.cutOff(func() {
+			v := viewOf(seen)
+			if self, ok := v.Member(m.self.Name); !ok || self.Incarnation != m.member().Incarnation {
+				m.log.Warn("this node is cut off from the directory, and the cluster goes on without it", "told_by", p.Name)
+			}
+			m.setAway(false)
+			m.follow(v)
+		})
 		return
 	}
-	m.setAway(alone && others > 0)
+	m.cutOff(func() { m.setAway(alone && others > 0) })
+}
+
+// cutOff does what is right as long as the directory does not answer. If it has meanwhile, what it said is newer than what a peer
+// did, and it does not say it twice.
+func (m *Membership) cutOff(f func()) {
+	m.following.Lock()
+	defer m.following.Unlock()
+	m.mu.Lock()
+	reachable := m.reachable
+	m.mu.Unlock()
+	if !reachable {
+		f()
+	}
 }
 
 // setAway stops or begins to serve without a new incarnation.

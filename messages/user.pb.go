@@ -326,17 +326,18 @@ func (x *RoomPlan) GetAccountData() bool {
 
 // UserNotice tells a user's actor that rows of that user were committed.
 type UserNotice struct {
-	state            protoimpl.MessageState `protogen:"open.v1"`
-	UserId           string                 `protobuf:"bytes,1,opt,name=user_id,json=userId,proto3" json:"user_id,omitempty"`
-	Pos              uint64                 `protobuf:"varint,2,opt,name=pos,proto3" json:"pos,omitempty"`
-	AccountData      bool                   `protobuf:"varint,3,opt,name=account_data,json=accountData,proto3" json:"account_data,omitempty"`   // global
-	AccountRooms     []string               `protobuf:"bytes,4,rep,name=account_rooms,json=accountRooms,proto3" json:"account_rooms,omitempty"` // rooms whose account data changed
-	ToDevice         []string               `protobuf:"bytes,5,rep,name=to_device,json=toDevice,proto3" json:"to_device,omitempty"`             // devices with new messages in their inbox
-	Keys             bool                   `protobuf:"varint,6,opt,name=keys,proto3" json:"keys,omitempty"`                                    // one-time or fallback keys changed
-	ForgottenRooms   []string               `protobuf:"bytes,7,rep,name=forgotten_rooms,json=forgottenRooms,proto3" json:"forgotten_rooms,omitempty"`
-	LoggedOutDevices []string               `protobuf:"bytes,8,rep,name=logged_out_devices,json=loggedOutDevices,proto3" json:"logged_out_devices,omitempty"`
-	unknownFields    protoimpl.UnknownFields
-	sizeCache        protoimpl.SizeCache
+	state               protoimpl.MessageState `protogen:"open.v1"`
+	UserId              string                 `protobuf:"bytes,1,opt,name=user_id,json=userId,proto3" json:"user_id,omitempty"`
+	Pos                 uint64                 `protobuf:"varint,2,opt,name=pos,proto3" json:"pos,omitempty"`
+	AccountData         bool                   `protobuf:"varint,3,opt,name=account_data,json=accountData,proto3" json:"account_data,omitempty"`   // global
+	AccountRooms        []string               `protobuf:"bytes,4,rep,name=account_rooms,json=accountRooms,proto3" json:"account_rooms,omitempty"` // rooms whose account data changed
+	ToDevice            []string               `protobuf:"bytes,5,rep,name=to_device,json=toDevice,proto3" json:"to_device,omitempty"`             // devices with new messages in their inbox
+	Keys                bool                   `protobuf:"varint,6,opt,name=keys,proto3" json:"keys,omitempty"`                                    // one-time or fallback keys changed
+	ForgottenRooms      []string               `protobuf:"bytes,7,rep,name=forgotten_rooms,json=forgottenRooms,proto3" json:"forgotten_rooms,omitempty"`
+	LoggedOutDevices    []string               `protobuf:"bytes,8,rep,name=logged_out_devices,json=loggedOutDevices,proto3" json:"logged_out_devices,omitempty"`
+	ThreadSubscriptions bool                   `protobuf:"varint,40,opt,name=thread_subscriptions,json=threadSubscriptions,proto3" json:"thread_subscriptions,omitempty"`
+	unknownFields       protoimpl.UnknownFields
+	sizeCache           protoimpl.SizeCache
 }
 
 func (x *UserNotice) Reset() {
@@ -423,6 +424,13 @@ func (x *UserNotice) GetLoggedOutDevices() []string {
 		return x.LoggedOutDevices
 	}
 	return nil
+}
+
+func (x *UserNotice) GetThreadSubscriptions() bool {
+	if x != nil {
+		return x.ThreadSubscriptions
+	}
+	return false
 }
 
 // DeviceListNotice tells users that share a room with user_id that its devices or cross-signing keys changed.
@@ -637,7 +645,7 @@ const file_user_proto_rawDesc = "" +
 	"\breceipts\x18\x05 \x01(\bR\breceipts\x12%\n" +
 	"\x0etyping_changed\x18\x06 \x01(\bR\rtypingChanged\x12\x16\n" +
 	"\x06typing\x18\a \x03(\tR\x06typing\x12!\n" +
-	"\faccount_data\x18\b \x01(\bR\vaccountData\"\x87\x02\n" +
+	"\faccount_data\x18\b \x01(\bR\vaccountData\"\xba\x02\n" +
 	"\n" +
 	"UserNotice\x12\x17\n" +
 	"\auser_id\x18\x01 \x01(\tR\x06userId\x12\x10\n" +
@@ -647,7 +655,8 @@ const file_user_proto_rawDesc = "" +
 	"\tto_device\x18\x05 \x03(\tR\btoDevice\x12\x12\n" +
 	"\x04keys\x18\x06 \x01(\bR\x04keys\x12'\n" +
 	"\x0fforgotten_rooms\x18\a \x03(\tR\x0eforgottenRooms\x12,\n" +
-	"\x12logged_out_devices\x18\b \x03(\tR\x10loggedOutDevices\"S\n" +
+	"\x12logged_out_devices\x18\b \x03(\tR\x10loggedOutDevices\x121\n" +
+	"\x14thread_subscriptions\x18( \x01(\bR\x13threadSubscriptions\"S\n" +
 	"\x10DeviceListNotice\x12\x17\n" +
 	"\auser_id\x18\x01 \x01(\tR\x06userId\x12\x10\n" +
 	"\x03pos\x18\x02 \x01(\x04R\x03pos\x12\x14\n" +

@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # Runs golangci-lint over the packages given (all by default). It is built once through the Go module proxy into a
-# cache outside the repository, one folder per version of it and of Go.
+# cache outside the repository, one folder per version of it and of Go. Programs of the tests that are modules of their own are linted
+# apart.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -18,4 +19,17 @@ if [ ! -x "$dir/golangci-lint" ]; then
 fi
 
 export GOLANGCI_LINT_CACHE=$cache/golangci-lint/results
-"$dir/golangci-lint" run --concurrency 2 "${@:-./...}"
+lint() { "$dir/golangci-lint" run --concurrency 2 "$@"; }
+
+[ $# -gt 0 ] || set -- ./... ./tests/appservice/mautrix
+ours=()
+for folder; do
+	if [ -f "$folder/go.mod" ]; then
+		(cd "$folder" && lint --build-tags goolm ./...)
+	else
+		ours+=("$folder")
+	fi
+done
+if [ ${#ours[@]} -gt 0 ]; then
+	lint "${ours[@]}"
+fi

@@ -18,6 +18,7 @@ import (
 	"github.com/matrixon/matrixon/actors/unread"
 	"github.com/matrixon/matrixon/actors/user"
 	"github.com/matrixon/matrixon/actors/user/account"
+	"github.com/matrixon/matrixon/actors/user/delayed"
 	"github.com/matrixon/matrixon/actors/user/keys"
 	"github.com/matrixon/matrixon/cluster"
 	"github.com/matrixon/matrixon/matrix/signing"
@@ -90,7 +91,7 @@ func (w *World) begin() {
 		{Name: cluster.KindRoom, Bound: 4096, New: room.New(room.Deps{
 			Store: w.Store, Typing: h.Room, ServerName: ServerName, Key: w.key, Now: w.Clock.Now})},
 		{Name: cluster.KindUser, Bound: 4096, New: user.New(user.Deps{
-			Store: w.Store, Hub: h, Now: w.Clock.Now, Log: w.log, Presence: true}, slices.Concat(account.Handlers(account.Options{}), keys.Handlers())...)},
+			Store: w.Store, Hub: h, Now: w.Clock.Now, Log: w.log, Presence: true}, slices.Concat(account.Handlers(account.Options{}), keys.Handlers(), delayed.Handlers())...)},
 	} {
 		if err := w.Node.Register(kind); err != nil {
 			w.T.Fatal(err)

@@ -32,6 +32,24 @@ func (r *Reader) Access(ctx context.Context, roomID, userID string) (*Access, er
 	return &Access{r: r, RoomID: roomID, UserID: userID, Member: m, standings: map[string]string{}}, nil
 }
 
+// insider is a user with a membership of a room.
+type insider struct{ userID, roomID string }
+
+// IsInsider reports whether the user has, or ever had, any membership of the room, an invite or a ban for example. A membership changes but
+// never ceases to be, so each is looked up once.
+func (r *Reader) IsInsider(ctx context.Context, roomID, userID string) (bool, error) {
+	who := insider{userID, roomID}
+	if _, ok := r.insiders.GetIfPresent(who); ok {
+		return true, nil
+	}
+	a, err := r.Access(ctx, roomID, userID)
+	if err != nil || a.Member.Membership == "" {
+		return false, err
+	}
+	r.insiders.Set(who, struct{}{})
+	return true, nil
+}
+
 // Joined reports whether the user is in the room now.
 func (a *Access) Joined() bool { return a.Member.Membership == "join" }
 
@@ -86,7 +104,7 @@ func (a *Access) State(ctx context.Context) (*State, error) {
 		if err != nil {
 			return nil, err
 		}
-		return a.r.StateAt(ctx, a.RoomID, row.StateAfter)
+		return a.r.StateAt(ctx, a.RoomID, row.RoomStateRoot())
 	}
 	last, ok, err := a.r.Last(ctx, a.RoomID, math.MaxUint64)
 	if err != nil {
@@ -95,7 +113,7 @@ func (a *Access) State(ctx context.Context) (*State, error) {
 	if !ok {
 		return nil, mxerr.NotFound("this server does not know the room %s", a.RoomID)
 	}
-	return a.r.StateAt(ctx, a.RoomID, last.StateAfter)
+	return a.r.StateAt(ctx, a.RoomID, last.RoomStateRoot())
 }
 
 // Sees decides whether the user may see the event (client-server API, "Room history visibility").

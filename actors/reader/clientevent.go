@@ -8,6 +8,7 @@ import (
 	"github.com/tidwall/gjson"
 
 	"github.com/matrixon/matrixon/matrix/canonicaljson"
+	"github.com/matrixon/matrixon/matrix/room"
 	"github.com/matrixon/matrixon/persistence/schema"
 )
 
@@ -20,6 +21,13 @@ type View struct {
 	Federation bool
 	// Bundle adds the aggregations of child events.
 	Bundle bool
+	// whole shows everything, and nobody's membership.
+	whole bool
+}
+
+// Whole turns an event into what an application service gets, whatever users may see (application service API, "Pushing events").
+func (r *Reader) Whole(ctx context.Context, row schema.Event) (jsontext.Value, error) {
+	return (&Access{r: r, RoomID: row.RoomID}).client(ctx, View{RoomID: true, whole: true}, &row)
 }
 
 // Client turns events into what the user's client gets (client-server API, "Room event format").
@@ -112,16 +120,22 @@ func (a *Access) unsigned(ctx context.Context, v View, row *schema.Event) ([]byt
 	b := make([]byte, 0, 256)
 	b = append(b, `{"age":`...)
 	b = strconv.AppendInt(b, a.r.now().UnixMilli()-row.OriginServerTS, 10)
-	membership, err := a.MembershipAt(ctx, row)
-	if err != nil {
-		return nil, err
+	if !v.whole {
+		membership, err := a.MembershipAt(ctx, row)
+		if err != nil {
+			return nil, err
+		}
+		b = appendString(b, `,"membership":`, membership)
 	}
-	b = appendString(b, `,"membership":`, membership)
 	if row.TxnID != "" && row.Sender == a.UserID && row.DeviceID == v.DeviceID {
 		b = appendString(b, `,"transaction_id":`, row.TxnID)
 	}
+	if row.DeviceID == room.DelayedDevice && row.Sender == a.UserID {
+		b = appendString(b, `,"org.matrix.msc4140.delay_id":`, row.TxnID)
+	}
+	var err error
 	if row.ReplacesSeq != 0 {
-		if b, err = a.appendReplaced(ctx, b, row); err != nil {
+		if b, err = a.appendReplaced(ctx, b, v, row); err != nil {
 			return nil, err
 		}
 	}
@@ -138,15 +152,16 @@ func (a *Access) unsigned(ctx context.Context, v View, row *schema.Event) ([]byt
 }
 
 // appendReplaced tells of the state event that this one replaced; its content only to those who may see it.
-func (a *Access) appendReplaced(ctx context.Context, b []byte, row *schema.Event) ([]byte, error) {
+func (a *Access) appendReplaced(ctx context.Context, b []byte, v View, row *schema.Event) ([]byte, error) {
 	old, err := a.r.EventAt(ctx, a.RoomID, row.ReplacesSeq)
 	if err != nil {
 		return nil, err
 	}
 	b = appendString(b, `,"replaces_state":`, old.EventID)
-	sees, err := a.Sees(ctx, &old)
-	if err != nil || !sees {
-		return b, err
+	if !v.whole {
+		if sees, err := a.Sees(ctx, &old); err != nil || !sees {
+			return b, err
+		}
 	}
 	b = append(append(b, `,"prev_content":`...), gjson.GetBytes(old.JSON, "content").Raw...)
 	return appendString(b, `,"prev_sender":`, old.Sender), nil

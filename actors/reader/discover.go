@@ -25,8 +25,26 @@ type Discovered struct {
 // if all may read it (client-server API, "GET /hierarchy"). ok is false otherwise, and for rooms that are not known.
 // Somebody without a user id is a stranger to every room.
 func (a *Access) Discover(ctx context.Context) (d Discovered, ok bool, err error) {
-	if d.Room, ok, err = schema.Rooms.Get(ctx, a.r.store, schema.Room{RoomID: a.RoomID}); err != nil || !ok {
+	d, open, ok, err := a.r.discovered(ctx, a.RoomID)
+	if err != nil || !ok {
 		return d, false, err
+	}
+	switch {
+	case d.HistoryVisibility == visibility.WorldReadable, a.Joined():
+		return d, true, nil
+	case a.Member.Membership == "ban":
+		return d, false, nil
+	case a.Member.Membership == "invite", open:
+		return d, true, nil
+	}
+	ok, err = a.joinedAny(ctx, d.AllowedRooms)
+	return d, ok, err
+}
+
+// discovered summarises a room that is known; open says that everyone may join or knock.
+func (r *Reader) discovered(ctx context.Context, roomID string) (d Discovered, open, ok bool, err error) {
+	if d.Room, ok, err = schema.Rooms.Get(ctx, r.store, schema.Room{RoomID: roomID}); err != nil || !ok {
+		return d, false, false, err
 	}
 	v, _ := roomversion.Get(d.Version)
 	if v == nil {
@@ -38,20 +56,9 @@ func (a *Access) Discover(ctx context.Context) (d Discovered, ok bool, err error
 	knock := v.Knock && d.JoinRule == "knock" || v.KnockRestricted && d.JoinRule == "knock_restricted"
 	restricted := v.Restricted && d.JoinRule == "restricted" || v.KnockRestricted && d.JoinRule == "knock_restricted"
 	if restricted {
-		if d.AllowedRooms, err = a.r.allowedRooms(ctx, a.RoomID); err != nil {
-			return d, false, err
-		}
+		d.AllowedRooms, err = r.allowedRooms(ctx, roomID)
 	}
-	switch {
-	case d.HistoryVisibility == visibility.WorldReadable, a.Joined():
-		return d, true, nil
-	case a.Member.Membership == "ban":
-		return d, false, nil
-	case a.Member.Membership == "invite", d.JoinRule == "public", knock:
-		return d, true, nil
-	}
-	ok, err = a.joinedAny(ctx, d.AllowedRooms)
-	return d, ok, err
+	return d, knock || d.JoinRule == "public", true, err
 }
 
 // joinedAny reports whether the user is in one of the rooms.

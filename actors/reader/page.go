@@ -47,10 +47,10 @@ func (a *Access) Read(ctx context.Context, p Page) (Stretch, error) {
 	q := persistence.Range[schema.Event]{Prefix: schema.Event{RoomID: a.RoomID}, Keys: 1, Reverse: p.Backwards}
 	if p.Backwards {
 		q.From = &schema.Event{Seq: p.To + 1}
-		q.Before = &schema.Event{Seq: saturatingNext(p.From)}
+		q.Before = &schema.Event{Seq: next(p.From)}
 	} else {
-		q.From = &schema.Event{Seq: saturatingNext(p.From)}
-		q.Before = &schema.Event{Seq: saturatingNext(p.To)}
+		q.From = &schema.Event{Seq: next(p.From)}
+		q.Before = &schema.Event{Seq: next(p.To)}
 	}
 	s := Stretch{End: p.From}
 	budget := p.Limit*scanBound + scanExtra
@@ -142,12 +142,8 @@ func (a *Access) keeps(ctx context.Context, f *filter.RoomEvent, row *schema.Eve
 	return false, nil
 }
 
-func saturatingNext(seq uint64) uint64 {
-	if seq == math.MaxUint64 {
-		return seq
-	}
-	return seq + 1
-}
+// next is the number after this one, within the timeline.
+func next(seq uint64) uint64 { return min(seq, schema.OutlierBase-1) + 1 }
 
 // Gap resolves a token that a client pages from: a timeline token, or a sync token, which stands for the end of what that
 // sync covered. An empty token is the end of the timeline when going back, and its beginning when going forward.
@@ -227,13 +223,13 @@ func (a *Access) StateAtToken(ctx context.Context, tok string) (*State, error) {
 	if !sees {
 		return nil, mxerr.Forbidden("you may not see the room at that point")
 	}
-	return a.r.StateAt(ctx, a.RoomID, row.StateAfter)
+	return a.r.StateAt(ctx, a.RoomID, row.RoomStateRoot())
 }
 
 // lastUpTo reads the newest event at or before the gap.
 func (a *Access) lastUpTo(ctx context.Context, gap uint64) (schema.Event, error) {
 	rows, err := schema.Events.All(ctx, a.r.store, persistence.Range[schema.Event]{
-		Prefix: schema.Event{RoomID: a.RoomID}, Keys: 1, Before: &schema.Event{Seq: saturatingNext(gap)}, Reverse: true, Limit: 1})
+		Prefix: schema.Event{RoomID: a.RoomID}, Keys: 1, Before: &schema.Event{Seq: next(gap)}, Reverse: true, Limit: 1})
 	if err != nil {
 		return schema.Event{}, err
 	}

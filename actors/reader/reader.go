@@ -8,6 +8,7 @@ package reader
 import (
 	"context"
 	"fmt"
+	"math"
 	"time"
 
 	"github.com/maypok86/otter/v2"
@@ -21,6 +22,7 @@ import (
 const (
 	nodeCacheSize       = 20_000
 	visibilityCacheSize = 20_000
+	insiderCacheSize    = 20_000
 )
 
 // Reader answers questions about rooms from the store. It is safe for concurrent use.
@@ -29,6 +31,7 @@ type Reader struct {
 	now        func() time.Time
 	nodes      *otter.Cache[nodeKey, []byte]
 	visibility *otter.Cache[nodeKey, string]
+	insiders   *otter.Cache[insider, struct{}]
 }
 
 // nodeKey names a node of a room's state trees by the bytes of its hash.
@@ -44,7 +47,11 @@ func New(store persistence.Reader, now func() time.Time) (*Reader, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &Reader{store: store, now: now, nodes: nodes, visibility: visibility}, nil
+	insiders, err := otter.New(&otter.Options[insider, struct{}]{MaximumSize: insiderCacheSize})
+	if err != nil {
+		return nil, err
+	}
+	return &Reader{store: store, now: now, nodes: nodes, visibility: visibility, insiders: insiders}, nil
 }
 
 // Store is what the reader reads.
@@ -63,7 +70,7 @@ func (r *Reader) Event(ctx context.Context, roomID, eventID string) (schema.Even
 
 // EventAt reads the event with this number, which must exist.
 func (r *Reader) EventAt(ctx context.Context, roomID string, seq uint64) (schema.Event, error) {
-	row, ok, err := schema.Events.Get(ctx, r.store, schema.Event{RoomID: roomID, Seq: seq})
+	row, ok, err := schema.EventAt(ctx, r.store, roomID, seq)
 	if err == nil && !ok {
 		err = fmt.Errorf("%w: room %s has no event %d, to which other rows point", persistence.ErrCorrupt, roomID, seq)
 	}
@@ -79,51 +86,16 @@ func (r *Reader) Room(ctx context.Context, roomID string) (schema.Room, error) {
 	return room, err
 }
 
-// Last reads the newest event of the room at or below the position; ok is false when there is none.
-// Positions grow with the numbers of a room's events, so a search from the end finds it in a few reads.
+// Last reads the newest event of the room's timeline at or below the position; ok is false when there is none. History that was
+// fetched later has other positions than its place, so the table of positions tells.
 func (r *Reader) Last(ctx context.Context, roomID string, pos uint64) (row schema.Event, ok bool, err error) {
-	newest, err := schema.Events.All(ctx, r.store, persistence.Range[schema.Event]{
-		Prefix: schema.Event{RoomID: roomID}, Keys: 1, Reverse: true, Limit: 1})
-	if err != nil || len(newest) == 0 {
+	at, err := schema.RoomPositions.All(ctx, r.store, persistence.Range[schema.RoomPosition]{
+		Prefix: schema.RoomPosition{RoomID: roomID}, Keys: 1, Before: &schema.RoomPosition{Pos: min(pos, math.MaxUint64-1) + 1}, Reverse: true, Limit: 1})
+	if err != nil || len(at) == 0 {
 		return row, false, err
 	}
-	if row = newest[0]; row.Pos <= pos {
-		return row, true, nil
-	}
-	// Gallop down until an event is old enough, then halve what lies between.
-	high := row.Seq // too new
-	low, step := uint64(0), uint64(1)
-	var found schema.Event
-	for {
-		probe := uint64(1)
-		if high > step {
-			probe = high - step
-		}
-		if found, err = r.EventAt(ctx, roomID, probe); err != nil {
-			return row, false, err
-		}
-		if found.Pos <= pos {
-			low = probe
-			break
-		}
-		if high = probe; probe == 1 {
-			return schema.Event{}, false, nil
-		}
-		step *= 2
-	}
-	for high-low > 1 {
-		mid := low + (high-low)/2
-		e, err := r.EventAt(ctx, roomID, mid)
-		if err != nil {
-			return row, false, err
-		}
-		if e.Pos <= pos {
-			low, found = mid, e
-		} else {
-			high = mid
-		}
-	}
-	return found, true, nil
+	row, err = r.EventAt(ctx, roomID, at[0].Seq)
+	return row, err == nil, err
 }
 
 // JoinedRooms lists the rooms that the user is joined to.

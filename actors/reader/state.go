@@ -45,6 +45,20 @@ func (r *Reader) node(ctx context.Context, roomID string, h statetree.Hash) ([]b
 	return row.Node, nil
 }
 
+// Before gives the room's state when the event came: what the event before it in the timeline left.
+func (r *Reader) Before(ctx context.Context, row *schema.Event) (*State, error) {
+	earlier := schema.Timeline(row.RoomID)
+	earlier.Before, earlier.Reverse, earlier.Limit = &schema.Event{Seq: row.Seq}, true, 1
+	rows, err := schema.Events.All(ctx, r.store, earlier)
+	if err != nil {
+		return nil, err
+	}
+	if len(rows) == 0 || row.Seq-rows[0].Seq != 1 { // the first one, or one after a gap
+		return r.StateAt(ctx, row.RoomID, row.StateBefore)
+	}
+	return r.StateAt(ctx, row.RoomID, rows[0].RoomStateRoot())
+}
+
 // Get reads the state event with this type and key; ok is false when there is none.
 func (s *State) Get(ctx context.Context, typ, stateKey string) (row schema.Event, ok bool, err error) {
 	seq, ok, err := s.tree.Get(event.Tuple{Type: typ, StateKey: stateKey})

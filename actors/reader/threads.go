@@ -26,7 +26,7 @@ func (a *Access) Threads(ctx context.Context, q Threads) (Stretch, error) {
 	threads := map[string]*thread{}
 	scanned := 0
 	for reply, err := range schema.ThreadReplies.Scan(ctx, a.r.store, persistence.Range[schema.ThreadReply]{
-		Prefix: schema.ThreadReply{RoomID: a.RoomID}, Keys: 1, Before: &schema.ThreadReply{Seq: saturatingNext(q.From)}, Reverse: true}) {
+		Prefix: schema.ThreadReply{RoomID: a.RoomID}, Keys: 1, Before: &schema.ThreadReply{Seq: next(q.From)}, Reverse: true}) {
 		if err != nil {
 			return s, err
 		}

@@ -19,7 +19,7 @@ type commit struct {
 
 // submit makes the batch durable, with its notices; the rest is done when the actor hears of it.
 func (a *actor) submit(b *room.Batch) {
-	advance := uint64(len(b.Entries))
+	advance := max(b.Seq(), a.seq) - a.seq
 	c := &persistence.Commit{
 		Stream: a.stream(), Epoch: a.epoch, Seq: a.seq, Advance: advance,
 		Write: a.rows(b), Absent: claims(b), Notices: a.notices(b),
@@ -44,8 +44,11 @@ func (a *actor) submitSnapshot() {
 // notices say what the batch brings, to be told when it is durable.
 func (a *actor) notices(b *room.Batch) []proto.Message {
 	var all []proto.Message
-	if len(b.Entries) > 0 || len(b.Receipts) > 0 {
+	if len(b.Entries) > 0 || len(b.Receipts) > 0 || len(b.Outside) > 0 {
 		all = append(all, a.notice(b))
+	}
+	if outbound := a.outboundNotice(b); outbound != nil {
+		all = append(all, outbound)
 	}
 	for _, userID := range b.Forgotten {
 		all = append(all, &messages.UserNotice{UserId: userID, ForgottenRooms: []string{a.roomID}})
@@ -54,9 +57,12 @@ func (a *actor) notices(b *room.Batch) []proto.Message {
 }
 
 func (a *actor) notice(b *room.Batch) *messages.RoomNotice {
-	n := &messages.RoomNotice{RoomId: a.roomID, LastSeq: a.seq + uint64(len(b.Entries)), Version: a.machine.Version()}
+	n := &messages.RoomNotice{RoomId: a.roomID, LastSeq: max(a.seq, b.Seq()), Version: a.machine.Version()}
 	for _, e := range b.Entries {
 		n.Events = append(n.Events, roomEvent(e))
+	}
+	for _, o := range b.Outside {
+		n.Events = append(n.Events, outside(o))
 	}
 	for _, r := range b.Receipts {
 		n.Receipts = append(n.Receipts, &messages.ReceiptUpdate{
@@ -96,12 +102,13 @@ func (a *actor) rows(b *room.Batch) []persistence.Mutation {
 	w := make(writes, 0, 4*len(b.Entries)+len(b.Nodes)+len(b.Receipts)+4)
 	for _, e := range b.Entries {
 		w.event(a.roomID, e)
-		w.add(schema.EventsByID.Put(schema.EventByID{RoomID: a.roomID, EventID: e.Event.ID(), Seq: e.Seq, Epoch: uint64(a.epoch)}))
+		a.findable(&w, e)
 		if e.Status == room.Accepted {
 			w.add(schema.EventsByTime.Put(schema.EventByTime{RoomID: a.roomID, OriginServerTS: e.Event.OriginServerTS(), Seq: e.Seq}))
 			w.searchTask(a.roomID, e)
 		}
 	}
+	a.federatedRows(&w, b)
 	for _, e := range b.Amended {
 		w.event(a.roomID, e)
 		w.searchTask(a.roomID, e)
@@ -110,7 +117,7 @@ func (a *actor) rows(b *room.Batch) []persistence.Mutation {
 		w.add(schema.StateNodes.Put(schema.StateNode{RoomID: a.roomID, Hash: n.Hash[:], Node: n.Bytes}))
 	}
 	for _, s := range b.State {
-		w.state(a.roomID, s.Entry)
+		w.state(a.roomID, s)
 	}
 	for _, m := range b.Members {
 		w.member(a.roomID, m)
@@ -136,6 +143,7 @@ func (a *actor) rows(b *room.Batch) []persistence.Mutation {
 			RoomID: a.roomID, UserID: t.UserID, DeviceID: t.DeviceID, Type: t.EventType, Redacts: t.Redacts, TxnID: t.TxnID, EventID: t.EventID, TS: t.TS,
 		}))
 	}
+	w.pushTask(a.roomID, a.deps.ServerName, b)
 	if b.Summary != nil {
 		w.summary(a.roomID, *b.Summary, b.PublicBefore)
 	}

@@ -5,10 +5,13 @@ import (
 	"encoding/base64"
 	"fmt"
 	"io"
+	"log/slog"
+	"slices"
 	"sync/atomic"
 	"time"
 
 	"github.com/tidwall/gjson"
+	"golang.org/x/sync/errgroup"
 
 	"github.com/matrixon/matrixon/cluster"
 	"github.com/matrixon/matrixon/matrix/event"
@@ -28,13 +31,23 @@ type Creator struct {
 	ServerName string
 	Key        signing.Key
 	Now        func() time.Time
+	// Invite invites users of other servers; nil without federation, when there are none to invite.
+	Invite func(ctx context.Context, roomID string, change *messages.ChangeMembership) (*messages.EventSent, error)
+	Log    *slog.Logger
 	// Random gives the unpredictable part of room ids, which are secrets of a kind in versions before 12.
 	Random io.Reader
 
 	lastTS atomic.Int64
 }
 
-// Create carries out POST /createRoom and gives the room's id. Errors are *mxerr.Error.
+// Bounds of the invitations of a new room to other servers.
+const (
+	invitePatience = time.Minute
+	invitesAtOnce  = 8
+)
+
+// Create carries out POST /createRoom and gives the room's id. Users of other servers are invited once the room is there, since
+// their servers are asked first; the room stands even when they cannot be. Errors are *mxerr.Error.
 func (c *Creator) Create(ctx context.Context, by *messages.Requester, req room.CreateRequest) (string, error) {
 	profiles, err := c.profiles(ctx, append([]string{by.UserId}, req.Invite...))
 	if err != nil {
@@ -44,7 +57,40 @@ func (c *Creator) Create(ctx context.Context, by *messages.Requester, req room.C
 	if err != nil {
 		return "", err
 	}
-	return c.carryOut(ctx, by, plan)
+	var invites []room.Proposal
+	plan.Events = slices.DeleteFunc(plan.Events, func(p room.Proposal) bool {
+		remote := p.Type == "m.room.member" && p.StateKey != nil && id.ServerOf(*p.StateKey) != c.ServerName
+		if remote {
+			invites = append(invites, p)
+		}
+		return remote
+	})
+	roomID, err := c.carryOut(ctx, by, plan)
+	if err == nil {
+		c.invite(ctx, by, roomID, invites)
+	}
+	return roomID, err
+}
+
+// invite invites users of other servers.
+func (c *Creator) invite(ctx context.Context, by *messages.Requester, roomID string, invites []room.Proposal) {
+	if c.Invite == nil || len(invites) == 0 {
+		return
+	}
+	ctx, cancel := context.WithTimeout(ctx, invitePatience)
+	defer cancel()
+	var group errgroup.Group
+	group.SetLimit(invitesAtOnce)
+	for _, p := range invites {
+		group.Go(func() error {
+			_, err := c.Invite(ctx, roomID, &messages.ChangeMembership{By: by, Action: messages.ChangeMembership_INVITE, Target: *p.StateKey, Content: p.Content})
+			if err != nil {
+				c.Log.Warn("a user of another server could not be invited to a new room", "room", roomID, "user", *p.StateKey, "error", err)
+			}
+			return nil
+		})
+	}
+	_ = group.Wait() // they return none
 }
 
 // carryOut builds the create event, which names the room from version 12 on, and asks the new room's actor for the rest.

@@ -23,11 +23,12 @@ type facts struct {
 // localJoinedLimit is how many joined users of this server are looked at to find one who may vouch for a join.
 const localJoinedLimit = 50
 
-// fetch answers everything that is missing. version is the room's.
-func (f facts) fetch(ctx context.Context, missing *room.Missing, version string) (room.Facts, error) {
-	q := query{facts: f, ctx: ctx, version: version, found: room.Facts{
+// fetch answers everything that is missing.
+func (f facts) fetch(ctx context.Context, missing *room.Missing) (room.Facts, error) {
+	q := query{facts: f, ctx: ctx, version: missing.Version, found: room.Facts{
 		Members: map[string]room.MemberRow{}, Receipts: map[room.ReceiptKey]room.ReceiptRow{},
 		Annotations: map[room.AnnotationKey]bool{}, Aliases: map[string]room.AliasRow{}, Elsewhere: map[room.Elsewhere]bool{},
+		Edges: map[uint64][]uint64{}, Pending: map[string][]room.PendingRedaction{},
 	}}
 	each(&q, missing.State, q.state)
 	each(&q, missing.Seqs, q.entry)
@@ -37,6 +38,15 @@ func (f facts) fetch(ctx context.Context, missing *room.Missing, version string)
 	each(&q, missing.Annotations, q.annotation)
 	each(&q, missing.Aliases, q.alias)
 	each(&q, missing.Elsewhere, q.elsewhere)
+	each(&q, missing.Nodes, q.node)
+	each(&q, missing.Trees, q.tree)
+	each(&q, missing.Pending, q.pending)
+	if len(missing.Chains) > 0 && q.err == nil {
+		q.err = q.chains(missing.Chains)
+	}
+	if missing.Outliers && q.err == nil {
+		q.err = q.outliers()
+	}
 	if missing.RoomAliases {
 		q.roomAliases()
 	}
@@ -66,17 +76,7 @@ func each[T any](q *query, asked []T, read func(T) error) {
 
 // state reads the nodes between the root and the key, and the event that is found there.
 func (q *query) state(key room.StateKey) error {
-	tree := statetree.Open(key.Root, func(h statetree.Hash) ([]byte, error) {
-		row, ok, err := schema.StateNodes.Get(q.ctx, q.store, schema.StateNode{RoomID: q.roomID, Hash: h[:]})
-		if err != nil {
-			return nil, err
-		}
-		if !ok {
-			return nil, fmt.Errorf("room %s: %w: state node %x is gone", q.roomID, persistence.ErrCorrupt, h)
-		}
-		q.found.Nodes = append(q.found.Nodes, statetree.Node{Hash: h, Bytes: row.Node})
-		return row.Node, nil
-	})
+	tree := statetree.Open(key.Root, q.nodeBytes)
 	seq, ok, err := tree.Get(key.Tuple)
 	if err != nil || !ok {
 		return err
@@ -85,7 +85,7 @@ func (q *query) state(key room.StateKey) error {
 }
 
 func (q *query) entry(seq uint64) error {
-	row, ok, err := schema.Events.Get(q.ctx, q.store, schema.Event{RoomID: q.roomID, Seq: seq})
+	row, ok, err := schema.EventAt(q.ctx, q.store, q.roomID, seq)
 	if err != nil {
 		return err
 	}
@@ -159,6 +159,13 @@ func aliasRow(row schema.Alias) room.AliasRow {
 func (q *query) elsewhere(key room.Elsewhere) error {
 	row, ok, err := schema.Memberships.Get(q.ctx, q.store, schema.Membership{UserID: key.UserID, RoomID: key.RoomID})
 	q.found.Elsewhere[key] = ok && row.Membership == "join"
+	if err != nil || q.found.Elsewhere[key] {
+		return err
+	}
+	own, ok, err := schema.RoomServers.Get(q.ctx, q.store, schema.RoomServer{RoomID: key.RoomID, Server: q.serverName})
+	if !ok || own.Joined == 0 {
+		q.found.Abroad = append(q.found.Abroad, key.RoomID)
+	}
 	return err
 }
 
@@ -207,8 +214,8 @@ func entryOf(row schema.Event, version string) (*room.Entry, error) {
 		return nil, fmt.Errorf("room %s: %w: event %d: %w", row.RoomID, persistence.ErrCorrupt, row.Seq, err)
 	}
 	return &room.Entry{
-		Seq: row.Seq, Event: e, Status: room.Status(row.Status), ReceivedTS: row.ReceivedTS, Pos: row.Pos,
-		StateBefore: hashOf(row.StateBefore), StateAfter: hashOf(row.StateAfter), ReplacesSeq: row.ReplacesSeq,
+		Seq: row.Seq, Event: e, Status: room.Status(row.Status), ReceivedTS: row.ReceivedTS, Pos: row.Pos, Number: row.Number,
+		StateBefore: hashOf(row.StateBefore), StateAfter: hashOf(row.StateAfter), RoomState: hashOf(row.RoomState), ReplacesSeq: row.ReplacesSeq,
 		RedactedBy: row.RedactedBy, DeviceID: row.DeviceID, TxnID: row.TxnID,
 	}, nil
 }

@@ -24,11 +24,14 @@ func (f facts) load(ctx context.Context, o room.Options, active persistence.Acti
 	if m.Seq() != active.SnapshotSeq {
 		return nil, fmt.Errorf("room %s: %w: the snapshot of %d says %d", f.roomID, persistence.ErrCorrupt, active.SnapshotSeq, m.Seq())
 	}
+	if err := f.federated(ctx, m); err != nil {
+		return nil, err
+	}
 	if active.Seq == 0 {
 		return m, nil
 	}
 	first := min(active.SnapshotSeq, active.Seq-min(active.Seq, transactionTail)) + 1
-	tail := persistence.Range[schema.Event]{Prefix: schema.Event{RoomID: f.roomID}, Keys: 1, From: &schema.Event{Seq: first}}
+	tail := persistence.Range[schema.Event]{Prefix: schema.Event{RoomID: f.roomID}, Keys: 1, From: &schema.Event{Seq: first}, Before: &schema.Event{Seq: schema.OutlierBase}}
 	for row, err := range schema.Events.Scan(ctx, f.store, tail) {
 		if err != nil {
 			return nil, err
@@ -61,7 +64,7 @@ func (f facts) replay(ctx context.Context, m *room.Machine, entry *room.Entry) e
 		if err != nil || missing == nil {
 			return err
 		}
-		found, err := f.fetch(ctx, missing, m.Version())
+		found, err := f.fetch(ctx, missing)
 		if err != nil {
 			return err
 		}

@@ -9,8 +9,8 @@ import (
 	"github.com/matrixon/matrixon/messages"
 )
 
-// inputOf is the machine's form of a request, and whether its answer names an event.
-func inputOf(body proto.Message, ticket uint64, now int64) (in room.Input, event bool, err error) {
+// inputOf is the machine's form of a request, and how it is answered.
+func inputOf(body proto.Message, ticket uint64, now int64) (in room.Input, a answer, err error) {
 	from := func(by *messages.Requester) room.From {
 		return room.From{Ticket: ticket, UserID: by.GetUserId(), DeviceID: by.GetDeviceId(), Now: now}
 	}
@@ -18,35 +18,35 @@ func inputOf(body proto.Message, ticket uint64, now int64) (in room.Input, event
 	case *messages.CreateRoom:
 		return room.Create{
 			From: from(m.By), Version: m.Version, Create: m.CreateEvent, Events: proposalsOf(m.Events), Alias: m.Alias, Published: m.Published,
-		}, true, nil
+		}, eventSent, nil
 	case *messages.SendEvent:
-		return room.Propose{From: from(m.By), Event: proposalOf(m.Event), TxnID: m.TxnId, DeviceSince: m.DeviceSince, OriginServerTS: m.OriginServerTs}, true, nil
+		return room.Propose{From: from(m.By), Event: proposalOf(m.Event), TxnID: m.TxnId, DeviceSince: m.DeviceSince, OriginServerTS: m.OriginServerTs}, eventSent, nil
 	case *messages.CheckEvent:
-		return room.Propose{From: from(m.By), Event: proposalOf(m.Event), CheckOnly: true}, false, nil
+		return room.Propose{From: from(m.By), Event: proposalOf(m.Event), CheckOnly: true}, done, nil
 	case *messages.ChangeMembership:
 		action, ok := actions[m.Action]
 		if !ok {
-			return nil, false, fmt.Errorf("room: membership action %v", m.Action)
+			return nil, nil, fmt.Errorf("room: membership action %v", m.Action)
 		}
 		return room.ChangeMembership{
 			From: from(m.By), Action: action, Target: m.Target, Reason: m.Reason, Content: m.Content, TxnID: m.TxnId,
-		}, true, nil
+		}, eventSent, nil
 	case *messages.Forget:
-		return room.Forget{From: from(m.By)}, false, nil
+		return room.Forget{From: from(m.By)}, done, nil
 	case *messages.SetTyping:
-		return room.SetTyping{From: from(m.By), Typing: m.Typing, TimeoutMS: m.TimeoutMs}, false, nil
+		return room.SetTyping{From: from(m.By), Typing: m.Typing, TimeoutMS: m.TimeoutMs}, done, nil
 	case *messages.SendReceipt:
-		return room.SendReceipt{From: from(m.By), Type: m.ReceiptType, EventID: m.EventId, ThreadID: m.ThreadId}, false, nil
+		return room.SendReceipt{From: from(m.By), Type: m.ReceiptType, EventID: m.EventId, ThreadID: m.ThreadId}, done, nil
 	case *messages.CreateAlias:
-		return room.CreateAlias{From: from(m.By), Alias: m.Alias}, false, nil
+		return room.CreateAlias{From: from(m.By), Alias: m.Alias}, done, nil
 	case *messages.DeleteAlias:
-		return room.DeleteAlias{From: from(m.By), Alias: m.Alias, Admin: m.Admin}, false, nil
+		return room.DeleteAlias{From: from(m.By), Alias: m.Alias, Admin: m.Admin}, done, nil
 	case *messages.MoveAliases:
-		return room.MoveAliases{From: from(m.By), To: m.ToRoom, Admin: m.Admin}, false, nil
+		return room.MoveAliases{From: from(m.By), To: m.ToRoom, Admin: m.Admin}, done, nil
 	case *messages.SetPublished:
-		return room.SetPublished{From: from(m.By), Published: m.Published, Admin: m.Admin}, false, nil
+		return room.SetPublished{From: from(m.By), Published: m.Published, Admin: m.Admin}, done, nil
 	}
-	return nil, false, fmt.Errorf("room: a message of type %T", body)
+	return federatedInputOf(body, from)
 }
 
 var actions = map[messages.ChangeMembership_Action]room.Action{

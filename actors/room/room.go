@@ -68,7 +68,7 @@ type actor struct {
 // waiting is a request that has not been answered.
 type waiting struct {
 	message cluster.Message
-	event   bool // the answer is EventSent, not Done
+	answer  answer
 }
 
 // Messages of the actor to itself.
@@ -121,12 +121,12 @@ func (a *actor) Receive(m cluster.Message) {
 // request gives a request to the machine.
 func (a *actor) request(m cluster.Message, body proto.Message) {
 	a.lastTicket++
-	in, event, err := inputOf(body, a.lastTicket, a.now())
+	in, answer, err := inputOf(body, a.lastTicket, a.now())
 	if err != nil {
 		m.Fail(err)
 		return
 	}
-	a.waiting[a.lastTicket] = waiting{message: m, event: event}
+	a.waiting[a.lastTicket] = waiting{message: m, answer: answer}
 	a.machine.Step(in)
 }
 
@@ -156,7 +156,7 @@ func (a *actor) advance() {
 	case r.Batch != nil:
 		a.submit(r.Batch)
 	}
-	if !a.machine.Exists() && a.machine.Idle() {
+	if !a.machine.Exists() && a.machine.Idle() && a.epoch == 0 {
 		// Nobody needs the actor of a room that does not exist.
 		a.end(nil)
 	}
@@ -186,9 +186,8 @@ func (a *actor) begin(c claimed) {
 // fetch reads facts beside the actor.
 func (a *actor) fetch(missing *room.Missing) {
 	a.fetching = true
-	version := a.machine.Version()
 	go func() {
-		f, err := a.facts.fetch(a.self.Context(), missing, version)
+		f, err := a.facts.fetch(a.self.Context(), missing)
 		a.self.Send(fetched{facts: f, err: err})
 	}()
 }
@@ -200,20 +199,16 @@ func (a *actor) answer(r room.Reply, pos uint64) {
 		return
 	}
 	delete(a.waiting, r.Ticket)
-	switch {
-	case r.Err != nil:
+	if r.Err != nil {
 		w.message.Fail(r.Err)
-	case !w.event:
-		w.message.Reply(&messages.Done{})
-	case r.Entry == nil:
-		w.message.Reply(&messages.EventSent{Pos: pos})
-	default:
-		sent := &messages.EventSent{EventId: r.Entry.Event.ID(), Seq: r.Entry.Seq, Pos: r.Entry.Pos}
-		if sent.Pos == 0 {
-			sent.Pos = pos
-		}
-		w.message.Reply(sent)
+		return
 	}
+	reply, err := w.answer(r, pos)
+	if err != nil {
+		w.message.Fail(err)
+		return
+	}
+	w.message.Reply(reply)
 }
 
 // settle takes in the fate of the commit in flight.

@@ -1,7 +1,13 @@
 package room
 
 import (
+	"slices"
+
+	"github.com/go-json-experiment/json"
+
+	"github.com/matrixon/matrixon/matrix/id"
 	"github.com/matrixon/matrixon/matrix/room"
+	"github.com/matrixon/matrixon/matrix/statetree"
 	"github.com/matrixon/matrixon/persistence"
 	"github.com/matrixon/matrixon/persistence/schema"
 )
@@ -16,7 +22,10 @@ func (w *writes) event(roomID string, e *room.Entry) {
 		RoomID: roomID, Seq: e.Seq, EventID: e.Event.ID(), Type: e.Event.Type(), Sender: e.Event.Sender(),
 		Status: uint64(e.Status), Depth: e.Event.Depth(), OriginServerTS: e.Event.OriginServerTS(), ReceivedTS: e.ReceivedTS,
 		Pos: e.Pos, StateBefore: e.StateBefore[:], StateAfter: e.StateAfter[:], ReplacesSeq: e.ReplacesSeq,
-		RedactedBy: e.RedactedBy, DeviceID: e.DeviceID, TxnID: e.TxnID, JSON: e.Event.JSON(),
+		RedactedBy: e.RedactedBy, DeviceID: e.DeviceID, TxnID: e.TxnID, JSON: e.Event.JSON(), Number: e.Number,
+	}
+	if e.RoomState != (statetree.Hash{}) {
+		row.RoomState = e.RoomState[:]
 	}
 	if stateKey, ok := e.Event.StateKey(); ok {
 		row.StateKey = &stateKey
@@ -32,9 +41,41 @@ func (w *writes) searchTask(roomID string, e *room.Entry) {
 	}
 }
 
-func (w *writes) state(roomID string, e *room.Entry) {
-	stateKey, _ := e.Event.StateKey()
-	row := schema.CurrentState{RoomID: roomID, Type: e.Event.Type(), StateKey: stateKey, EventID: e.Event.ID(), Seq: e.Seq}
+// pushTask has those looked for who are to be told of the batch's events, and those whose receipts moved.
+func (w *writes) pushTask(roomID, serverName string, b *room.Batch) {
+	task := schema.PushTask{Shard: schema.PushShard(roomID), RoomID: roomID}
+	for _, e := range b.Entries {
+		if e.Status != room.Accepted {
+			continue
+		}
+		if task.FirstSeq == 0 {
+			task.FirstSeq = e.Seq
+		}
+		task.LastSeq = e.Seq
+	}
+	var readers []string
+	for _, r := range b.Receipts {
+		if id.ServerOf(r.UserID) == serverName && !slices.Contains(readers, r.UserID) {
+			readers = append(readers, r.UserID)
+		}
+	}
+	if task.FirstSeq == 0 && len(readers) == 0 {
+		return
+	}
+	if len(readers) > 0 {
+		task.Readers, _ = json.Marshal(readers) // strings always are JSON
+	}
+	w.add(schema.PushTasks.Put(task))
+}
+
+func (w *writes) state(roomID string, c room.StateChange) {
+	row := schema.CurrentState{RoomID: roomID, Type: c.Type, StateKey: c.StateKey}
+	if c.Entry == nil {
+		w.add(schema.CurrentStates.Delete(row))
+		return
+	}
+	e := c.Entry
+	row.EventID, row.Seq = e.Event.ID(), e.Seq
 	if row.Type == "m.room.member" {
 		row.Membership = e.Event.Membership()
 	}

@@ -104,7 +104,8 @@ func (u *upgrade) read(ctx context.Context) (room.OldRoom, error) {
 		}
 		old.State[t] = e
 	}
-	newest := persistence.Range[schema.Event]{Prefix: schema.Event{RoomID: u.old.ID}, Keys: 1, Reverse: true, Limit: 1}
+	newest := schema.Timeline(u.old.ID)
+	newest.Reverse, newest.Limit = true, 1
 	for row, err := range schema.Events.Scan(ctx, u.Store, newest) {
 		if err != nil {
 			return old, err
@@ -115,7 +116,7 @@ func (u *upgrade) read(ctx context.Context) (room.OldRoom, error) {
 }
 
 func (u *upgrade) event(ctx context.Context, seq uint64, version string) (*event.Event, error) {
-	row, ok, err := schema.Events.Get(ctx, u.Store, schema.Event{RoomID: u.old.ID, Seq: seq})
+	row, ok, err := schema.EventAt(ctx, u.Store, u.old.ID, seq)
 	if err != nil {
 		return nil, err
 	}
@@ -190,7 +191,7 @@ func (u *upgrade) content(ctx context.Context, eventType string) ([]byte, error)
 	if err != nil || !ok {
 		return nil, err
 	}
-	row, ok, err := schema.Events.Get(ctx, u.Store, schema.Event{RoomID: u.old.ID, Seq: state.Seq})
+	row, ok, err := schema.EventAt(ctx, u.Store, u.old.ID, state.Seq)
 	if err != nil || !ok {
 		return nil, err
 	}

@@ -190,7 +190,7 @@ func (x *Index) room(ctx context.Context, roomID string) (n int, err error) {
 		texts = texts[:0]
 		return err
 	}
-	for row, err := range schema.Events.Scan(ctx, x.store, persistence.Range[schema.Event]{Prefix: schema.Event{RoomID: roomID}, Keys: 1}) {
+	for row, err := range schema.Events.Scan(ctx, x.store, schema.Timeline(roomID)) {
 		if err != nil {
 			return n, err
 		}

@@ -5,6 +5,7 @@ import (
 
 	"github.com/go-json-experiment/json/jsontext"
 
+	"github.com/matrixon/matrixon/actors/reader"
 	"github.com/matrixon/matrixon/actors/syncer"
 	"github.com/matrixon/matrixon/actors/token"
 	"github.com/matrixon/matrixon/actors/user/keys"
@@ -20,7 +21,7 @@ func (b *builder) extensions() error {
 		build func() error
 	}{
 		{x.ToDevice != nil, b.toDevice}, {x.E2EE, b.e2ee}, {x.AccountData != nil, b.accountData},
-		{x.Receipts != nil, b.receipts}, {x.Typing != nil, b.typing},
+		{x.Receipts != nil, b.receipts}, {x.Typing != nil, b.typing}, {x.ThreadSubscriptions > 0, b.threadSubscriptions},
 	}
 	for _, p := range parts {
 		if !p.asked {
@@ -39,7 +40,7 @@ func (b *builder) toDevice() error {
 	if events == nil {
 		events = []jsontext.Value{}
 	}
-	b.resp.Extensions.ToDevice = &ToDeviceResult{NextBatch: token.Inbox(upTo), Events: events}
+	b.resp.Extensions.ToDevice = &ToDeviceResult{NextBatch: token.Inbox{Pos: upTo}.String(), Events: events}
 	b.news = b.news || len(events) > 0
 	return err
 }
@@ -188,4 +189,19 @@ func (b *builder) typing() error {
 	})
 	b.news = b.news || len(result.Rooms) > 0
 	return err
+}
+
+func (b *builder) threadSubscriptions() error {
+	page, err := b.reader.ThreadSubscriptions(b.ctx, b.req.UserID, reader.ThreadSubscriptions{
+		After: b.since, Before: b.plan.Pos + 1, Limit: b.req.Extensions.ThreadSubscriptions})
+	if err != nil {
+		return err
+	}
+	result := &ThreadsResult{Subscribed: page.Subscribed, Unsubscribed: page.Unsubscribed}
+	if page.More {
+		result.PrevBatch = token.Subscriptions{Pos: page.Oldest}.String()
+	}
+	b.resp.Extensions.Threads = result
+	b.news = b.news || len(result.Subscribed)+len(result.Unsubscribed) > 0
+	return nil
 }

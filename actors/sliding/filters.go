@@ -132,7 +132,9 @@ func (b *builder) factsPass(f *Filters, r *room) (bool, error) {
 	if err != nil || !of.known {
 		return false, err
 	}
-	isType := func(t *string) bool { return t == nil && of.roomType == "" || t != nil && *t != "" && *t == of.roomType }
+	isType := func(t *string) bool {
+		return t == nil && of.roomType == "" || t != nil && *t != "" && *t == of.roomType
+	}
 	switch {
 	case f.IsEncrypted != nil && *f.IsEncrypted != of.encrypted,
 		f.RoomTypes != nil && !slices.ContainsFunc(f.RoomTypes, isType),

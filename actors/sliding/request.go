@@ -52,6 +52,8 @@ type Extensions struct {
 	AccountData *Scope
 	Receipts    *Scope
 	Typing      *Scope
+	// ThreadSubscriptions is how many changes of these are wanted at most; 0: they are not asked for.
+	ThreadSubscriptions int
 }
 
 // ToDeviceQuery asks for the device's messages after a position, which acknowledges those before.
@@ -193,7 +195,9 @@ func (s RequiredState) extent() (places map[event.Tuple]bool, types map[string]b
 }
 
 // stored gives the rules as they are kept.
-func (s RequiredState) stored() *messages.SlidingConfig { return &messages.SlidingConfig{Rules: s.rules} }
+func (s RequiredState) stored() *messages.SlidingConfig {
+	return &messages.SlidingConfig{Rules: s.rules}
+}
 
 // restore is the inverse of stored.
 func restore(c *messages.SlidingConfig) RequiredState { return require(c.GetRules()) }

@@ -3,6 +3,7 @@ package sliding
 import (
 	"github.com/go-json-experiment/json/jsontext"
 
+	"github.com/matrixon/matrixon/actors/reader"
 	"github.com/matrixon/matrixon/actors/syncer"
 )
 
@@ -67,6 +68,9 @@ type ExtensionResults struct {
 	AccountData *AccountDataResult `json:"account_data,omitzero"`
 	Receipts    *RoomEvents        `json:"receipts,omitzero"`
 	Typing      *RoomEvents        `json:"typing,omitzero"`
+	Threads     *ThreadsResult     `json:"thread_subscriptions,omitzero"`
+	// ThreadsUnstable is how the unstable dialect spells Threads.
+	ThreadsUnstable *ThreadsResult `json:"io.element.msc4308.thread_subscriptions,omitzero"`
 }
 
 // ToDeviceResult are messages to the device (MSC3885).
@@ -88,6 +92,13 @@ type AccountDataResult struct {
 	Rooms  map[string][]jsontext.Value `json:"rooms"`
 }
 
+// ThreadsResult is which subscriptions to threads changed (MSC4308): the newest changes, of which PrevBatch leads to those before.
+type ThreadsResult struct {
+	Subscribed   map[string]map[string]reader.ThreadSubscribed   `json:"subscribed,omitempty"`
+	Unsubscribed map[string]map[string]reader.ThreadUnsubscribed `json:"unsubscribed,omitempty"`
+	PrevBatch    string                                          `json:"prev_batch,omitzero"`
+}
+
 // RoomEvents has one event for each room (MSC3960, MSC3961).
 type RoomEvents struct {
 	Rooms map[string]jsontext.Value `json:"rooms"`
@@ -95,6 +106,7 @@ type RoomEvents struct {
 
 // unstable spells the response as clients of org.matrix.simplified_msc3575 read it.
 func (r *Response) unstable() {
+	r.Extensions.ThreadsUnstable, r.Extensions.Threads = r.Extensions.Threads, nil
 	for _, room := range r.Rooms {
 		room.ExpandedUnstable, room.InviteState = room.Expanded, room.StrippedState
 		room.Expanded, room.StrippedState, room.Membership, room.Lists = false, nil, "", nil

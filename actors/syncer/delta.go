@@ -17,14 +17,14 @@ type delta struct {
 // stateDelta lists the state that the client lacks: up to the start of the timeline, or to its end with state_after.
 // What the timeline's filter hides from the timeline is in it too, so that no change of state is ever lost.
 func (b *builder) stateDelta(st stretch, t timeline) (delta, error) {
-	end, err := b.reader.StateAt(b.ctx, st.room, st.last.StateAfter)
+	end, err := b.reader.StateAt(b.ctx, st.room, st.last.RoomStateRoot())
 	if err != nil {
 		return delta{}, err
 	}
 	full := st.fresh || b.req.FullState
 	target := end
 	if !b.stateAfter() && len(t.rows) > 0 {
-		if target, err = b.reader.StateAt(b.ctx, st.room, t.rows[0].StateBefore); err != nil {
+		if target, err = b.reader.Before(b.ctx, &t.rows[0]); err != nil {
 			return delta{}, err
 		}
 	}
@@ -61,7 +61,7 @@ func (b *builder) cut(st stretch, t *timeline) error {
 	if b.stateAfter() {
 		return nil
 	}
-	end, err := b.reader.StateAt(b.ctx, st.room, st.last.StateAfter)
+	end, err := b.reader.StateAt(b.ctx, st.room, st.last.RoomStateRoot())
 	if err != nil {
 		return err
 	}
@@ -91,7 +91,7 @@ func (b *builder) cut(st stretch, t *timeline) error {
 func (b *builder) stateAfter() bool { return b.req.StateAfter || b.req.UnstableStateAfter }
 
 func (b *builder) changes(st stretch, target *reader.State) ([]reader.Entry, error) {
-	known, err := b.reader.StateAt(b.ctx, st.room, st.from.StateAfter)
+	known, err := b.reader.StateAt(b.ctx, st.room, st.from.RoomStateRoot())
 	if err != nil {
 		return nil, err
 	}

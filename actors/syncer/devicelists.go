@@ -152,11 +152,11 @@ func (b *builder) cameAndWent(roomID string, came, went map[string]bool) error {
 
 // changedMembers finds the members who came and went in the stretch.
 func (b *builder) changedMembers(st stretch, came, went map[string]bool) error {
-	end, err := b.reader.StateAt(b.ctx, st.room, st.last.StateAfter)
+	end, err := b.reader.StateAt(b.ctx, st.room, st.last.RoomStateRoot())
 	if err != nil {
 		return err
 	}
-	known, err := b.reader.StateAt(b.ctx, st.room, st.from.StateAfter)
+	known, err := b.reader.StateAt(b.ctx, st.room, st.from.RoomStateRoot())
 	if err != nil {
 		return err
 	}

@@ -57,12 +57,12 @@ func Typing(users []string) (jsontext.Value, error) {
 type Receipts struct {
 	userID  string
 	ignored map[string]bool
-	content map[string]map[string]map[string]receipt // by event, type and user
+	content map[string]map[string]map[string]Receipt // by event, type and user
 }
 
 // NewReceipts begins a collection for the user.
 func NewReceipts(userID string, ignored map[string]bool) *Receipts {
-	return &Receipts{userID, ignored, map[string]map[string]map[string]receipt{}}
+	return &Receipts{userID, ignored, map[string]map[string]map[string]Receipt{}}
 }
 
 // Add takes a receipt in, unless it is another's private one or of somebody who is ignored.
@@ -72,10 +72,10 @@ func (r *Receipts) Add(row schema.Receipt) {
 	}
 	byType := r.content[row.EventID]
 	if byType == nil {
-		byType = map[string]map[string]receipt{}
+		byType = map[string]map[string]Receipt{}
 		r.content[row.EventID] = byType
 	}
-	put2(byType, row.Type, row.UserID, receipt{TS: row.TS, ThreadID: row.ThreadID})
+	put2(byType, row.Type, row.UserID, Receipt{TS: row.TS, ThreadID: row.ThreadID})
 }
 
 // Event is the event with the receipts, nil if there are none.
@@ -87,8 +87,8 @@ func (r *Receipts) Event() (jsontext.Value, error) {
 	return clientEvent("m.receipt", "", raw), err
 }
 
-// receipt is what m.receipt says of one user's reading.
-type receipt struct {
+// Receipt is what m.receipt says of one user's reading.
+type Receipt struct {
 	TS       int64  `json:"ts"`
 	ThreadID string `json:"thread_id,omitempty"`
 }

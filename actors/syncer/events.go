@@ -14,6 +14,9 @@ import (
 
 // clientEvent writes {"content":…,"type":…}, with a sender if there is one.
 func clientEvent(typ, sender string, content []byte) jsontext.Value {
+	if len(content) == 0 { // account data that was deleted (MSC3391)
+		content = []byte("{}")
+	}
 	b := make([]byte, 0, len(content)+len(typ)+len(sender)+48)
 	b = append(append(b, `{"content":`...), content...)
 	if sender != "" {

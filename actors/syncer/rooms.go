@@ -44,7 +44,14 @@ func (b *builder) room(rooms *Rooms, plan *messages.RoomPlan) error {
 		}
 		put(&rooms.Join, plan.RoomId, joined)
 	case "invite":
-		if (b.initial || m.Pos > b.plan.SincePos) && !b.ignored[m.Sender] {
+		if !b.initial && m.Pos <= b.plan.SincePos || b.ignored[m.Sender] {
+			return nil
+		}
+		shown, err := b.reader.ShowsInvite(b.ctx, b.req.UserID, m.Sender)
+		if err != nil {
+			return err
+		}
+		if shown {
 			put(&rooms.Invite, plan.RoomId, &InvitedRoom{Events{strippedState(m)}})
 		}
 	case "knock":
@@ -171,6 +178,9 @@ func (b *builder) stretchOf(access *reader.Access, pos uint64) (stretch, bool, e
 
 // leftRoom builds the end of a room: what happened since the token until the user was out.
 func (b *builder) leftRoom(access *reader.Access) (*LeftRoom, error) {
+	if access.Member.OutOfBand() { // this server was never told more of the room
+		return &LeftRoom{Timeline: &Timeline{Events: []jsontext.Value{}}}, nil
+	}
 	last, err := b.reader.EventAt(b.ctx, access.RoomID, access.Member.Seq)
 	if err != nil {
 		return nil, err

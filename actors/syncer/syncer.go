@@ -196,7 +196,7 @@ func AccountData(ctx context.Context, r persistence.Reader, userID, roomID strin
 		if err != nil {
 			return nil, err
 		}
-		if row.Pos > since {
+		if row.Pos > since && (since > 0 || len(row.Content) > 0) { // what was deleted is told of only later
 			rows = append(rows, row)
 		}
 	}

@@ -43,17 +43,3 @@ func ParseSliding(s string) (Sliding, error) {
 
 // ErrUnknownPos makes a client begin anew, without pos.
 var ErrUnknownPos = mxerr.New(400, "M_UNKNOWN_POS", "the connection is not at this position, or no longer known; start again without pos")
-
-const inboxPrefix = "d1_"
-
-// Inbox says up to which position a device has its to-device messages, apart from any sync (MSC3885).
-func Inbox(pos uint64) string { return write(inboxPrefix, pos) }
-
-// ParseInbox reads a token that Inbox wrote; the error is 400 M_INVALID_PARAM.
-func ParseInbox(s string) (uint64, error) {
-	var n [1]uint64
-	if !read(s, inboxPrefix, n[:]) {
-		return 0, invalid(s)
-	}
-	return n[0], nil
-}

@@ -43,7 +43,9 @@ const timelinePrefix = "t1_"
 func (t Timeline) String() string { return timelinePrefix + strconv.FormatUint(t.Seq, 10) }
 
 // IsSync reports whether the token looks like one of a sync, simplified sliding sync included, which paging endpoints accept too.
-func IsSync(s string) bool { return strings.HasPrefix(s, syncPrefix) || strings.HasPrefix(s, slidingPrefix) }
+func IsSync(s string) bool {
+	return strings.HasPrefix(s, syncPrefix) || strings.HasPrefix(s, slidingPrefix)
+}
 
 // Position gives the position of a sync's token; the error is 400 M_INVALID_PARAM.
 func Position(s string) (uint64, error) {
@@ -98,6 +100,50 @@ func read(s, prefix string, numbers []uint64) bool {
 		}
 	}
 	return true
+}
+
+// Subscriptions is a position in the changes of a user's thread subscriptions, from which one pages back.
+type Subscriptions struct{ Pos uint64 }
+
+const subscriptionsPrefix = "ts1_"
+
+func (t Subscriptions) String() string { return subscriptionsPrefix + strconv.FormatUint(t.Pos, 10) }
+
+// ParseSubscriptions reads a token that String wrote, or the position of a sync; the error is 400 M_INVALID_PARAM.
+func ParseSubscriptions(s string) (Subscriptions, error) {
+	if IsSync(s) {
+		pos, err := Position(s)
+		return Subscriptions{pos}, err
+	}
+	rest, ok := strings.CutPrefix(s, subscriptionsPrefix)
+	if !ok {
+		return Subscriptions{}, invalid(s)
+	}
+	pos, err := strconv.ParseUint(rest, 10, 63)
+	if err != nil {
+		return Subscriptions{}, invalid(s)
+	}
+	return Subscriptions{pos}, nil
+}
+
+// Inbox is a position in the messages to a device, apart from any sync (MSC3814, MSC3885).
+type Inbox struct{ Pos uint64 }
+
+const inboxPrefix = "i1_"
+
+func (t Inbox) String() string { return inboxPrefix + strconv.FormatUint(t.Pos, 10) }
+
+// ParseInbox reads a token that String wrote; the error is 400 M_INVALID_PARAM.
+func ParseInbox(s string) (Inbox, error) {
+	rest, ok := strings.CutPrefix(s, inboxPrefix)
+	if !ok {
+		return Inbox{}, invalid(s)
+	}
+	pos, err := strconv.ParseUint(rest, 10, 63)
+	if err != nil {
+		return Inbox{}, invalid(s)
+	}
+	return Inbox{pos}, nil
 }
 
 func invalid(s string) error {

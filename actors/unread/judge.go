@@ -42,9 +42,22 @@ func (s *survey) judge(ctx context.Context, row *schema.Event) (pushrules.Result
 	s.room.sender = row.Sender
 	result := s.evaluator.Evaluate(&pushrules.Input{
 		Event: row.JSON, RoomID: row.RoomID, EventID: row.EventID, Sender: row.Sender, Members: s.room.row.JoinedMembers,
-		DisplayName: s.room.displayName, MayNotify: s.room.mayNotify,
+		DisplayName: s.room.displayName, MayNotify: s.room.mayNotify, Thread: func() (bool, bool) { return s.subscription(ctx, row) },
 	})
 	return result, s.room.err
+}
+
+// subscription tells whether the event is in a thread, and whether the user is subscribed to it.
+func (s *survey) subscription(ctx context.Context, row *schema.Event) (in, subscribed bool) {
+	thread, err := s.c.thread(ctx, row)
+	if err != nil || thread == Main {
+		s.room.fail(err)
+		return false, false
+	}
+	followed, _, err := schema.ThreadSubscriptions.Get(ctx, s.c.store,
+		schema.ThreadSubscription{UserID: s.member.UserID, RoomID: row.RoomID, RootID: thread})
+	s.room.fail(err)
+	return true, followed.Subscribed
 }
 
 // displayName is the user's in the room.
@@ -104,7 +117,7 @@ func (r *roomFacts) current(typ, stateKey string) (schema.Event, bool) {
 		r.fail(err)
 		return schema.Event{}, false
 	}
-	row, ok, err := schema.Events.Get(r.ctx, r.store, schema.Event{RoomID: r.row.RoomID, Seq: ref.Seq})
+	row, ok, err := schema.EventAt(r.ctx, r.store, r.row.RoomID, ref.Seq)
 	r.fail(err)
 	return row, ok && err == nil
 }

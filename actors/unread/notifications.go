@@ -5,8 +5,10 @@ import (
 	"math"
 
 	"github.com/go-json-experiment/json/jsontext"
+	"github.com/tidwall/gjson"
 
 	"github.com/matrixon/matrixon/actors/reader"
+	"github.com/matrixon/matrixon/matrix/invites"
 	"github.com/matrixon/matrixon/persistence/schema"
 )
 
@@ -79,9 +81,22 @@ func (s *survey) notification(ctx context.Context, row *schema.Event) (n *Notifi
 	if err != nil || !result.Notify {
 		return nil, false, err
 	}
+	if hidden, err := s.hides(ctx, row); hidden || err != nil {
+		return nil, false, err
+	}
 	thread, err := s.c.thread(ctx, row)
 	if err != nil {
 		return nil, false, err
 	}
 	return &Notification{Event: *row, Actions: result.Actions, Read: row.Seq <= s.markers.of(thread)}, result.Highlight, nil
+}
+
+// hides reports whether the event is an invite of which the user wants to know nothing.
+func (s *survey) hides(ctx context.Context, row *schema.Event) (bool, error) {
+	if row.Type != "m.room.member" || row.StateKey == nil || *row.StateKey != s.member.UserID ||
+		gjson.GetBytes(row.JSON, "content.membership").Str != "invite" {
+		return false, nil
+	}
+	verdict, err := reader.InviteVerdict(ctx, s.c.store, s.member.UserID, row.Sender)
+	return verdict != invites.Allow, err
 }

@@ -80,8 +80,13 @@ func (s *stream) begin(ctx context.Context, r *reader.Reader, before Place) (sch
 	if before.Seq <= s.lowest {
 		return row, false, nil
 	}
-	row, err = r.EventAt(ctx, s.member.RoomID, before.Seq-1)
-	return row, true, err
+	earlier := schema.Timeline(s.member.RoomID)
+	earlier.From, earlier.Before, earlier.Reverse, earlier.Limit = &schema.Event{Seq: s.lowest}, &schema.Event{Seq: before.Seq}, true, 1
+	rows, err := schema.Events.All(ctx, r.Store(), earlier)
+	if err != nil || len(rows) == 0 {
+		return row, false, err
+	}
+	return rows[0], true, nil
 }
 
 // newest is the event that comes next, nil when there is none.

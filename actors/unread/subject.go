@@ -6,6 +6,7 @@ import (
 	"github.com/tidwall/gjson"
 
 	"github.com/matrixon/matrixon/matrix/pushrules"
+	"github.com/matrixon/matrixon/persistence"
 	"github.com/matrixon/matrixon/persistence/schema"
 )
 
@@ -36,6 +37,16 @@ func (c *Counter) judgment(ctx context.Context, userID string) (*judgment, error
 	j := &judgment{pos: row.Pos, evaluator: pushrules.Compile(rules)}
 	c.judgments.Set(userID, j)
 	return j, nil
+}
+
+// subscribed is the position at which the user last subscribed to a thread or unsubscribed.
+func (c *Counter) subscribed(ctx context.Context, userID string) (uint64, error) {
+	newest, err := schema.ThreadSubscriptionChanges.All(ctx, c.store, persistence.Range[schema.ThreadSubscriptionChange]{
+		Prefix: schema.ThreadSubscriptionChange{UserID: userID}, Keys: 1, Reverse: true, Limit: 1})
+	if err != nil || len(newest) == 0 {
+		return 0, err
+	}
+	return newest[0].Pos, nil
 }
 
 func (c *Counter) ignored(ctx context.Context, userID string) (*ignores, error) {

@@ -34,6 +34,11 @@ func (c *Counter) survey(ctx context.Context, m schema.Membership) (*survey, err
 	}
 	s := &survey{c: c, member: m, evaluator: j.evaluator, ignored: ignored.users,
 		basis: basis{joinedSeq: m.JoinedSeq, rulesPos: j.pos, ignoredPos: ignored.pos}}
+	if j.evaluator.AsksForThreads() {
+		if s.basis.threadsPos, err = c.subscribed(ctx, m.UserID); err != nil {
+			return nil, err
+		}
+	}
 	s.markers, err = c.markers(ctx, m.UserID, m.RoomID)
 	return s, err
 }
@@ -110,7 +115,7 @@ func (s *survey) anew(ctx context.Context, upto uint64) (*tally, error) {
 func (s *survey) newest(ctx context.Context, upto uint64) (uint64, error) {
 	q := s.events()
 	q.Reverse, q.Limit = true, 1
-	if upto < math.MaxUint64 {
+	if upto < schema.OutlierBase {
 		q.Before = &schema.Event{Seq: upto + 1}
 	}
 	rows, err := schema.Events.All(ctx, s.c.store, q)
@@ -121,7 +126,7 @@ func (s *survey) newest(ctx context.Context, upto uint64) (uint64, error) {
 }
 
 func (s *survey) events() persistence.Range[schema.Event] {
-	return persistence.Range[schema.Event]{Prefix: schema.Event{RoomID: s.member.RoomID}, Keys: 1}
+	return schema.Timeline(s.member.RoomID)
 }
 
 // reread counts again the threads in which receipts have moved over something unread.
@@ -159,7 +164,7 @@ func (s *survey) scan(ctx context.Context, counts *Counts, after, upto uint64, o
 	last = after
 	q := s.events()
 	q.From = &schema.Event{Seq: after + 1}
-	if upto < math.MaxUint64 {
+	if upto < schema.OutlierBase {
 		q.Before = &schema.Event{Seq: upto + 1}
 	}
 	for row, err := range schema.Events.Scan(ctx, s.c.store, q) {

@@ -63,6 +63,7 @@ type basis struct {
 	joinedSeq  uint64
 	rulesPos   uint64
 	ignoredPos uint64
+	threadsPos uint64 // when the user last subscribed to a thread or unsubscribed; 0 when the rules do not ask for it
 }
 
 // New makes a counter that reads the store.

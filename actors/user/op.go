@@ -18,7 +18,10 @@ type Op struct {
 	UserID string
 	Store  persistence.Store
 	// Now is when the operation began.
-	Now   time.Time
+	Now time.Time
+	// Federates says that there are other servers to be told.
+	Federates bool
+
 	actor *actor
 }
 
@@ -28,6 +31,7 @@ type Notices struct {
 	Others     []*messages.UserNotice // of other users, whose inboxes the commit filled
 	DeviceList *messages.DeviceListNotice
 	Presence   *messages.PresenceNotice
+	Pusher     *messages.PusherNotice
 }
 
 // messages are the notices of the user as the store takes them.
@@ -47,6 +51,10 @@ func (n Notices) messages(userID string) []proto.Message {
 	if n.Presence != nil {
 		n.Presence.UserId = userID
 		all = append(all, n.Presence)
+	}
+	if n.Pusher != nil {
+		n.Pusher.UserId = userID
+		all = append(all, n.Pusher)
 	}
 	return all
 }

@@ -21,8 +21,10 @@ type stamps struct {
 	accountData uint64
 	deviceLists uint64
 	keys        uint64
-	toDevice    map[string]uint64 // by device
-	presences   map[string]uint64 // by user
+	// threadSubscriptions is when the user last subscribed to a thread or unsubscribed (MSC4306).
+	threadSubscriptions uint64
+	toDevice            map[string]uint64 // by device
+	presences           map[string]uint64 // by user
 	// acknowledged is up to where each device's inbox has been asked to be emptied.
 	acknowledged map[string]uint64
 
@@ -62,7 +64,7 @@ func (s *stamps) load(ctx context.Context, r persistence.Reader, userID string) 
 // begin stamps everything that the activation did not see with the position at which it began.
 func (s *stamps) begin(pos uint64) {
 	s.begun, s.pos = pos, pos
-	s.accountData, s.deviceLists, s.keys = pos, pos, pos
+	s.accountData, s.deviceLists, s.keys, s.threadSubscriptions = pos, pos, pos, pos
 	for _, r := range s.rooms {
 		r.accountData = pos
 		if r.membership == "join" {
@@ -149,6 +151,9 @@ func (s *stamps) user(n *messages.UserNotice) {
 	}
 	if n.Keys {
 		s.keys = n.Pos
+	}
+	if n.ThreadSubscriptions {
+		s.threadSubscriptions = n.Pos
 	}
 	for _, room := range n.ForgottenRooms {
 		if r := s.rooms[room]; r != nil {

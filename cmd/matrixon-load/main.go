@@ -11,6 +11,7 @@ import (
 	"os"
 	"os/signal"
 	"slices"
+	"strconv"
 	"time"
 
 	"github.com/alecthomas/kong"
@@ -18,14 +19,17 @@ import (
 
 type options struct {
 	Binary    string        `help:"The server's program." default:"build/matrixon" type:"existingfile"`
-	Scenarios []string      `arg:"" optional:"" help:"Which to run: send, fanout, initial-sync, join, idle; all by default."`
+	Scenarios []string      `arg:"" optional:"" help:"Which to run: send, fanout, initial-sync, join, idle, spread; all by default."`
 	Duration  time.Duration `help:"How long to send." default:"10s"`
 	Rooms     int           `help:"How many rooms to send to." default:"50"`
 	Senders   int           `help:"How many clients send at once." default:"100"`
 	Members   int           `help:"How many members sync a room in fanout." default:"20"`
 	Idle      int           `help:"How many idle connections to hold." default:"1000"`
 	Nodes     int           `help:"Measure a cluster of this many nodes, with Postgres and Consul, which are started too; 0 is one node with Pebble."`
-	Profile   string        `help:"Write the server's CPU profile of the send scenario to this file." type:"path"`
+	At        string        `help:"In send, where a client speaks to: any node, the owner of its room, or an other than that." enum:"any,owner,other" default:"any"`
+	Procs     int           `help:"How many processors a node may use at once, so that several share this machine as they would have one each; 0: all."`
+	Spread    int           `help:"How many rooms spread makes." default:"10000"`
+	Profile   string        `help:"Write the server's CPU profile of the send scenario to this file; those of further nodes to FILE.2 and on." type:"path"`
 }
 
 // scenario is one measurement.
@@ -34,7 +38,7 @@ type scenario struct {
 	run  func(context.Context, *options, *server) error
 }
 
-var scenarios = []scenario{{"send", send}, {"fanout", fanout}, {"initial-sync", initialSync}, {"join", join}, {"idle", idle}}
+var scenarios = []scenario{{"send", send}, {"fanout", fanout}, {"initial-sync", initialSync}, {"join", join}, {"idle", idle}, {"spread", spread}}
 
 func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
@@ -54,8 +58,13 @@ func run(ctx context.Context, o *options) error {
 			return fmt.Errorf("there is no scenario %q", name)
 		}
 	}
+	if o.Procs > 0 {
+		if err := os.Setenv("GOMAXPROCS", strconv.Itoa(o.Procs)); err != nil { // what is started from here on inherits it
+			return err
+		}
+	}
 	for _, s := range scenarios {
-		if len(o.Scenarios) > 0 && !slices.Contains(o.Scenarios, s.name) {
+		if len(o.Scenarios) > 0 && !slices.Contains(o.Scenarios, s.name) || len(o.Scenarios) == 0 && s.name == "spread" && o.Nodes < 2 {
 			continue
 		}
 		if err := measure(ctx, o, s); err != nil {

@@ -4,10 +4,7 @@ import (
 	"context"
 	"fmt"
 	"io"
-	"net"
-	"net/http"
 	"os"
-	"path/filepath"
 	"slices"
 	"strconv"
 	"sync"
@@ -53,8 +50,10 @@ func send(ctx context.Context, o *options, s *server) error {
 	}
 	rooms := make([]string, o.Rooms)
 	if err := parallel(ctx, o.Rooms, func(ctx context.Context, i int) (err error) {
-		rooms[i], err = clients[i].createRoom(ctx)
-		return err
+		if rooms[i], err = clients[i].createRoom(ctx); err != nil {
+			return err
+		}
+		return clients[i].place(ctx, o.At, rooms[i])
 	}); err != nil {
 		return err
 	}
@@ -95,31 +94,30 @@ func send(ctx context.Context, o *options, s *server) error {
 	return <-profiled
 }
 
-// profile fetches a CPU profile of the server, through its administration socket, if one was asked for.
+// profile fetches a CPU profile of every node, through its administration socket, if they were asked for.
 func profile(ctx context.Context, o *options, s *server) error {
 	if o.Profile == "" {
 		return nil
 	}
-	r, err := http.NewRequestWithContext(ctx, http.MethodGet, fmt.Sprintf("http://admin/debug/pprof/profile?seconds=%d", int(o.Duration.Seconds())), nil)
-	if err != nil {
-		return err
-	}
-	dial := func(ctx context.Context, _, _ string) (net.Conn, error) {
-		return new(net.Dialer).DialContext(ctx, "unix", filepath.Join(s.data, "admin.sock"))
-	}
-	resp, err := (&http.Client{Transport: &http.Transport{DialContext: dial}}).Do(r)
-	if err != nil {
-		return err
-	}
-	defer resp.Body.Close()
-	f, err := os.Create(o.Profile)
-	if err != nil {
-		return err
-	}
-	if _, err := io.Copy(f, resp.Body); err != nil {
-		return err
-	}
-	return f.Close()
+	return parallel(ctx, len(s.data), func(ctx context.Context, i int) error {
+		resp, err := s.admin(ctx, i, fmt.Sprintf("/debug/pprof/profile?seconds=%d", int(o.Duration.Seconds())))
+		if err != nil {
+			return err
+		}
+		defer resp.Body.Close()
+		name := o.Profile
+		if i > 0 {
+			name += "." + strconv.Itoa(i+1)
+		}
+		f, err := os.Create(name)
+		if err != nil {
+			return err
+		}
+		if _, err := io.Copy(f, resp.Body); err != nil {
+			return err
+		}
+		return f.Close()
+	})
 }
 
 // fanout measures how long it takes until the syncing members of a room have an event.

@@ -23,7 +23,7 @@ import (
 type server struct {
 	urls    []string  // of its nodes
 	command *exec.Cmd // of a single node
-	data    string    // data_dir of the first node
+	data    []string  // data_dir of each node
 	folder  string    // of everything
 	ends    []func()  // how it is stopped, the last first
 	http    *http.Client
@@ -50,8 +50,8 @@ func start(ctx context.Context, o *options) (*server, error) {
 	if o.Nodes > 0 {
 		return s, s.startCluster(ctx, binary, o.Nodes)
 	}
-	s.data = filepath.Join(folder, "data")
-	args := []string{"serve", "--set", "data_dir=" + s.data, "--set", "listeners=[{address: '127.0.0.1:0', serves: [client, metrics]}]"}
+	s.data = []string{filepath.Join(folder, "data")}
+	args := []string{"serve", "--set", "data_dir=" + s.data[0], "--set", "listeners=[{address: '127.0.0.1:0', serves: [client, metrics]}]"}
 	for _, kv := range settings {
 		args = append(args, "--set", kv)
 	}
@@ -114,9 +114,7 @@ func (s *server) startCluster(ctx context.Context, binary string, nodes int) err
 		}
 		s.ends = append(s.ends, n.Stop)
 		s.urls = append(s.urls, n.URL)
-		if i == 0 {
-			s.data = n.Dir
-		}
+		s.data = append(s.data, n.Dir)
 	}
 	return nil
 }
@@ -144,9 +142,19 @@ func (s *server) usage() (usage, error) {
 }
 
 func (s *server) usageOf(url string) (usage, error) {
+	values, err := s.metrics(url)
+	return usage{
+		cpu:     time.Duration(values["process_cpu_seconds_total"] * float64(time.Second)),
+		mallocs: values["go_memstats_mallocs_total"],
+		bytes:   values["go_memstats_alloc_bytes_total"],
+	}, err
+}
+
+// metrics reads what a node tells Prometheus, by name and labels.
+func (s *server) metrics(url string) (map[string]float64, error) {
 	resp, err := s.http.Get(url + "/metrics")
 	if err != nil {
-		return usage{}, err
+		return nil, err
 	}
 	defer resp.Body.Close()
 	values := map[string]float64{}
@@ -156,11 +164,7 @@ func (s *server) usageOf(url string) (usage, error) {
 			values[name], _ = strconv.ParseFloat(value, 64)
 		}
 	}
-	return usage{
-		cpu:     time.Duration(values["process_cpu_seconds_total"] * float64(time.Second)),
-		mallocs: values["go_memstats_mallocs_total"],
-		bytes:   values["go_memstats_alloc_bytes_total"],
-	}, lines.Err()
+	return values, lines.Err()
 }
 
 // rss is the server's resident memory, in bytes.

@@ -27,7 +27,7 @@ type actorsCommand struct {
 
 type actorsList struct {
 	configFlags
-	Kind  string `help:"Only of this kind: room or user." placeholder:"KIND"`
+	Kind  string `help:"Only of this kind: room, user or appservice." placeholder:"KIND"`
 	Node  string `help:"Only those that live on this node." placeholder:"NODE"`
 	Match string `help:"Only those in whose id this stands." placeholder:"TEXT"`
 	Sort  string `help:"By mailbox, rate, load, messages or recent." default:"load" enum:"mailbox,rate,load,messages,recent"`
@@ -58,18 +58,21 @@ func (c actorsList) Run(ctx context.Context, m *Main) error {
 	})
 }
 
-// actorPath is where an actor stands in the operator's interface: its id tells its kind.
+// actorPath is where an actor stands in the operator's interface: the ids of rooms and users tell their kind, others need it in front.
 func actorPath(id string) (string, error) {
 	kind := map[byte]string{'!': "room", '@': "user"}[(id + " ")[0]]
 	if kind == "" {
-		return "", fmt.Errorf("%q is neither a room (!id) nor a user (@name:server)", id)
+		var ok bool
+		if kind, id, ok = strings.Cut(id, "/"); !ok {
+			return "", fmt.Errorf("%q is neither a room (!id) nor a user (@name:server) nor anything else (kind/id)", kind)
+		}
 	}
-	return "/actors/" + kind + "/" + url.PathEscape(id), nil
+	return "/actors/" + url.PathEscape(kind) + "/" + url.PathEscape(id), nil
 }
 
 type actorsInspect struct {
 	configFlags
-	ID string `arg:"" help:"A room or a user."`
+	ID string `arg:"" help:"A room, a user, or another as in appservice/irc."`
 }
 
 // Run shows.
@@ -102,7 +105,7 @@ func (c actorsInspect) Run(ctx context.Context, m *Main) error {
 
 type actorsStop struct {
 	configFlags
-	ID string `arg:"" help:"A room or a user."`
+	ID string `arg:"" help:"A room, a user, or another as in appservice/irc."`
 }
 
 // Run stops.
@@ -123,7 +126,7 @@ func (c actorsStop) Run(ctx context.Context, m *Main) error {
 
 type actorsMove struct {
 	configFlags
-	ID string `arg:"" help:"A room or a user."`
+	ID string `arg:"" help:"A room, a user, or another as in appservice/irc."`
 	To string `required:"" help:"The node; auto leaves it to the cluster again." placeholder:"NODE"`
 }
 
@@ -224,7 +227,13 @@ func (c clusterDrain) left(ctx context.Context, do doer) (int64, error) {
 	}
 	for _, n := range nodes {
 		if n.Node == c.Node {
-			return n.Actors["room"] + n.Actors["user"], nil
+			left := int64(0)
+			for kind, count := range n.Actors {
+				if kind != "node" { // that lives where it is
+					left += count
+				}
+			}
+			return left, nil
 		}
 	}
 	return 0, nil

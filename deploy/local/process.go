@@ -7,8 +7,10 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"math/rand/v2"
 	"net"
 	"os/exec"
+	"strconv"
 	"strings"
 	"sync"
 	"syscall"
@@ -71,6 +73,9 @@ func (p *Process) keep(line string) {
 	p.log = append(p.log, line)
 }
 
+// PID is its process id.
+func (p *Process) PID() int { return p.command.Process.Pid }
+
 // Log is what it printed, the last lines of it.
 func (p *Process) Log() string {
 	p.mu.Lock()
@@ -110,14 +115,19 @@ func (p *Process) Running() bool {
 // Done is closed when it has ended.
 func (p *Process) Done() <-chan struct{} { return p.done }
 
-// freePort is a port of 127.0.0.1 that nobody uses now.
+// freePort is a port of 127.0.0.1 that nobody uses now. It is not one of those that systems give to outgoing connections
+// (32768 and more, as a rule), since such a connection could take it before whoever is to listen there does, or between two runs.
 func freePort() (int, error) {
-	ln, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		return 0, err
+	const first, last, tries = 10_000, 32_000, 100
+	var err error
+	for range tries {
+		port := first + rand.IntN(last-first) //nolint:gosec // nobody need not guess it
+		var ln net.Listener
+		if ln, err = net.Listen("tcp", net.JoinHostPort("127.0.0.1", strconv.Itoa(port))); err == nil {
+			return port, ln.Close()
+		}
 	}
-	port := ln.Addr().(*net.TCPAddr).Port
-	return port, ln.Close()
+	return 0, err
 }
 
 // poll tries f until it succeeds, the process ends, or the context does.

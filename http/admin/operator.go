@@ -12,6 +12,7 @@ import (
 	"github.com/matrixon/matrixon/cluster"
 	"github.com/matrixon/matrixon/http/api/password"
 	"github.com/matrixon/matrixon/http/media"
+	"github.com/matrixon/matrixon/matrix/appservice"
 	"github.com/matrixon/matrixon/matrix/mxerr"
 	"github.com/matrixon/matrixon/persistence"
 )
@@ -33,7 +34,10 @@ type Deps struct {
 	Sessions   Sessions
 	Rebalance  Rebalance
 	Media      *media.Repository // nil: this node serves none
-	Log        *slog.Logger
+	// Registrations gives the application services as they are registered now; nil: there are none.
+	Registrations func() *appservice.Set
+	Keys          SigningKeys
+	Log           *slog.Logger
 	// Description is the HTTP interface as OpenAPI, in YAML.
 	Description []byte
 }

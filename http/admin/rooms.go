@@ -100,7 +100,8 @@ func (o Operator) Room(ctx context.Context, roomID string) (RoomNow, error) {
 		return RoomNow{}, err
 	}
 	now := RoomNow{Room: showRoom(row)}
-	newest := persistence.Range[schema.Event]{Prefix: schema.Event{RoomID: row.RoomID}, Keys: 1, Reverse: true, Limit: 1}
+	newest := schema.Timeline(row.RoomID)
+	newest.Reverse, newest.Limit = true, 1
 	events, err := schema.Events.All(ctx, o.Store, newest)
 	if err != nil {
 		return RoomNow{}, err

@@ -18,7 +18,10 @@ func (a *accounts) accountData() []api.Endpoint {
 	const room = "/_matrix/client/v3/user/{userId}/rooms/{roomId}/account_data/{type}"
 	const tags = "/_matrix/client/v3/user/{userId}/rooms/{roomId}/tags"
 	const tag = tags + "/{tag}"
+	const unstable = "/_matrix/client/unstable/org.matrix.msc3391/user/{userId}"
 	return []api.Endpoint{
+		{Methods: remove, Path: unstable + "/account_data/{type}", Also: []string{unstable + "/rooms/{roomId}/account_data/{type}"},
+			Auth: api.User, Limit: api.LimitAccount, WhileSuspended: true, Handler: a.deleteAccountData},
 		{Methods: get, Path: global, R0: true, Auth: api.User, Handler: a.getAccountData},
 		{Methods: put, Path: global, R0: true, Auth: api.User, Limit: api.LimitAccount, WhileSuspended: true, Handler: a.putAccountData},
 		{Methods: get, Path: room, R0: true, Auth: api.User, Handler: a.getAccountData},
@@ -48,7 +51,7 @@ func (a *accounts) getAccountData(r *api.Request) (any, error) {
 	if err != nil {
 		return nil, err
 	}
-	if !ok {
+	if !ok || len(row.Content) == 0 {
 		return nil, mxerr.NotFound("there is no account data of this type")
 	}
 	return jsontext.Value(row.Content), nil
@@ -60,8 +63,8 @@ func (a *accounts) putAccountData(r *api.Request) (any, error) {
 		return nil, err
 	}
 	kind := r.Vars["type"]
-	if kind == "m.fully_read" || kind == "m.push_rules" {
-		return nil, mxerr.New(http.StatusMethodNotAllowed, "M_BAD_JSON", "%s cannot be set here: it has endpoints of its own", kind)
+	if err := settable(kind); err != nil {
+		return nil, err
 	}
 	if len(kind) > id.MaxLength {
 		return nil, mxerr.InvalidParam("the type is longer than %d bytes", id.MaxLength)
@@ -71,6 +74,25 @@ func (a *accounts) putAccountData(r *api.Request) (any, error) {
 		return nil, err
 	}
 	return nil, a.ask(r, r.User(), &messages.SetAccountData{RoomId: r.Vars["roomId"], Type: kind, Content: content})
+}
+
+// settable refuses the types that the server writes.
+func settable(kind string) error {
+	if kind == "m.fully_read" || kind == "m.push_rules" {
+		return mxerr.New(http.StatusMethodNotAllowed, "M_BAD_JSON", "%s cannot be set here: it has endpoints of its own", kind)
+	}
+	return nil
+}
+
+// deleteAccountData deletes account data (MSC3391); there need not be any.
+func (a *accounts) deleteAccountData(r *api.Request) (any, error) {
+	if err := a.own(r); err != nil {
+		return nil, err
+	}
+	if err := settable(r.Vars["type"]); err != nil {
+		return nil, err
+	}
+	return nil, a.ask(r, r.User(), &messages.SetAccountData{RoomId: r.Vars["roomId"], Type: r.Vars["type"]})
 }
 
 func (a *accounts) getTags(r *api.Request) (any, error) {

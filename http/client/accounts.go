@@ -9,6 +9,7 @@ import (
 	"google.golang.org/protobuf/proto"
 
 	"github.com/matrixon/matrixon/http/api"
+	"github.com/matrixon/matrixon/http/api/address"
 	"github.com/matrixon/matrixon/http/api/password"
 	"github.com/matrixon/matrixon/http/api/uia"
 	"github.com/matrixon/matrixon/messages"
@@ -30,10 +31,11 @@ type AccountOptions struct {
 	MinPassword int
 
 	Discovery DiscoveryOptions
+	Push      PushOptions
+	// Addresses validates email addresses; nil: the server sends no email, and keeps no addresses.
+	Addresses *address.Validator
 	// RemoteProfile asks the server of a remote user for the profile, or for one field of it; nil without federation.
 	RemoteProfile func(ctx context.Context, userID, field string) (map[string]jsontext.Value, error)
-	// Appservices tells which users belong to application services; nil when there are none.
-	Appservices Appservices
 }
 
 // RegistrationOptions say who may make an account.
@@ -41,6 +43,7 @@ type RegistrationOptions struct {
 	Open           bool
 	TokensRequired bool   // a registration token is needed, whether or not registration is open to all
 	SharedSecret   string // allows POST /_synapse/admin/v1/register; empty: off
+	EmailRequired  bool   // an email address must be confirmed
 	// Terms are the policies to agree to, as params of m.login.terms; nil: none.
 	Terms any
 }
@@ -49,16 +52,6 @@ type RegistrationOptions struct {
 type SessionCache interface {
 	// Forget concerns all devices of the user when deviceID is empty.
 	Forget(userID, deviceID string)
-}
-
-// Appservices knows the application services of this server.
-type Appservices interface {
-	// ByToken gives the id of the service with this token.
-	ByToken(token string) (appservice string, ok bool)
-	// Owns reports whether the user is in the service's namespace.
-	Owns(appservice, userID string) bool
-	// Exclusive reports whether the user is in a namespace that is reserved to a service.
-	Exclusive(userID string) bool
 }
 
 type accounts struct {
@@ -72,7 +65,7 @@ func Accounts(d Deps, o AccountOptions) []api.Endpoint {
 	a := &accounts{Deps: d, o: o, refresher: newRefresher(d)}
 	var all []api.Endpoint
 	for _, part := range [][]api.Endpoint{
-		a.discovery(), a.login(), a.registration(), a.account(), a.moderation(), a.thirdPartyIDs(), a.devices(), a.profiles(), a.accountData(), a.filters(), a.pushRules(),
+		a.discovery(), a.login(), a.registration(), a.account(), a.moderation(), a.thirdPartyIDs(), a.devices(), a.profiles(), a.accountData(), a.filters(), a.pushRules(), a.pushers(),
 	} {
 		all = append(all, part...)
 	}

@@ -20,6 +20,8 @@ type Deps struct {
 	Caller     cluster.Caller
 	Now        func() time.Time
 	Log        *slog.Logger
+	// Appservices knows the application services; nil when there are none.
+	Appservices Appservices
 }
 
 // AskUser asks the actor of a local user.

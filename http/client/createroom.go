@@ -26,6 +26,11 @@ func (h *rooms) createRoom(r *api.Request) (any, error) {
 			return nil, err
 		}
 	}
+	if body.RoomAliasName != "" {
+		if err := h.mayAlias(r, "#"+body.RoomAliasName+":"+h.ServerName); err != nil {
+			return nil, err
+		}
+	}
 	roomID, err := h.Creator.Create(r.Ctx, requester(r), body)
 	if err != nil {
 		return nil, err

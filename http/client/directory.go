@@ -1,8 +1,10 @@
 package client
 
 import (
+	"context"
 	"net/http"
 
+	"github.com/matrixon/matrixon/actors/reader"
 	"github.com/matrixon/matrixon/http/api"
 	"github.com/matrixon/matrixon/matrix/id"
 	"github.com/matrixon/matrixon/matrix/mxerr"
@@ -39,32 +41,55 @@ func (h *rooms) alias(r *api.Request) (string, error) {
 
 // find reads a local alias.
 func (h *rooms) find(r *api.Request, alias string) (schema.Alias, error) {
-	row, ok, err := schema.Aliases.Get(r.Ctx, h.Store, schema.Alias{Alias: alias})
+	row, ok, err := h.LocalAlias(r.Ctx, alias)
 	if err == nil && !ok {
 		err = mxerr.NotFound("there is no room with the alias %.255s", alias)
 	}
 	return row, err
 }
 
-// resolve gives the room that an alias names.
-func (h *rooms) resolve(r *api.Request, alias string) (string, error) {
-	if _, _, err := id.ParseAlias(alias); err != nil {
-		return "", mxerr.InvalidParam("%.255q is no room alias: %v", alias, err)
+// resolve gives the room that an alias of this or another server names, and servers through which it can be joined.
+func (h *rooms) resolve(r *api.Request, alias string) (roomID string, servers []string, err error) {
+	_, server, err := id.ParseAlias(alias)
+	switch {
+	case err != nil:
+		return "", nil, mxerr.InvalidParam("%.255q is no room alias: %v", alias, err)
+	case server == h.ServerName:
+		row, err := h.find(r, alias)
+		if err != nil {
+			return "", nil, err
+		}
+		servers, err := h.Reader.Residents(r.Ctx, row.RoomID, h.ServerName)
+		return row.RoomID, servers, err
+	case h.Inquirer == nil:
+		return "", nil, mxerr.NotFound("the alias %s is of another server", alias)
 	}
-	row, err := h.find(r, alias)
-	return row.RoomID, err
+	return h.Inquirer.Alias(r.Ctx, alias)
 }
 
 func (h *rooms) getAlias(r *api.Request) (any, error) {
-	alias, err := h.alias(r)
+	roomID, servers, err := h.resolve(r, r.Vars["roomAlias"])
 	if err != nil {
 		return nil, err
 	}
-	row, err := h.find(r, alias)
+	return aliasAnswer(roomID, servers, h.ServerName), nil
+}
+
+// aliasAnswer tells of the room of an alias, and of servers through which it can be joined.
+func aliasAnswer(roomID string, servers []string, own string) any {
+	if len(servers) == 0 {
+		servers = []string{own}
+	}
+	return map[string]any{"room_id": roomID, "servers": servers}
+}
+
+// AliasAnswer tells of the room of an alias of this server, and of servers through which it can be joined.
+func AliasAnswer(ctx context.Context, rooms *reader.Reader, alias schema.Alias, own string) (any, error) {
+	servers, err := rooms.Residents(ctx, alias.RoomID, own)
 	if err != nil {
 		return nil, err
 	}
-	return map[string]any{"room_id": row.RoomID, "servers": []string{h.ServerName}}, nil
+	return aliasAnswer(alias.RoomID, servers, own), nil
 }
 
 func (h *rooms) putAlias(r *api.Request) (any, error) {
@@ -84,10 +109,13 @@ func (h *rooms) putAlias(r *api.Request) (any, error) {
 	if !id.ValidRoomID(body.RoomID) {
 		return nil, mxerr.InvalidParam("room_id must be a room id")
 	}
-	if _, err := h.find(r, alias); err == nil {
-		return nil, mxerr.New(http.StatusConflict, "M_UNKNOWN", "the alias %s is taken", alias)
-	} else if mxerr.From(err).Status != http.StatusNotFound {
+	if err := h.mayAlias(r, alias); err != nil {
 		return nil, err
+	}
+	if _, taken, err := schema.Aliases.Get(r.Ctx, h.Store, schema.Alias{Alias: alias}); err != nil {
+		return nil, err
+	} else if taken {
+		return nil, mxerr.New(http.StatusConflict, "M_UNKNOWN", "the alias %s is taken", alias)
 	}
 	if err := h.known(r.Ctx, body.RoomID); err != nil {
 		return nil, err
@@ -101,11 +129,19 @@ func (h *rooms) deleteAlias(r *api.Request) (any, error) {
 	if err != nil {
 		return nil, err
 	}
-	row, err := h.find(r, alias)
+	if err := h.mayAlias(r, alias); err != nil {
+		return nil, err
+	}
+	row, ok, err := schema.Aliases.Get(r.Ctx, h.Store, schema.Alias{Alias: alias})
 	if err != nil {
 		return nil, err
 	}
-	_, err = AskRoom[*messages.Done](r.Ctx, h.Deps, row.RoomID, &messages.DeleteAlias{By: requester(r), Alias: alias, Admin: r.Session.Admin})
+	if !ok {
+		return nil, mxerr.NotFound("there is no room with the alias %.255s", alias)
+	}
+	// An application service has full control over the aliases of its namespaces.
+	full := r.Session.Admin || r.Session.Appservice != ""
+	_, err = AskRoom[*messages.Done](r.Ctx, h.Deps, row.RoomID, &messages.DeleteAlias{By: requester(r), Alias: alias, Admin: full})
 	return nil, err
 }
 

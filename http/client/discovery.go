@@ -40,18 +40,32 @@ var versions = []string{
 	"v1.11", "v1.12", "v1.13", "v1.14", "v1.15", "v1.16", "v1.17", "v1.18", "v1.19",
 }
 
-// stableFeatures are older clients' way to learn what the list of versions says.
-var stableFeatures = []string{
+// servedFeatures are proposals that are always served, and older clients' way to learn what the list of versions says.
+var servedFeatures = []string{
+	"com.beeper.msc4169",
+	"fi.mau.msc2659",
+	"fi.mau.msc2659.stable",
+	"io.element.msc4190",
 	"org.matrix.e2e_cross_signing",
 	"org.matrix.msc2285.stable",
 	"org.matrix.msc3030",
+	"org.matrix.msc3202",
+	"org.matrix.msc3391",
 	"org.matrix.msc3440.stable",
 	"org.matrix.msc3771",
 	"org.matrix.msc3773",
+	"org.matrix.msc3814",
 	"org.matrix.msc3827.stable",
+	"org.matrix.msc3881",
 	"org.matrix.msc3882",
 	"org.matrix.msc3916.stable",
 	"org.matrix.msc3981",
+	"org.matrix.msc4155",
+	"org.matrix.msc4222",
+	"org.matrix.msc4306",
+	"org.matrix.msc4380",
+	"org.matrix.msc4380.stable",
+	"org.matrix.simplified_msc3575",
 	"uk.half-shot.msc2666.query_mutual_rooms",
 	"uk.half-shot.msc2666.query_mutual_rooms.stable",
 	"uk.tcpip.msc4133",
@@ -70,8 +84,11 @@ func (a *accounts) discovery() []api.Endpoint {
 // getVersions is the same for everyone, so that a stale token does no harm.
 func (a *accounts) getVersions(*api.Request) (any, error) {
 	features := map[string]bool{}
-	for _, name := range stableFeatures {
+	for _, name := range servedFeatures {
 		features[name] = true
+	}
+	for _, preset := range [...]string{"public", "private", "trusted_private"} {
+		features["io.element.e2ee_forced."+preset] = false
 	}
 	for name, served := range a.o.Discovery.Features {
 		features[name] = served
@@ -127,11 +144,12 @@ func (a *accounts) capabilities(r *api.Request) (any, error) {
 		"m.room_versions":            map[string]any{"default": roomversion.Default, "available": available},
 		"m.set_displayname":          enabled(true),
 		"m.set_avatar_url":           enabled(true),
-		"m.3pid_changes":             enabled(false),
+		"m.3pid_changes":             enabled(a.o.Addresses != nil),
 		"m.get_login_token":          enabled(r.Session.Appservice == ""),
 		"m.profile_fields":           enabled(true),
 		"m.forget_forced_upon_leave": enabled(false),
 	}
+	c["uk.tcpip.msc4133.profile_fields"] = c["m.profile_fields"]
 	if r.Session.Admin {
 		c["m.account_moderation"] = map[string]bool{"suspend": true, "lock": true}
 	}

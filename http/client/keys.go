@@ -2,11 +2,14 @@ package client
 
 import (
 	"context"
+	"maps"
 	"sync"
+	"time"
 
 	"github.com/go-json-experiment/json/jsontext"
 	"golang.org/x/sync/errgroup"
 
+	"github.com/matrixon/matrixon/actors/federation/devicelists"
 	"github.com/matrixon/matrixon/actors/syncer"
 	"github.com/matrixon/matrixon/actors/user/keys"
 	"github.com/matrixon/matrixon/http/api"
@@ -28,6 +31,8 @@ const (
 type EncryptionOptions struct {
 	UIA    *uia.Engine
 	Syncer *syncer.Syncer
+	// Remote knows the keys of users of other servers; nil without federation.
+	Remote *devicelists.Lists
 }
 
 type encryption struct {
@@ -50,7 +55,7 @@ func Encryption(d Deps, o EncryptionOptions) []api.Endpoint {
 			Auth: api.User, Limit: api.LimitKeys, MaxBody: keysBody, WhileSuspended: true, Handler: e.uploadSignatures},
 		{Methods: put, Path: "/_matrix/client/v3/sendToDevice/{eventType}/{txnId}", R0: true, Auth: api.User, Limit: api.LimitKeys, MaxBody: keysBody, WhileSuspended: true, Handler: e.sendToDevice},
 	}
-	return append(own, e.backups()...)
+	return append(append(own, e.backups()...), e.dehydration()...)
 }
 
 // requester names who asks, for the messages to actors.
@@ -66,6 +71,9 @@ func (e *encryption) upload(r *api.Request) (any, error) {
 	}
 	if err := r.DecodeOptional(&body); err != nil {
 		return nil, err
+	}
+	if r.Device() == "" {
+		return nil, mxerr.MissingParam("keys are a device's: an application service must name one with device_id")
 	}
 	if d := r.Vars["deviceId"]; d != "" && d != r.Device() {
 		return nil, mxerr.InvalidParam("the keys are for the device %s, but you are using %s", d, r.Device())
@@ -101,19 +109,36 @@ func (e *encryption) query(r *api.Request) (any, error) {
 		return nil, mxerr.TooLarge("at most %d users can be asked for at once", keysUsers)
 	}
 	answer := keys.NewAnswer()
+	remote := map[string][]string{}
 	for userID, devices := range body.DeviceKeys {
 		if !id.ValidUser(userID) {
 			return nil, mxerr.InvalidParam("%q is not a user id", userID)
 		}
 		if server := id.ServerOf(userID); server != e.ServerName {
-			answer.Failures[server] = unreachable
+			if remote[userID] = devices; e.Remote == nil {
+				answer.Failures[server] = unreachable
+			}
 			continue
 		}
 		if err := answer.Query(r.Ctx, e.Store, r.User(), userID, devices); err != nil {
 			return nil, err
 		}
 	}
-	return answer, nil
+	if e.Remote == nil || len(remote) == 0 {
+		return answer, nil
+	}
+	return answer, e.Remote.Query(r.Ctx, r.User(), remote, patience(body.Timeout), answer)
+}
+
+// longestPatience is how long other servers have to answer.
+const longestPatience = 10 * time.Second
+
+// patience is how long a client gives other servers to answer, in ms.
+func patience(ms *int64) time.Duration {
+	if ms == nil || *ms < 0 || *ms > longestPatience.Milliseconds() {
+		return longestPatience
+	}
+	return time.Duration(*ms) * time.Millisecond
 }
 
 // unreachable is what is told of a server that did not answer.
@@ -133,23 +158,50 @@ func (e *encryption) claim(r *api.Request) (any, error) {
 	if len(body.OneTimeKeys) > keysUsers {
 		return nil, mxerr.TooLarge("keys of at most %d users can be claimed at once", keysUsers)
 	}
-	c := claims{found: map[string]map[string]map[string]jsontext.Value{}}
+	local, remote := map[string]map[string]string{}, map[string]map[string]string{}
 	failures := map[string]jsontext.Value{}
-	g, ctx := errgroup.WithContext(r.Ctx)
-	g.SetLimit(claimsAtOne)
 	for userID, devices := range body.OneTimeKeys {
+		if !id.ValidUser(userID) {
+			return nil, mxerr.InvalidParam("%.255q is not a user id", userID)
+		}
 		if server := id.ServerOf(userID); server != e.ServerName {
-			failures[server] = unreachable
+			if remote[userID] = devices; e.Remote == nil {
+				failures[server] = unreachable
+			}
 			continue
 		}
+		local[userID] = devices
+	}
+	found, err := ClaimKeys(r.Ctx, e.Deps, local)
+	if err != nil {
+		return nil, err
+	}
+	if e.Remote != nil && len(remote) > 0 {
+		theirs, failed, err := e.Remote.Claim(r.Ctx, remote, patience(body.Timeout))
+		if err != nil {
+			return nil, err
+		}
+		maps.Copy(found, theirs)
+		failures = failed
+	}
+	return map[string]any{"one_time_keys": found, "failures": failures}, nil
+}
+
+// ClaimKeys takes keys of devices of local users: user → device → algorithm. What it gives is user → device → key id → key; a device
+// that has no key is left out.
+func ClaimKeys(ctx context.Context, d Deps, wanted map[string]map[string]string) (map[string]map[string]map[string]jsontext.Value, error) {
+	c := claims{found: map[string]map[string]map[string]jsontext.Value{}}
+	g, ctx := errgroup.WithContext(ctx)
+	g.SetLimit(claimsAtOne)
+	for userID, devices := range wanted {
 		for device, algorithm := range devices {
-			g.Go(func() error { return e.claimOne(ctx, &c, userID, device, algorithm) })
+			g.Go(func() error { return c.claim(ctx, d, userID, device, algorithm) })
 		}
 	}
 	if err := g.Wait(); err != nil {
 		return nil, err
 	}
-	return map[string]any{"one_time_keys": c.found, "failures": failures}, nil
+	return c.found, nil
 }
 
 // claims collects what parallel claims found: user → device → key id → key.
@@ -158,12 +210,12 @@ type claims struct {
 	found map[string]map[string]map[string]jsontext.Value
 }
 
-func (e *encryption) claimOne(ctx context.Context, c *claims, userID, device, algorithm string) error {
+func (c *claims) claim(ctx context.Context, d Deps, userID, device, algorithm string) error {
 	// A device that does not exist has no keys, and its user's actor need not be troubled.
-	if _, ok, err := schema.Devices.Get(ctx, e.Store, schema.Device{UserID: userID, DeviceID: device}); err != nil || !ok {
+	if _, ok, err := schema.Devices.Get(ctx, d.Store, schema.Device{UserID: userID, DeviceID: device}); err != nil || !ok {
 		return err
 	}
-	key, err := AskUser[*messages.ClaimedKey](ctx, e.Deps, userID, &messages.ClaimKey{DeviceId: device, Algorithm: algorithm})
+	key, err := AskUser[*messages.ClaimedKey](ctx, d, userID, &messages.ClaimKey{DeviceId: device, Algorithm: algorithm})
 	if err != nil || key.KeyId == "" {
 		return err
 	}
@@ -204,7 +256,7 @@ func (e *encryption) uploadCrossSigning(r *api.Request) (any, error) {
 	if err != nil {
 		return nil, err
 	}
-	if change == keys.CrossSigningReplaces {
+	if change == keys.CrossSigningReplaces && r.Session.Appservice == "" {
 		if _, err := e.UIA.Require(r, uia.ByPassword); err != nil {
 			return nil, err
 		}

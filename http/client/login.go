@@ -3,6 +3,7 @@ package client
 import (
 	"context"
 	"crypto/rand"
+	"errors"
 	"net/http"
 	"time"
 
@@ -29,7 +30,7 @@ const (
 func (a *accounts) login() []api.Endpoint {
 	return []api.Endpoint{
 		{Methods: get, Path: "/_matrix/client/v3/login", R0: true, Handler: a.loginFlows},
-		{Methods: post, Path: "/_matrix/client/v3/login", R0: true, Limit: api.LimitLogin, Handler: a.postLogin},
+		{Methods: post, Path: "/_matrix/client/v3/login", R0: true, Handler: a.postLogin},
 		{Methods: post, Path: "/_matrix/client/v1/login/get_token", Also: []string{"/_matrix/client/unstable/org.matrix.msc3882/login/get_token"},
 			Auth: api.User, Limit: api.LimitLogin, WhileSuspended: true, Handler: a.getLoginToken},
 		{Methods: post, Path: "/_matrix/client/v3/refresh", Also: []string{"/_matrix/client/v1/refresh"}, Limit: api.LimitLogin, Handler: a.refresh},
@@ -41,7 +42,7 @@ func (a *accounts) login() []api.Endpoint {
 
 func (a *accounts) loginFlows(*api.Request) (any, error) {
 	flows := []map[string]any{{"type": loginPassword}, {"type": loginToken, "get_login_token": true}}
-	if a.o.Appservices != nil {
+	if a.Appservices != nil {
 		flows = append(flows, map[string]any{"type": loginAppservice})
 	}
 	return map[string]any{"flows": flows}, nil
@@ -113,31 +114,15 @@ type loginRequest struct {
 	Token      string          `json:"token"`
 }
 
-// user gives the id of the user that the request names.
-func (q *loginRequest) user(serverName string) (string, error) {
-	name := q.User
-	if q.Identifier != nil {
-		switch q.Identifier.Type {
-		case "m.id.user":
-			name = q.Identifier.User
-		case "m.id.thirdparty", "m.id.phone":
-			return "", mxerr.Forbidden("this server knows no third-party identifiers")
-		case "":
-			return "", mxerr.MissingParam("identifier.type is required")
-		default:
-			return "", mxerr.New(http.StatusBadRequest, "M_UNKNOWN", "this server does not know the type of identifier %.64q", q.Identifier.Type)
-		}
-	} else if q.Medium != "" || q.Address != "" {
-		return "", mxerr.Forbidden("this server knows no third-party identifiers")
+// user says who is named.
+func (q *loginRequest) user() uia.Identifier {
+	switch {
+	case q.Identifier != nil:
+		return *q.Identifier
+	case q.Medium != "" || q.Address != "":
+		return uia.Identifier{Type: "m.id.thirdparty", Medium: q.Medium, Address: q.Address}
 	}
-	if name == "" {
-		return "", mxerr.MissingParam("identifier.user is required")
-	}
-	userID, ok := uia.UserID(name, serverName)
-	if !ok {
-		return "", mxerr.Forbidden("the user name or the password is wrong")
-	}
-	return userID, nil
+	return uia.Identifier{Type: "m.id.user", User: q.User}
 }
 
 // postLogin begins a session (client-server API, "Login").
@@ -145,6 +130,11 @@ func (a *accounts) postLogin(r *api.Request) (any, error) {
 	var q loginRequest
 	if err := r.Decode(&q); err != nil {
 		return nil, err
+	}
+	if q.Type != loginAppservice {
+		if err := r.Take(api.LimitLogin); err != nil {
+			return nil, err
+		}
 	}
 	var user schema.Account
 	var spent []byte
@@ -158,7 +148,7 @@ func (a *accounts) postLogin(r *api.Request) (any, error) {
 		spent = secret.Hash(q.Token)
 		user, err = a.byToken(r, q.Token)
 	case loginAppservice:
-		user, err = a.byAppservice(r, &q)
+		user, err = a.forAppservice(r, &q)
 	default:
 		err = mxerr.New(http.StatusBadRequest, "M_UNKNOWN", "this server does not know the login type %.64q", q.Type)
 	}
@@ -195,7 +185,7 @@ func usable(a schema.Account) error {
 }
 
 func (a *accounts) byPassword(r *api.Request, q *loginRequest) (schema.Account, error) {
-	userID, err := q.user(a.ServerName)
+	userID, err := q.user().UserID(r.Ctx, a.Store, a.ServerName)
 	if err != nil {
 		return schema.Account{}, err
 	}
@@ -228,34 +218,25 @@ func (a *accounts) byToken(r *api.Request, token string) (schema.Account, error)
 	return user, err
 }
 
-// byAppservice lets an application service log in as one of its users (client-server API, "Appservice Login").
-func (a *accounts) byAppservice(r *api.Request, q *loginRequest) (schema.Account, error) {
-	service, err := a.appservice(r)
+// forAppservice lets an application service log in as one of its users (client-server API, "Appservice Login"). Only who has no right to
+// that is limited.
+func (a *accounts) forAppservice(r *api.Request, q *loginRequest) (schema.Account, error) {
+	service, err := a.byAppservice(r)
+	if err != nil {
+		return schema.Account{}, errors.Join(r.Take(api.LimitLogin), err)
+	}
+	userID, err := q.user().UserID(r.Ctx, a.Store, a.ServerName)
 	if err != nil {
 		return schema.Account{}, err
 	}
-	userID, err := q.user(a.ServerName)
-	if err != nil {
+	if err := a.owned(service, userID); err != nil {
 		return schema.Account{}, err
-	}
-	if !a.o.Appservices.Owns(service, userID) {
-		return schema.Account{}, mxerr.New(http.StatusBadRequest, "M_EXCLUSIVE", "%s is not in the application service's namespace", userID)
 	}
 	user, ok, err := schema.Accounts.Get(r.Ctx, a.Store, schema.Account{UserID: userID})
 	if err == nil && !ok {
 		err = mxerr.Forbidden("%s has not been registered", userID)
 	}
 	return user, err
-}
-
-// appservice gives the application service whose token the request carries, else 403 M_FORBIDDEN.
-func (a *accounts) appservice(r *api.Request) (string, error) {
-	if a.o.Appservices != nil {
-		if service, ok := a.o.Appservices.ByToken(api.TokenOf(r.HTTP)); ok {
-			return service, nil
-		}
-	}
-	return "", mxerr.Forbidden("this needs the token of an application service")
 }
 
 // getLoginToken gives a token with which another device can log in, once (client-server API, "Login").

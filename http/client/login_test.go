@@ -235,7 +235,7 @@ func TestLoginNamesTheUser(t *testing.T) {
 		{"made-up token", m{"type": "m.login.token", "token": "x"}, 403, "M_FORBIDDEN"},
 		{"unknown token", m{"type": "m.login.token", "token": secret.New(secret.Login)}, 403, "M_FORBIDDEN"},
 		{"no token", m{"type": "m.login.token"}, 400, "M_MISSING_PARAM"},
-		{"appservice", m{"type": "m.login.application_service", "user": "alice"}, 403, "M_FORBIDDEN"},
+		{"appservice", m{"type": "m.login.application_service", "user": "alice"}, 401, "M_MISSING_TOKEN"},
 	}
 	for _, tt := range bad {
 		got := s.v3("POST", "/login", "", tt.body)

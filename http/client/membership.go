@@ -1,18 +1,15 @@
 package client
 
 import (
-	"net/http"
-	"strings"
+	"context"
 
 	"github.com/go-json-experiment/json/jsontext"
-	"github.com/tidwall/gjson"
 
 	"github.com/matrixon/matrixon/actors/reader"
 	"github.com/matrixon/matrixon/http/api"
 	"github.com/matrixon/matrixon/matrix/id"
 	"github.com/matrixon/matrixon/matrix/mxerr"
 	"github.com/matrixon/matrixon/messages"
-	"github.com/matrixon/matrixon/persistence/schema"
 )
 
 func (h *rooms) membership() []api.Endpoint {
@@ -44,25 +41,6 @@ type joinBody struct {
 	ThirdPartySigned map[string]jsontext.Value `json:"third_party_signed"`
 }
 
-// target resolves the room that a path names by id, or where the endpoint says so, by alias.
-func (h *rooms) target(r *api.Request) (string, error) {
-	given, either := r.Vars["roomIdOrAlias"]
-	if !either {
-		roomID, err := roomID(r)
-		if err != nil {
-			return "", err
-		}
-		return roomID, h.known(r.Ctx, roomID)
-	}
-	if strings.HasPrefix(given, "#") {
-		return h.resolve(r, given)
-	}
-	if !id.ValidRoomID(given) {
-		return "", mxerr.InvalidParam("%.255q is neither a room id nor an alias", given)
-	}
-	return given, h.known(r.Ctx, given)
-}
-
 func (h *rooms) joinRoom(r *api.Request) (any, error) {
 	return h.enter(r, messages.ChangeMembership_JOIN)
 }
@@ -79,18 +57,18 @@ func (h *rooms) enter(r *api.Request, action messages.ChangeMembership_Action) (
 	if body.ThirdPartySigned != nil {
 		return nil, mxerr.InvalidParam("third-party invites need an identity server, and this server uses none")
 	}
-	roomID, err := h.target(r)
+	to, err := h.target(r)
 	if err != nil {
 		return nil, err
 	}
-	if err := h.change(r, roomID, action, r.User(), body.Reason); err != nil {
+	if _, err := h.enterRoom(r, to, action, body.Reason); err != nil {
 		return nil, err
 	}
-	return map[string]string{"room_id": roomID}, nil
+	return map[string]string{"room_id": to.roomID}, nil
 }
 
 // change asks the room for a change of membership. The profile of a local user goes into the event with which the user comes in.
-func (h *rooms) change(r *api.Request, roomID string, action messages.ChangeMembership_Action, target, reason string) error {
+func (h *rooms) change(r *api.Request, roomID string, action messages.ChangeMembership_Action, target, reason string) (*messages.EventSent, error) {
 	var content []byte
 	switch action {
 	case messages.ChangeMembership_JOIN, messages.ChangeMembership_INVITE, messages.ChangeMembership_KNOCK:
@@ -99,12 +77,14 @@ func (h *rooms) change(r *api.Request, roomID string, action messages.ChangeMemb
 		}
 		var err error
 		if content, err = MemberContent(r.Ctx, h.Deps, target); err != nil {
-			return err
+			return nil, err
 		}
 	}
-	_, err := AskRoom[*messages.EventSent](r.Ctx, h.Deps, roomID, &messages.ChangeMembership{
-		By: requester(r), Action: action, Target: target, Reason: reason, Content: content})
-	return err
+	change := &messages.ChangeMembership{By: requester(r), Action: action, Target: target, Reason: reason, Content: content}
+	if action == messages.ChangeMembership_INVITE && id.ServerOf(target) != h.ServerName {
+		return h.Elsewhere.Invite(r.Ctx, roomID, change)
+	}
+	return AskRoom[*messages.EventSent](r.Ctx, h.Deps, roomID, change)
 }
 
 // changeOther is invite, kick, ban and unban.
@@ -136,7 +116,8 @@ func (h *rooms) changeOther(r *api.Request, action messages.ChangeMembership_Act
 			return nil, err
 		}
 	}
-	return nil, h.change(r, roomID, action, *body.UserID, body.Reason)
+	_, err = h.change(r, roomID, action, *body.UserID, body.Reason)
+	return nil, err
 }
 
 // invitable refuses to invite local users who do not exist or want no invites (client-server API, "Invite permission"), and
@@ -146,20 +127,19 @@ func (h *rooms) invitable(r *api.Request, userID string) error {
 		return mxerr.InvalidParam("%.255q is no user id", userID)
 	}
 	if id.ServerOf(userID) != h.ServerName {
-		return mxerr.Forbidden("%s is on another server, and this server does not federate", userID)
+		if h.Elsewhere == nil {
+			return mxerr.Forbidden("%s is on another server, and this server does not federate", userID)
+		}
+		return nil
 	}
-	a, ok, err := schema.Accounts.Get(r.Ctx, h.Store, schema.Account{UserID: userID})
-	if err != nil {
+	return h.localInvitable(r.Ctx, userID, r.User())
+}
+
+func (h *rooms) localInvitable(ctx context.Context, userID, inviter string) error {
+	if _, _, err := h.localAccount(ctx, userID); err != nil { // an application service may make it
 		return err
 	}
-	if !ok || a.Deactivated {
-		return mxerr.NotFound("there is no user %s", userID)
-	}
-	permission, _, err := schema.AccountDatas.Get(r.Ctx, h.Store, schema.AccountData{UserID: userID, Type: "m.invite_permission_config"})
-	if err == nil && gjson.GetBytes(permission.Content, "default_action").Str == "block" && userID != r.User() {
-		err = mxerr.New(http.StatusForbidden, "M_INVITE_BLOCKED", "%s takes no invites", userID)
-	}
-	return err
+	return h.Reader.Invitable(ctx, userID, inviter)
 }
 
 func (h *rooms) leave(r *api.Request) (any, error) {
@@ -173,8 +153,7 @@ func (h *rooms) leave(r *api.Request) (any, error) {
 	if err != nil {
 		return nil, err
 	}
-	_, err = AskRoom[*messages.EventSent](r.Ctx, h.Deps, roomID, &messages.ChangeMembership{
-		By: requester(r), Action: messages.ChangeMembership_LEAVE, Target: r.User(), Reason: body.Reason})
+	_, err = h.leaveRoom(r, roomID, body.Reason)
 	return nil, err
 }
 

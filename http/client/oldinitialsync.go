@@ -203,6 +203,9 @@ func (h *oldSync) accountDataOf(r *api.Request, roomID string) ([]jsontext.Value
 		if err != nil {
 			return nil, err
 		}
+		if len(row.Content) == 0 { // deleted
+			continue
+		}
 		e, err := json.Marshal(map[string]any{"type": row.Type, "content": jsontext.Value(row.Content)}, json.Deterministic(true))
 		if err != nil {
 			return nil, err

@@ -1,6 +1,7 @@
 package client
 
 import (
+	"context"
 	"net/http"
 	"strings"
 	"unicode/utf8"
@@ -13,6 +14,7 @@ import (
 	"github.com/matrixon/matrixon/matrix/id"
 	"github.com/matrixon/matrixon/matrix/mxerr"
 	"github.com/matrixon/matrixon/messages"
+	"github.com/matrixon/matrixon/persistence"
 	"github.com/matrixon/matrixon/persistence/schema"
 )
 
@@ -50,10 +52,23 @@ func (a *accounts) getProfileField(r *api.Request) (any, error) {
 		return nil, err
 	}
 	value, ok := fields[name]
-	if !ok {
+	switch {
+	case !ok && a.bridgeAsks(r) && (name == "displayname" || name == "avatar_url"):
+		return map[string]jsontext.Value{}, nil
+	case !ok:
 		return nil, mxerr.NotFound("%s has no %s in the profile", r.Vars["userId"], name)
 	}
 	return map[string]jsontext.Value{name: value}, nil
+}
+
+// bridgeAsks reports whether an application service asks. Before they set a name or a picture, bridges look whether it is another, and the
+// libraries that they are made with do not go on after the 404 that the specification has for a field that is not set (since v1.16).
+func (a *accounts) bridgeAsks(r *api.Request) bool {
+	if a.Appservices == nil {
+		return false
+	}
+	_, is := a.Appservices.ByToken(api.TokenOf(r.HTTP))
+	return is
 }
 
 // profile gives the profile of a local or remote user. Of a remote one it may be no more than the named field.
@@ -69,14 +84,19 @@ func (a *accounts) profile(r *api.Request, field string) (map[string]jsontext.Va
 		}
 		return a.o.RemoteProfile(r.Ctx, userID, field)
 	}
-	_, ok, err := schema.Accounts.Get(r.Ctx, a.Store, schema.Account{UserID: userID})
+	return LocalProfile(r.Ctx, a.Store, userID)
+}
+
+// LocalProfile gives the profile of a user of this server; 404 M_NOT_FOUND when there is no such user.
+func LocalProfile(ctx context.Context, store persistence.Reader, userID string) (map[string]jsontext.Value, error) {
+	_, ok, err := schema.Accounts.Get(ctx, store, schema.Account{UserID: userID})
 	if err != nil {
 		return nil, err
 	}
 	if !ok {
 		return nil, mxerr.NotFound("there is no user %s", userID)
 	}
-	rows, err := account.Profile(r.Ctx, a.Store, userID)
+	rows, err := account.Profile(ctx, store, userID)
 	if err != nil {
 		return nil, err
 	}

@@ -7,8 +7,10 @@ import (
 	"strings"
 
 	"github.com/go-json-experiment/json"
+	"github.com/go-json-experiment/json/jsontext"
 
 	"github.com/matrixon/matrixon/http/api"
+	"github.com/matrixon/matrixon/matrix/id"
 	"github.com/matrixon/matrixon/matrix/mxerr"
 	"github.com/matrixon/matrixon/matrix/visibility"
 	"github.com/matrixon/matrixon/persistence"
@@ -30,18 +32,18 @@ func (h *rooms) publicRooms() []api.Endpoint {
 	}
 }
 
-// publicQuery asks for a page of the directory.
-type publicQuery struct {
-	Limit                *int64       `json:"limit"`
-	Since                string       `json:"since"`
-	Filter               publicFilter `json:"filter"`
-	IncludeAllNetworks   bool         `json:"include_all_networks"`
-	ThirdPartyInstanceID string       `json:"third_party_instance_id"`
+// PublicQuery asks for a page of the directory.
+type PublicQuery struct {
+	Limit                *int64       `json:"limit,omitempty"`
+	Since                string       `json:"since,omitempty"`
+	Filter               publicFilter `json:"filter,omitzero"`
+	IncludeAllNetworks   bool         `json:"include_all_networks,omitzero"`
+	ThirdPartyInstanceID string       `json:"third_party_instance_id,omitempty"`
 }
 
 type publicFilter struct {
-	Term  string     `json:"generic_search_term"`
-	Types *[]*string `json:"room_types"` // null stands for rooms without a type
+	Term  string     `json:"generic_search_term,omitempty"`
+	Types *[]*string `json:"room_types,omitempty"` // null stands for rooms without a type
 }
 
 // publicRoom is a room as the directory shows it.
@@ -71,7 +73,7 @@ func (c publicCursor) String() string {
 }
 
 func (h *rooms) getPublicRooms(r *api.Request) (any, error) {
-	q := publicQuery{Since: r.Param("since")}
+	q := PublicQuery{Since: r.Param("since")}
 	if r.Param("limit") != "" {
 		limit, err := r.Int("limit", publicSize, 0, publicMost)
 		if err != nil {
@@ -83,36 +85,60 @@ func (h *rooms) getPublicRooms(r *api.Request) (any, error) {
 }
 
 func (h *rooms) postPublicRooms(r *api.Request) (any, error) {
-	var q publicQuery
+	var q PublicQuery
 	if err := r.DecodeOptional(&q); err != nil {
 		return nil, err
-	}
-	if q.IncludeAllNetworks && q.ThirdPartyInstanceID != "" {
-		return nil, mxerr.InvalidParam("include_all_networks and third_party_instance_id exclude each other")
 	}
 	return h.listPublic(r, q)
 }
 
-func (h *rooms) listPublic(r *api.Request, q publicQuery) (any, error) {
+func (h *rooms) listPublic(r *api.Request, q PublicQuery) (any, error) {
 	if server := r.Param("server"); server != "" && server != h.ServerName {
-		return nil, mxerr.NotFound("the rooms of %.255s cannot be listed: this server does not federate", server)
-	}
-	limit := int64(publicSize)
-	if q.Limit != nil {
-		if *q.Limit < 0 {
-			return nil, mxerr.InvalidParam("limit must not be negative")
+		if h.Inquirer == nil {
+			return nil, mxerr.NotFound("the rooms of %.255s cannot be listed: this server does not federate", server)
 		}
-		limit = min(*q.Limit, publicMost)
+		limit, err := q.limit()
+		if err != nil {
+			return nil, err
+		}
+		q.Limit = &limit
+		return h.Inquirer.PublicRooms(r.Ctx, server, q, func(room jsontext.Value) bool {
+			var p publicRoom
+			return json.Unmarshal(room, &p) == nil && id.ValidRoomID(p.RoomID)
+		})
+	}
+	return ListPublic(r.Ctx, h.Store, q)
+}
+
+// limit is how many rooms a page may have.
+func (q PublicQuery) limit() (int64, error) {
+	switch {
+	case q.Limit == nil:
+		return publicSize, nil
+	case *q.Limit < 0:
+		return 0, mxerr.InvalidParam("limit must not be negative")
+	}
+	return min(*q.Limit, publicMost), nil
+}
+
+// ListPublic gives a page of the rooms that this server publishes, as it is answered.
+func ListPublic(ctx context.Context, store persistence.Reader, q PublicQuery) (any, error) {
+	if q.IncludeAllNetworks && q.ThirdPartyInstanceID != "" {
+		return nil, mxerr.InvalidParam("include_all_networks and third_party_instance_id exclude each other")
+	}
+	limit, err := q.limit()
+	if err != nil {
+		return nil, err
 	}
 	at, err := parsePublicCursor(q.Since)
 	if err != nil {
 		return nil, err
 	}
-	page, err := h.readPublic(r.Ctx, q, at, int(limit))
+	page, err := readPublic(ctx, store, q, at, int(limit))
 	if err != nil {
 		return nil, err
 	}
-	total, err := h.countPublic(r.Ctx)
+	total, err := countPublic(ctx, store)
 	if err != nil {
 		return nil, err
 	}
@@ -139,8 +165,8 @@ func parsePublicCursor(since string) (*publicCursor, error) {
 }
 
 // countPublic says how many rooms are published, as far as it is worth counting.
-func (h *rooms) countPublic(ctx context.Context) (total int, err error) {
-	for _, err := range schema.PublicRooms.Scan(ctx, h.Store, persistence.Range[schema.PublicRoom]{Limit: publicCounted}) {
+func countPublic(ctx context.Context, store persistence.Reader) (total int, err error) {
+	for _, err := range schema.PublicRooms.Scan(ctx, store, persistence.Range[schema.PublicRoom]{Limit: publicCounted}) {
 		if err != nil {
 			return 0, err
 		}
@@ -157,20 +183,16 @@ type publicPage struct {
 
 // readPublic reads the published rooms that the filter lets through, largest first. It looks at publicScanned rooms at most, so
 // a page may be short, or even empty, and yet be followed by another.
-func (h *rooms) readPublic(ctx context.Context, q publicQuery, at *publicCursor, limit int) (page publicPage, err error) {
+func readPublic(ctx context.Context, store persistence.Reader, q PublicQuery, at *publicCursor, limit int) (page publicPage, err error) {
 	page.rooms = []publicRoom{}
-	if limit == 0 || q.ThirdPartyInstanceID != "" { // no network is bridged by this server itself
+	if limit == 0 {
 		return page, nil
 	}
 	back := at != nil && at.Back
 	term := strings.ToLower(q.Filter.Term)
-	listing := persistence.Range[schema.PublicRoom]{Reverse: !back}
-	if at != nil {
-		listing.After = &schema.PublicRoom{JoinedMembers: at.Members, RoomID: at.RoomID}
-	}
 	var last schema.PublicRoom
 	more, scanned := false, 0
-	for listed, err := range schema.PublicRooms.Scan(ctx, h.Store, listing) {
+	for listed, err := range listing(ctx, store, q, at) {
 		if err != nil {
 			return page, err
 		}
@@ -180,7 +202,7 @@ func (h *rooms) readPublic(ctx context.Context, q publicQuery, at *publicCursor,
 		}
 		scanned++
 		last = listed
-		row, ok, err := schema.Rooms.Get(ctx, h.Store, schema.Room{RoomID: listed.RoomID})
+		row, ok, err := schema.Rooms.Get(ctx, store, schema.Room{RoomID: listed.RoomID})
 		if err != nil {
 			return page, err
 		}

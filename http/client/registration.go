@@ -8,12 +8,15 @@ import (
 	"encoding/base64"
 	"encoding/binary"
 	"encoding/hex"
+	"errors"
 	"net/http"
+	"slices"
 	"strings"
 	"time"
 
 	"github.com/matrixon/matrixon/actors/user/account"
 	"github.com/matrixon/matrixon/http/api"
+	"github.com/matrixon/matrixon/http/api/address"
 	"github.com/matrixon/matrixon/http/api/password"
 	"github.com/matrixon/matrixon/http/api/uia"
 	"github.com/matrixon/matrixon/matrix/mxerr"
@@ -23,7 +26,7 @@ import (
 
 func (a *accounts) registration() []api.Endpoint {
 	return []api.Endpoint{
-		{Methods: post, Path: "/_matrix/client/v3/register", R0: true, Limit: api.LimitRegister, Handler: a.register},
+		{Methods: post, Path: "/_matrix/client/v3/register", R0: true, Handler: a.register},
 		{Methods: get, Path: "/_matrix/client/v3/register/available", R0: true, Limit: api.LimitRegister, Handler: a.available},
 		{Methods: get, Path: "/_matrix/client/v1/register/m.login.registration_token/validity", Limit: api.LimitRegister, Handler: a.tokenValidity},
 	}
@@ -64,6 +67,9 @@ func (a *accounts) register(r *api.Request) (any, error) {
 	if q.Type == loginAppservice {
 		return a.registerForAppservice(r, &q)
 	}
+	if err := r.Take(api.LimitRegister); err != nil {
+		return nil, err
+	}
 	if !a.o.Registration().Open && !a.o.Registration().TokensRequired {
 		return nil, mxerr.Forbidden("registration is disabled on this server")
 	}
@@ -87,21 +93,36 @@ func (a *accounts) register(r *api.Request) (any, error) {
 	if err != nil {
 		return nil, err
 	}
-	return a.make(r, userID, &q, &messages.RegisterAccount{PasswordHash: hash, RegistrationToken: proof.RegistrationToken})
+	m := &messages.RegisterAccount{PasswordHash: hash, RegistrationToken: proof.RegistrationToken}
+	if proof.Email.Address != "" {
+		m.ThirdPartyId = &messages.AddThirdPartyID{Medium: account.Email, Address: proof.Email.Address, ValidatedTs: proof.Email.TS}
+	}
+	return a.make(r, userID, &q, m)
 }
 
+// registrationChallenge is what those who register must show: a token or nothing, an email address where the server can ask for one,
+// and that they agree to the terms.
 func (a *accounts) registrationChallenge() uia.Challenge {
-	c := uia.Challenge{LateBinding: true}
-	stage := uia.Dummy
-	if a.o.Registration().TokensRequired {
-		stage = uia.RegistrationToken
+	o := a.o.Registration()
+	c := uia.Challenge{LateBinding: true, EmailFor: address.Register}
+	var first, last []string
+	if o.TokensRequired {
+		first = []string{uia.RegistrationToken}
 	}
-	flow := []string{stage}
-	if a.o.Registration().Terms != nil {
-		flow = append(flow, uia.Terms)
-		c.Params = map[string]any{uia.Terms: a.o.Registration().Terms}
+	if o.Terms != nil {
+		last = []string{uia.Terms}
+		c.Params = map[string]any{uia.Terms: o.Terms}
 	}
-	c.Flows = [][]string{flow}
+	if !o.EmailRequired {
+		bare := first
+		if bare == nil {
+			bare = []string{uia.Dummy}
+		}
+		c.Flows = append(c.Flows, slices.Concat(bare, last))
+	}
+	if a.o.Addresses != nil {
+		c.Flows = append(c.Flows, slices.Concat(first, []string{uia.Email}, last))
+	}
 	return c
 }
 
@@ -119,8 +140,8 @@ func (a *accounts) wantedUser(r *api.Request, name *string) (string, error) {
 
 // free refuses a user id that is taken or reserved.
 func (a *accounts) free(r *api.Request, userID string) error {
-	if a.o.Appservices != nil && a.o.Appservices.Exclusive(userID) {
-		return mxerr.New(http.StatusBadRequest, "M_EXCLUSIVE", "this user name is reserved for an application service")
+	if err := a.unreserved(userID); err != nil {
+		return err
 	}
 	_, taken, err := schema.Accounts.Get(r.Ctx, a.Store, schema.Account{UserID: userID})
 	if err == nil && taken {
@@ -152,11 +173,12 @@ func (a *accounts) make(r *api.Request, userID string, q *registerRequest, m *me
 	return answer, a.ask(r, userID, m)
 }
 
-// registerForAppservice makes a user of an application service (application service API, "Server admin style permissions").
+// registerForAppservice makes a user of an application service (application service API, "Server admin style permissions"). Only who has
+// no right to that is limited.
 func (a *accounts) registerForAppservice(r *api.Request, q *registerRequest) (any, error) {
-	service, err := a.appservice(r)
+	service, err := a.byAppservice(r)
 	if err != nil {
-		return nil, err
+		return nil, errors.Join(r.Take(api.LimitRegister), err)
 	}
 	if q.Username == nil {
 		return nil, mxerr.MissingParam("username is required")
@@ -165,8 +187,8 @@ func (a *accounts) registerForAppservice(r *api.Request, q *registerRequest) (an
 	if err != nil {
 		return nil, err
 	}
-	if !a.o.Appservices.Owns(service, userID) {
-		return nil, mxerr.New(http.StatusBadRequest, "M_EXCLUSIVE", "%s is not in the application service's namespace", userID)
+	if err := a.owned(service, userID); err != nil {
+		return nil, err
 	}
 	return a.make(r, userID, q, &messages.RegisterAccount{})
 }

@@ -1,6 +1,7 @@
 package client
 
 import (
+	"context"
 	"net/http"
 
 	"github.com/go-json-experiment/json"
@@ -23,10 +24,10 @@ func (h *rooms) sending() []api.Endpoint {
 	}
 }
 
-// sent answers with the event's id.
-func (h *rooms) sent(r *api.Request, roomID string, event *messages.Proposal, txnID string) (any, error) {
+// sent answers with the event's id. ts is the event's time in ms, 0 for now.
+func (h *rooms) sent(r *api.Request, roomID string, event *messages.Proposal, txnID string, ts int64) (any, error) {
 	event.Sender = r.User()
-	req := &messages.SendEvent{By: requester(r), Event: event, TxnId: txnID}
+	req := &messages.SendEvent{By: requester(r), Event: event, TxnId: txnID, OriginServerTs: ts}
 	if txnID != "" {
 		eventID, err := h.repeated(r, roomID, req)
 		if eventID != "" || err != nil {
@@ -58,6 +59,9 @@ func (h *rooms) send(r *api.Request) (any, error) {
 	if err != nil {
 		return nil, err
 	}
+	if asksDelay(r) {
+		return h.sendLater(r, nil, content)
+	}
 	roomID, err := h.member(r)
 	if err != nil {
 		return nil, err
@@ -69,7 +73,11 @@ func (h *rooms) send(r *api.Request) (any, error) {
 			return nil, mxerr.BadJSON("a redaction needs redacts, the id of the event to redact")
 		}
 	}
-	return h.sent(r, roomID, event, r.Vars["txnId"])
+	ts, err := massagedTS(r)
+	if err != nil {
+		return nil, err
+	}
+	return h.sent(r, roomID, event, r.Vars["txnId"], ts)
 }
 
 func (h *rooms) redact(r *api.Request) (any, error) {
@@ -95,7 +103,7 @@ func (h *rooms) redact(r *api.Request) (any, error) {
 	if err != nil {
 		return nil, err
 	}
-	return h.sent(r, roomID, &messages.Proposal{Type: "m.room.redaction", Content: content, Redacts: r.Vars["eventId"]}, r.Vars["txnId"])
+	return h.sent(r, roomID, &messages.Proposal{Type: "m.room.redaction", Content: content, Redacts: r.Vars["eventId"]}, r.Vars["txnId"], 0)
 }
 
 // onlyOwn refuses events of others, and those that are not known, to suspended users, who may redact their own (client-server
@@ -117,24 +125,31 @@ func (h *rooms) putState(r *api.Request) (any, error) {
 	if err != nil {
 		return nil, err
 	}
+	typ, stateKey := r.Vars["eventType"], r.Vars["stateKey"]
+	if asksDelay(r) {
+		return h.sendLater(r, &stateKey, content)
+	}
 	roomID, err := h.member(r)
 	if err != nil {
 		return nil, err
 	}
-	typ, stateKey := r.Vars["eventType"], r.Vars["stateKey"]
+	ts, err := massagedTS(r)
+	if err != nil {
+		return nil, err
+	}
 	switch typ {
 	case "m.room.canonical_alias":
-		if err := h.checkCanonicalAlias(r, roomID, content); err != nil {
+		if err := h.checkCanonicalAlias(r.Ctx, roomID, content); err != nil {
 			return nil, err
 		}
 	case "m.room.member":
-		return h.putMember(r, roomID, stateKey, content)
+		return h.putMember(r, roomID, stateKey, content, ts)
 	}
-	return h.sent(r, roomID, &messages.Proposal{Type: typ, StateKey: &stateKey, Content: content}, "")
+	return h.sent(r, roomID, &messages.Proposal{Type: typ, StateKey: &stateKey, Content: content}, "", ts)
 }
 
 // putMember turns a member event into the change of membership that it is.
-func (h *rooms) putMember(r *api.Request, roomID, target string, content jsontext.Value) (any, error) {
+func (h *rooms) putMember(r *api.Request, roomID, target string, content jsontext.Value, ts int64) (any, error) {
 	if !id.ValidUser(target) {
 		return nil, mxerr.InvalidParam("the state key of m.room.member must be a user id")
 	}
@@ -151,13 +166,16 @@ func (h *rooms) putMember(r *api.Request, roomID, target string, content jsontex
 			return nil, err
 		}
 	}
-	return h.sent(r, roomID, &messages.Proposal{Type: "m.room.member", StateKey: &target, Content: content}, "")
+	if sent, ok, err := h.elsewhereMember(r, roomID, target, content); ok || err != nil {
+		return sent, err
+	}
+	return h.sent(r, roomID, &messages.Proposal{Type: "m.room.member", StateKey: &target, Content: content}, "", ts)
 }
 
 // checkCanonicalAlias wants every alias that is new in the event to point to the room (client-server API, m.room.canonical_alias).
-func (h *rooms) checkCanonicalAlias(r *api.Request, roomID string, content jsontext.Value) error {
+func (h *rooms) checkCanonicalAlias(ctx context.Context, roomID string, content jsontext.Value) error {
 	old := map[string]bool{}
-	current, ok, err := h.Reader.Current(r.Ctx, roomID, "m.room.canonical_alias", "")
+	current, ok, err := h.Reader.Current(ctx, roomID, "m.room.canonical_alias", "")
 	if err != nil {
 		return err
 	}
@@ -176,7 +194,7 @@ func (h *rooms) checkCanonicalAlias(r *api.Request, roomID string, content jsont
 		if _, _, err := id.ParseAlias(alias); err != nil {
 			return mxerr.InvalidParam("%.255q is no room alias: %v", alias, err)
 		}
-		row, ok, err := schema.Aliases.Get(r.Ctx, h.Store, schema.Alias{Alias: alias})
+		row, ok, err := schema.Aliases.Get(ctx, h.Store, schema.Alias{Alias: alias})
 		if err != nil {
 			return err
 		}

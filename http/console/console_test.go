@@ -21,6 +21,7 @@ import (
 	"github.com/matrixon/matrixon/http/api/password"
 	"github.com/matrixon/matrixon/http/client/clienttest"
 	"github.com/matrixon/matrixon/http/console"
+	"github.com/matrixon/matrixon/matrix/appservice"
 	"github.com/matrixon/matrixon/messages"
 	"github.com/matrixon/matrixon/persistence"
 	"github.com/matrixon/matrixon/persistence/schema"
@@ -79,7 +80,8 @@ func newWorld(t *testing.T) *world {
 	t.Cleanup(limits.Close)
 	a := api.New(api.Options{Auth: w.Tokens, Limits: limits, Log: log, Now: w.Clock.Now})
 	a.Add(api.Admin, console.Endpoints(console.Options{Version: "test", Auth: w.Tokens, Log: log, Operator: admin.Operator{Deps: admin.Deps{
-		ServerName: clienttest.ServerName, Store: w.Store, Node: w.Node, Passwords: passwords, Sessions: w.Tokens, Log: log}}})...)
+		ServerName: clienttest.ServerName, Store: w.Store, Node: w.Node, Passwords: passwords, Sessions: w.Tokens, Log: log,
+		Registrations: func() *appservice.Set { return services }}}})...)
 	server := httptest.NewServer(a.Handler(api.Admin))
 	t.Cleanup(server.Close)
 	w.url = server.URL
@@ -333,6 +335,12 @@ func TestSessionsThatMayNoLonger(t *testing.T) {
 	}
 }
 
+// services are the application services of the world: one that wants no traffic, and one whose actor is at rest.
+var services = appservice.NewSet(clienttest.ServerName,
+	&appservice.Registration{ID: "irc<b>", SenderLocalpart: "_irc", ASToken: "secret 1", HSToken: "secret 2"},
+	&appservice.Registration{ID: "telegram", URL: "http://somebody:secret@127.0.0.1:1", SenderLocalpart: "_tg", ASToken: "secret 3", HSToken: "secret 4",
+		Users: []appservice.Namespace{{Exclusive: true, Regexp: regexp.MustCompile("^(?:@_tg_.*)")}}})
+
 func TestPages(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
@@ -357,11 +365,16 @@ func TestPages(t *testing.T) {
 	}
 	b.page("/rooms/"+url.PathEscape(roomID), name, "T &amp; U", "Extremities (1)", alice.ID, bob.ID, ">12<")
 	b.page("/rooms/"+url.PathEscape(roomID)+"/members?match=bob", bob.ID)
+	b.page("/appservices", "irc&lt;b&gt;", "no traffic", "@_irc:"+clienttest.ServerName, "telegram", "Try now")
+	body := b.page("/appservices/telegram", "@_tg_.*", "exclusive", "http://somebody:xxxxx@127.0.0.1:1", "Its actor")
+	if strings.Contains(body, "secret") {
+		t.Errorf("a secret is shown: %s", body)
+	}
 	b.page("/users", alice.ID, "administrator", "Deactivate")
 	b.page("/users/"+url.PathEscape(alice.ID), alice.ID, "Lock")
 	b.page("/reports", "it is &lt;b&gt;loud&lt;/b&gt;", roomID, bob.ID)
 	for path, status := range map[string]int{
-		"/rooms/!none": 404, "/users/none": 404, "/users/!x": 400, "/actors/node/a": 404, "/actors?sort=x": 400, "/actors?kind=x": 400, "/actors?node=x": 404,
+		"/rooms/!none": 404, "/appservices/none": 404, "/users/none": 404, "/users/!x": 400, "/actors/node/a": 404, "/actors?sort=x": 400, "/actors?kind=x": 400, "/actors?node=x": 404,
 		"/reports?from=x": 400, "/static/x": 404, "/static/..%2Fconsole.go": 404, "/rebalance": 400,
 	} {
 		if a := b.do(console.Base+path, nil); a.status != status {
@@ -448,6 +461,8 @@ func TestButtons(t *testing.T) {
 		console.Base + "/nodes/b/drain":                                   {"draining": {"maybe"}},
 		console.Base + "/rebalance":                                       {"done": {"0"}, "id": {"!a"}, "kind": {"room"}, "from": {"a"}, "to": {""}, "why": {""}},
 		console.Base + "/reports/x/close":                                 {},
+		console.Base + "/appservices/none/retry":                          {},
+		console.Base + "/appservices/irc%3Cb%3E/retry":                    {},
 		console.Base + "/actors/room/!none/stop":                          {},
 	} {
 		if a := b.do(path, form, fragmentOf("x")); a.status < 400 || a.status >= 500 || !strings.Contains(a.body, "notice bad") {

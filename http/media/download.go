@@ -2,6 +2,7 @@ package media
 
 import (
 	"bytes"
+	"context"
 	"encoding/base64"
 	"errors"
 	"fmt"
@@ -54,17 +55,26 @@ func (m *Repository) serve(r *api.Request, a access, c content) (any, error) {
 		return api.Answer{Status: http.StatusTemporaryRedirect, Header: http.Header{
 			"Location": {target}, "Cross-Origin-Resource-Policy": {"cross-origin"}, "Cache-Control": {"no-store"}}}, err
 	}
-	if c.held != nil {
-		return stream(c, nopCloser{bytes.NewReader(c.held)}), nil
+	from, err := m.open(r.Ctx, c)
+	if err != nil {
+		return nil, err
 	}
-	if _, err := m.Blobs.Stat(r.Ctx, c.object); err != nil {
+	return stream(c, from), nil
+}
+
+// open gives the object to read.
+func (m *Repository) open(ctx context.Context, c content) (io.ReadSeekCloser, error) {
+	if c.held != nil {
+		return nopCloser{bytes.NewReader(c.held)}, nil
+	}
+	if _, err := m.Blobs.Stat(ctx, c.object); err != nil {
 		if errors.Is(err, blobs.ErrNotFound) {
 			m.Log.Error("content is missing in the media store", "object", c.object)
 			return nil, mxerr.NotFound("the content of this media is lost")
 		}
 		return nil, fmt.Errorf("media store: %w", err)
 	}
-	return stream(c, blobs.NewSeeker(r.Ctx, m.Blobs, c.object, c.size)), nil
+	return blobs.NewSeeker(ctx, m.Blobs, c.object, c.size), nil
 }
 
 // nopCloser is what need not be closed.

@@ -43,24 +43,33 @@ func (m *Repository) thumbnail(a access) api.Handler {
 		if err != nil {
 			return nil, err
 		}
-		info, err := m.inspect(r.Ctx, row)
+		c, err := m.shrunk(r.Ctx, row, asked)
 		if err != nil {
-			return nil, notMade(err, row.Server != m.ServerName)
+			return nil, err
 		}
-		size, original := chooseSize(asked, info)
-		c := content{object: row.Blob, size: row.Size, etag: base64.RawURLEncoding.EncodeToString(row.SHA256), contentType: info.Type}
-		if !original {
-			made, err := m.smaller(r.Ctx, row, info, size)
-			if err != nil {
-				return nil, notMade(err, row.Server != m.ServerName)
-			}
-			c.contentType, c.etag = made.row.Type, c.etag+"-"+made.row.Variant
-			c.object, c.size, c.held = made.row.Object, made.row.Size, made.held
-		}
-		name := "thumbnail." + strings.TrimPrefix(c.contentType, "image/")
-		c.disposition = disposition(true, &name)
 		return m.serve(r, a, c)
 	}
+}
+
+// shrunk gives the content that is served for a size.
+func (m *Repository) shrunk(ctx context.Context, row schema.Media, asked picture.Size) (content, error) {
+	info, err := m.inspect(ctx, row)
+	if err != nil {
+		return content{}, notMade(err, row.Server != m.ServerName)
+	}
+	size, original := chooseSize(asked, info)
+	c := content{object: row.Blob, size: row.Size, etag: base64.RawURLEncoding.EncodeToString(row.SHA256), contentType: info.Type}
+	if !original {
+		made, err := m.smaller(ctx, row, info, size)
+		if err != nil {
+			return content{}, notMade(err, row.Server != m.ServerName)
+		}
+		c.contentType, c.etag = made.row.Type, c.etag+"-"+made.row.Variant
+		c.object, c.size, c.held = made.row.Object, made.row.Size, made.held
+	}
+	name := "thumbnail." + strings.TrimPrefix(c.contentType, "image/")
+	c.disposition = disposition(true, &name)
+	return c, nil
 }
 
 // askedSize reads what a client wants.

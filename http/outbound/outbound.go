@@ -4,6 +4,8 @@
 package outbound
 
 import (
+	"crypto/tls"
+	"crypto/x509"
 	"errors"
 	"fmt"
 	"net"
@@ -21,12 +23,22 @@ var ErrForbidden = errors.New("outbound: the address is not a public one")
 type Policy struct {
 	// AllowNetworks are exceptions to the networks that are blocked.
 	AllowNetworks []netip.Prefix
+	// OnlyAllowed blocks all others, public ones too.
+	OnlyAllowed bool
 	// Redirects is how many may follow each other.
 	Redirects int
 	// Timeout bounds a whole request, with the reading of its answer.
 	Timeout time.Duration
+	// HeaderTimeout bounds how long the answer may take to begin; 0 is 15 seconds.
+	HeaderTimeout time.Duration
 	// UserAgent is sent with every request.
 	UserAgent string
+	// Roots are the certificate authorities that are trusted; nil: the system's.
+	Roots *x509.CertPool
+	// Resolver looks names up; nil: the system's.
+	Resolver *net.Resolver
+	// Secure allows https only, for redirects too.
+	Secure bool
 }
 
 // Bounds of a connection.
@@ -40,18 +52,28 @@ const (
 
 // Client makes a client. It keeps no cookies and asks no proxy, which would connect in its place.
 func Client(p Policy) *http.Client {
-	dialer := &net.Dialer{Timeout: dialTimeout, Control: func(_, address string, _ syscall.RawConn) error {
-		return p.permit(address)
-	}}
+	if p.HeaderTimeout == 0 {
+		p.HeaderTimeout = headerTimeout
+	}
 	transport := &http.Transport{
-		DialContext: dialer.DialContext, TLSHandshakeTimeout: dialTimeout, ResponseHeaderTimeout: headerTimeout,
+		DialContext: p.dialer().DialContext, TLSClientConfig: &tls.Config{MinVersion: tls.VersionTLS12, RootCAs: p.Roots}, TLSHandshakeTimeout: dialTimeout, ResponseHeaderTimeout: p.HeaderTimeout,
 		IdleConnTimeout: idleTimeout, MaxIdleConns: idleMost, MaxResponseHeaderBytes: maxHeader, ForceAttemptHTTP2: true,
 	}
 	return &http.Client{Timeout: p.Timeout, Transport: &named{transport, p.UserAgent}, CheckRedirect: func(r *http.Request, via []*http.Request) error {
 		if len(via) > p.Redirects {
 			return fmt.Errorf("outbound: more than %d redirects", p.Redirects)
 		}
+		if p.Secure && r.URL.Scheme != "https" {
+			return fmt.Errorf("%w: a redirect to plain http", ErrForbidden)
+		}
 		return CheckURL(r)
+	}}
+}
+
+// dialer connects to what the policy permits, to the faster of IPv6 and IPv4.
+func (p Policy) dialer() *net.Dialer {
+	return &net.Dialer{Timeout: dialTimeout, Resolver: p.Resolver, Control: func(_, address string, _ syscall.RawConn) error {
+		return p.permit(address)
 	}}
 }
 
@@ -89,7 +111,7 @@ func (p Policy) permit(address string) error {
 		return fmt.Errorf("%w: %s", ErrForbidden, address)
 	}
 	addr := at.Addr().Unmap().WithZone("")
-	if slices.ContainsFunc(p.AllowNetworks, func(n netip.Prefix) bool { return n.Contains(addr) }) || Public(addr) {
+	if slices.ContainsFunc(p.AllowNetworks, func(n netip.Prefix) bool { return n.Contains(addr) }) || !p.OnlyAllowed && Public(addr) {
 		return nil
 	}
 	return fmt.Errorf("%w: %s", ErrForbidden, addr)

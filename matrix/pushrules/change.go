@@ -30,7 +30,7 @@ const (
 // too much room.
 func (s *Ruleset) PutRule(kind, ruleID string, body []byte, before, after string) error {
 	rules := s.kind(kind)
-	if rules == nil {
+	if rules == nil || kind == PostContent {
 		return errKind(kind)
 	}
 	if err := checkRuleID(ruleID); err != nil {
@@ -71,7 +71,7 @@ var errSize = mxerr.TooLarge("the push rules would take more than %d bytes", max
 // size is about how many bytes the rules take.
 func (s *Ruleset) size() int {
 	n := 0
-	for _, kind := range []string{Override, Content, Room, Sender, Underride} {
+	for _, kind := range kinds {
 		for i := range *s.kind(kind) {
 			n += (*s.kind(kind))[i].size()
 		}

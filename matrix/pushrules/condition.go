@@ -18,6 +18,9 @@ const (
 
 var errPattern = mxerr.InvalidParam("a pattern may have %d bytes", maxPattern)
 
+// threadSubscription is the kind of the condition that MSC4306 adds.
+const threadSubscription = "io.element.msc4306.thread_subscription"
+
 // condition is a condition with its parameters checked. An empty kind is one that this server does not know.
 type condition struct {
 	kind    string
@@ -25,6 +28,8 @@ type condition struct {
 	pattern string
 	value   scalar
 	count   comparison
+
+	subscribed bool
 }
 
 // parseCondition reads a condition of a rule. Kinds that the server does not know are no error: they never match.
@@ -36,6 +41,8 @@ func parseCondition(raw jsontext.Value) (condition, error) {
 		Pattern *string        `json:"pattern"`
 		Value   jsontext.Value `json:"value"`
 		Is      *string        `json:"is"`
+
+		Subscribed *bool `json:"subscribed"`
 	}
 	if err := json.Unmarshal(raw, &in); err != nil || in.Kind == nil {
 		return condition{}, mxerr.InvalidParam("a condition must be an object with a kind and parameters of the right types")
@@ -47,7 +54,7 @@ func parseCondition(raw jsontext.Value) (condition, error) {
 			return condition{}, mxerr.InvalidParam("a condition %s needs a key of at most %d bytes", c.kind, maxKey)
 		}
 		c.key = *in.Key
-	case "room_member_count", "contains_display_name":
+	case "room_member_count", "contains_display_name", threadSubscription:
 	default:
 		return condition{}, nil
 	}
@@ -62,6 +69,11 @@ func parseCondition(raw jsontext.Value) (condition, error) {
 		}
 	case "event_property_is", "event_property_contains":
 		c.value, err = parseScalar(in.Value)
+	case threadSubscription:
+		if in.Subscribed == nil {
+			return condition{}, mxerr.InvalidParam("a condition %s needs subscribed", threadSubscription)
+		}
+		c.subscribed = *in.Subscribed
 	case "room_member_count":
 		if in.Is == nil {
 			return condition{}, mxerr.InvalidParam("a condition room_member_count needs is")

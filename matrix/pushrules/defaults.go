@@ -72,3 +72,17 @@ func match(key, pattern string) jsontext.Value {
 func property(kind, key, value string) jsontext.Value {
 	return jsontext.Value(`{"kind":` + quoted(kind) + `,"key":` + quoted(key) + `,"value":` + value + `}`)
 }
+
+// FollowThreads adds the rules about the threads that the user follows, or does not (MSC4306). They are not among the default
+// ones: with them threads are silent until somebody subscribes, which clients that know nothing of subscriptions never do. It
+// reports whether they were missing.
+func (s *Ruleset) FollowThreads() bool {
+	if s.PostContent != nil {
+		return false
+	}
+	s.PostContent = []Rule{
+		rule(".io.element.msc4306.rule.unsubscribed_thread", nil, jsontext.Value(`{"kind":"`+threadSubscription+`","subscribed":false}`)),
+		rule(".io.element.msc4306.rule.subscribed_thread", actions(actNotify, actSoundDefault), jsontext.Value(`{"kind":"`+threadSubscription+`","subscribed":true}`)),
+	}
+	return true
+}

@@ -1,6 +1,10 @@
 package pushrules
 
-import "github.com/go-json-experiment/json/jsontext"
+import (
+	"github.com/go-json-experiment/json/jsontext"
+
+	"github.com/matrixon/matrixon/matrix/glob"
+)
 
 // Input is an event and what must be known of its room to judge it.
 type Input struct {
@@ -15,6 +19,9 @@ type Input struct {
 	// MayNotify reports whether the sender's power level suffices for the key of the power levels' notifications. It is only
 	// called when a rule asks for it.
 	MayNotify func(key string) bool
+	// Thread tells whether the event is in a thread, and whether the user is subscribed to it (MSC4306). It is only called when a
+	// rule asks for it.
+	Thread func() (in, subscribed bool)
 }
 
 // Result is what becomes of an event. The zero Result is that of an event that no rule matches.
@@ -34,8 +41,9 @@ type Evaluator struct {
 	eventID int
 	body    int // the slot of content.body, -1 when no rule asks for it
 
-	override, content, underride []compiled
-	room, sender                 map[string]*Result
+	override, content, postContent, underride []compiled
+	room, sender                              map[string]*Result
+	threads                                   bool
 }
 
 // compiled is an enabled rule of one of the kinds that are tried in order.
@@ -48,7 +56,7 @@ type compiled struct {
 type test struct {
 	condition
 	slot int
-	glob *glob
+	glob *glob.Glob
 }
 
 // Compile prepares the rules for evaluation. Rules with conditions that the server does not know, or that are malformed, never
@@ -57,7 +65,8 @@ func Compile(s *Ruleset) *Evaluator {
 	c := compiler{keys: keySet{root: branch{slot: -1}}, body: -1}
 	e := &Evaluator{userID: s.userID, room: byID(s.Room), sender: byID(s.Sender)}
 	e.override, e.underride = c.conditional(s.Override), c.conditional(s.Underride)
-	e.content = c.patterns(s.Content)
+	e.content, e.postContent = c.patterns(s.Content), c.conditional(s.PostContent)
+	e.threads = c.threads
 	e.roomID, e.eventID, e.body = c.existing("room_id"), c.existing("event_id"), c.body
 	e.keys, e.slots = c.keys.root, c.keys.slots
 	return e
@@ -65,9 +74,13 @@ func Compile(s *Ruleset) *Evaluator {
 
 // compiler collects the keys of the rules while they are compiled.
 type compiler struct {
-	keys keySet
-	body int
+	keys    keySet
+	body    int
+	threads bool // a rule asks for subscriptions to threads
 }
+
+// AsksForThreads reports whether the judgment of an event may depend on the threads to which the user is subscribed.
+func (e *Evaluator) AsksForThreads() bool { return e.threads }
 
 // bodyKey is the property in which patterns match words.
 const bodyKey = "content.body"
@@ -119,11 +132,13 @@ func (c *compiler) test(parsed condition) test {
 	t := test{condition: parsed, slot: -1}
 	switch parsed.kind {
 	case "event_match":
-		t.slot, t.glob = c.slot(parsed.key), newGlob(parsed.pattern)
+		t.slot, t.glob = c.slot(parsed.key), glob.New(parsed.pattern)
 	case "event_property_is", "event_property_contains":
 		t.slot = c.slot(parsed.key)
 	case "contains_display_name":
 		t.slot = c.slot(bodyKey)
+	case threadSubscription:
+		c.threads = true
 	}
 	return t
 }
@@ -173,6 +188,9 @@ func (e *Evaluator) Evaluate(in *Input) Result {
 	if r := e.first(e.content, in, values); r != nil {
 		return *r
 	}
+	if r := e.first(e.postContent, in, values); r != nil {
+		return *r
+	}
 	if r := e.room[in.RoomID]; r != nil {
 		return *r
 	}
@@ -215,9 +233,9 @@ func (e *Evaluator) holds(t *test, in *Input, values [][]byte) bool {
 	case "event_match":
 		text, ok := textOf(values[t.slot])
 		if t.slot == e.body {
-			return ok && t.glob.word(text)
+			return ok && t.glob.Word(text)
 		}
-		return ok && t.glob.whole(text)
+		return ok && t.glob.Whole(text)
 	case "event_property_is":
 		return t.value.equals(values[t.slot])
 	case "event_property_contains":
@@ -228,6 +246,12 @@ func (e *Evaluator) holds(t *test, in *Input, values [][]byte) bool {
 		return in.MayNotify != nil && in.MayNotify(t.key)
 	case "contains_display_name":
 		return namesUser(values[t.slot], in.DisplayName)
+	case threadSubscription:
+		if in.Thread == nil {
+			return false
+		}
+		inThread, subscribed := in.Thread()
+		return inThread && subscribed == t.subscribed
 	}
 	return false
 }
@@ -240,5 +264,5 @@ func namesUser(body []byte, displayName func() string) bool {
 		return false
 	}
 	name := displayName()
-	return name != "" && len(name) <= maxPattern && newLiteral(name).word(text)
+	return name != "" && len(name) <= maxPattern && glob.Literal(name).Word(text)
 }

@@ -18,12 +18,16 @@ import (
 
 // The kinds of rules, in the order in which they are tried.
 const (
-	Override  = "override"
-	Content   = "content"
-	Room      = "room"
-	Sender    = "sender"
-	Underride = "underride"
+	Override = "override"
+	Content  = "content"
+	// PostContent has rules of the server's only, and only for those who follow threads (MSC4306).
+	PostContent = "postcontent"
+	Room        = "room"
+	Sender      = "sender"
+	Underride   = "underride"
 )
+
+var kinds = []string{Override, Content, PostContent, Room, Sender, Underride}
 
 // Rule is one push rule as the API shows it (definitions/push_rule.yaml).
 type Rule struct {
@@ -43,11 +47,13 @@ type Rule struct {
 // kind the user's own rules stand before the server's, except that .m.rule.master is the first of all.
 // It is not safe for concurrent changes.
 type Ruleset struct {
-	Override  []Rule `json:"override"`
-	Content   []Rule `json:"content"`
-	Room      []Rule `json:"room"`
-	Sender    []Rule `json:"sender"`
-	Underride []Rule `json:"underride"`
+	Override []Rule `json:"override"`
+	Content  []Rule `json:"content"`
+	// PostContent is nil for users who have never followed a thread.
+	PostContent []Rule `json:"postcontent,omitzero"`
+	Room        []Rule `json:"room"`
+	Sender      []Rule `json:"sender"`
+	Underride   []Rule `json:"underride"`
 
 	userID string
 }
@@ -73,7 +79,10 @@ func Stored(userID string, content []byte) (*Ruleset, error) {
 	if stored.Global == nil {
 		return rules, nil
 	}
-	for _, kind := range []string{Override, Content, Room, Sender, Underride} {
+	if stored.Global.PostContent != nil {
+		rules.FollowThreads()
+	}
+	for _, kind := range kinds {
 		merge(rules.kind(kind), *stored.Global.kind(kind), kind)
 	}
 	return rules, nil
@@ -152,6 +161,8 @@ func (s *Ruleset) kind(kind string) *[]Rule {
 		return &s.Override
 	case Content:
 		return &s.Content
+	case PostContent:
+		return &s.PostContent
 	case Room:
 		return &s.Room
 	case Sender:
@@ -165,7 +176,9 @@ func (s *Ruleset) kind(kind string) *[]Rule {
 func errKind(kind string) error { return mxerr.InvalidParam("%q is not a kind of push rules", kind) }
 
 // conditional reports whether rules of the kind have conditions.
-func conditional(kind string) bool { return kind == Override || kind == Underride }
+func conditional(kind string) bool {
+	return kind == Override || kind == PostContent || kind == Underride
+}
 
 // reserved reports whether the id is of a server-default rule.
 func reserved(ruleID string) bool { return strings.HasPrefix(ruleID, ".") }

@@ -105,6 +105,7 @@ func (d *draft) append(e *event.Event, o origin) (*Entry, error) {
 			return nil, err
 		}
 	}
+	entry.Outbound = d.concerns(e)
 	d.entries = append(d.entries, entry)
 	d.head.seq, d.head.receivedTS = entry.Seq, entry.ReceivedTS
 	d.head.extremities = []Extremity{{Seq: entry.Seq, EventID: e.ID(), Depth: e.Depth(), State: entry.StateAfter}}
@@ -116,59 +117,6 @@ func (d *draft) append(e *event.Event, o origin) (*Entry, error) {
 		d.transactions = append(d.transactions, transactionOf(entry))
 	}
 	return entry, d.waiting()
-}
-
-// setState makes the entry the current state event of its tuple.
-func (d *draft) setState(entry *Entry) error {
-	e := entry.Event
-	replaced := d.stateEntry(e.Tuple())
-	if err := d.waiting(); err != nil {
-		return err
-	}
-	if replaced != nil {
-		entry.ReplacesSeq = replaced.Seq
-	}
-	state, err := d.head.state.Set(e.Tuple(), entry.Seq)
-	if err != nil {
-		d.needPath(e.Tuple())
-		return errMissing
-	}
-	d.nodes = append(d.nodes, state.Fresh(d.head.state)...)
-	d.head.state = state
-	entry.StateAfter = state.Root()
-	d.state = append(d.state, StateChange{Entry: entry})
-	d.head.summary.show(e)
-	if e.Type() == "m.room.create" {
-		d.head.createID = e.ID()
-	}
-	if e.Type() == "m.room.member" {
-		return d.setMembership(entry, replaced)
-	}
-	return nil
-}
-
-// setMembership writes the row of the user whose membership the entry says.
-func (d *draft) setMembership(entry, replaced *Entry) error {
-	e := entry.Event
-	userID, _ := e.StateKey()
-	row := MemberRow{Exists: true, Membership: e.Membership(), EventID: e.ID(), Seq: entry.Seq, Sender: e.Sender()}
-	if replaced != nil {
-		entry.PrevMembership = replaced.Event.Membership()
-		was := d.memberRow(userID)
-		row.JoinedSeq, row.LeftSeq = was.JoinedSeq, was.LeftSeq
-		row.Forgotten = was.Forgotten && (row.Membership == "leave" || row.Membership == "ban")
-	}
-	switch {
-	case row.Membership == "join" && entry.PrevMembership != "join":
-		row.JoinedSeq = entry.Seq
-	case row.Membership != "join" && entry.PrevMembership == "join":
-		row.LeftSeq = entry.Seq
-	case row.Membership == "invite" || row.Membership == "knock":
-		row.StrippedState = d.strippedState(e)
-	}
-	d.head.summary.count(entry.PrevMembership, row.Membership)
-	d.members = append(d.members, MemberChange{UserID: userID, Row: row})
-	return d.waiting()
 }
 
 // sameContent reports whether two canonical contents are equal.

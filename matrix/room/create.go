@@ -28,7 +28,7 @@ func (d *draft) create(in Create) error {
 		return mxerr.InvalidParam("the create event does not fit the room %s of %s", d.m.o.RoomID, in.UserID)
 	}
 	d.version = version
-	d.head = head{state: statetree.Empty(d.m.fetch), summary: Summary{Published: in.Published, JoinRule: "invite", HistoryVisibility: "shared"}}
+	d.head = head{state: statetree.Empty(d.m.fetch), summary: Summary{Published: in.Published, JoinRule: withoutJoinRule, HistoryVisibility: withoutVisibility}}
 	if err := auth.Check(e, d); err != nil {
 		return invalidRoomState(err)
 	}

@@ -2,6 +2,7 @@ package room
 
 import (
 	"errors"
+	"slices"
 
 	"github.com/matrixon/matrixon/matrix/event"
 	"github.com/matrixon/matrixon/matrix/mxerr"
@@ -32,6 +33,19 @@ type draft struct {
 	annotations  map[AnnotationKey]bool
 	transactions []TransactionRow
 	snapshot     bool
+	older        []*Entry
+	outside      []OutOfBand
+	outliers     []*Entry
+	edges        []EdgeRow
+	servers      map[string]ServerRow
+	gaps         map[uint64]*Gap
+	hint         *roomversion.Version // of a room that does not exist yet; see ver
+	// results, built and shown are answers; see Reply.
+	results []Result
+	built   *event.Event
+	shown   []byte
+	// buildOnly says that the event is to be made and checked, and not appended.
+	buildOnly bool
 }
 
 func (m *Machine) draft() *draft { return &draft{m: m, head: m.head, version: m.version} }
@@ -42,8 +56,30 @@ func (d *draft) keep() {
 	for _, e := range d.entries {
 		c.putEntry(e)
 	}
+	for _, e := range d.outliers {
+		c.putEntry(e)
+	}
+	for _, e := range d.older {
+		c.putEntry(e)
+	}
 	for _, e := range d.amended {
 		c.putEntry(e)
+	}
+	for _, e := range d.edges {
+		c.putEdges(e.Number, e.Cites)
+	}
+	for _, n := range d.nodes {
+		c.addNode(n)
+	}
+	for server, row := range d.servers {
+		d.m.servers[server] = row
+	}
+	for seq, gap := range d.gaps {
+		if gap == nil {
+			delete(d.m.gaps, seq)
+		} else {
+			d.m.gaps[seq] = *gap
+		}
 	}
 	for _, change := range d.members {
 		c.putMember(change.UserID, change.Row)
@@ -57,6 +93,9 @@ func (d *draft) keep() {
 	for key, exists := range d.annotations {
 		c.putAnnotation(key, exists)
 	}
+	for _, r := range d.redactions {
+		c.putRedaction(r)
+	}
 	for _, t := range d.transactions {
 		d.m.transactions.add(t)
 	}
@@ -67,8 +106,26 @@ func (d *draft) moveInto(b *Batch) {
 	if len(b.Entries) == 0 && len(d.entries) > 0 {
 		b.FirstSeq = d.entries[0].Seq
 	}
-	for _, e := range d.entries {
-		b.bytes += len(e.Event.JSON())
+	for _, list := range [][]*Entry{d.entries, d.older, d.outliers} {
+		for _, e := range list {
+			b.bytes += len(e.Event.JSON())
+		}
+	}
+	b.Older = append(b.Older, d.older...)
+	b.Outliers = append(b.Outliers, d.outliers...)
+	b.Edges = append(b.Edges, d.edges...)
+	b.Outside = append(b.Outside, d.outside...)
+	for server, row := range d.servers {
+		if b.Servers == nil {
+			b.Servers = map[string]ServerRow{}
+		}
+		b.Servers[server] = row
+	}
+	for seq, gap := range d.gaps {
+		if b.Gaps == nil {
+			b.Gaps = map[uint64]*Gap{}
+		}
+		b.Gaps[seq] = gap
 	}
 	b.Entries = append(b.Entries, d.entries...)
 	for _, e := range d.amended {
@@ -96,9 +153,11 @@ func (d *draft) moveInto(b *Batch) {
 // amend writes the redacted entry: instead of the one that the batch brings, or else again. A batch before this one
 // is left alone, for it may become durable when this one does not.
 func (b *Batch) amend(e *Entry) {
-	if n := len(b.Entries); n > 0 && b.FirstSeq <= e.Seq && e.Seq < b.FirstSeq+uint64(n) {
-		b.Entries[e.Seq-b.FirstSeq] = e
-		return
+	for _, list := range [][]*Entry{b.Entries, b.Older, b.Outliers} {
+		if i := slices.IndexFunc(list, func(old *Entry) bool { return old.Seq == e.Seq }); i >= 0 {
+			list[i] = e
+			return
+		}
 	}
 	b.Amended = append(b.Amended, e)
 }
@@ -132,9 +191,11 @@ func (d *draft) needPath(t event.Tuple) {
 
 // entry is the entry with the number.
 func (d *draft) entry(seq uint64) *Entry {
-	for _, e := range d.entries {
-		if e.Seq == seq {
-			return e
+	for _, list := range [][]*Entry{d.entries, d.older, d.outliers} {
+		for _, e := range list {
+			if e.Seq == seq || e.Number == seq {
+				return e
+			}
 		}
 	}
 	e := d.m.cache.entry(seq)
@@ -146,6 +207,13 @@ func (d *draft) entry(seq uint64) *Entry {
 
 // entryByID is the entry with the event id, nil when the room does not have it (or not yet known, see need).
 func (d *draft) entryByID(id string) *Entry {
+	for _, list := range [][]*Entry{d.entries, d.older, d.outliers} {
+		for _, e := range list {
+			if e.Event.ID() == id {
+				return e
+			}
+		}
+	}
 	if e := d.m.cache.byID(id); e != nil {
 		return e
 	}

@@ -7,16 +7,23 @@ import (
 
 // Missing lists facts that the first waiting input needs. What does not exist is a fact as well.
 type Missing struct {
-	State       []StateKey      // the nodes on the way to each, and the entry that is found there
-	Seqs        []uint64        // entries by number
-	IDs         []string        // entries by event id
-	Members     []string        // rows of these users
-	Receipts    []ReceiptKey    // rows
-	Annotations []AnnotationKey // whether each exists
-	Aliases     []string        // rows of these aliases
-	RoomAliases bool            // all aliases of the room
-	Elsewhere   []Elsewhere     // memberships in other rooms
-	LocalJoined bool            // some joined users of this server
+	State       []StateKey       // the nodes on the way to each, and the entry that is found there
+	Seqs        []uint64         // entries by number
+	IDs         []string         // entries by event id
+	Members     []string         // rows of these users
+	Receipts    []ReceiptKey     // rows
+	Annotations []AnnotationKey  // whether each exists
+	Aliases     []string         // rows of these aliases
+	RoomAliases bool             // all aliases of the room
+	Elsewhere   []Elsewhere      // memberships in other rooms
+	LocalJoined bool             // some joined users of this server
+	Nodes       []statetree.Hash // nodes of states that are durable
+	Trees       []statetree.Hash // all nodes of states that are durable
+	Chains      []uint64         // the auth events of these, of those, and so on
+	Pending     []string         // redactions that have come before these events
+	Outliers    bool             // how many outliers there are
+	// Version is the room's version, for the entries.
+	Version string
 }
 
 // StateKey is one key of a state tree.
@@ -42,7 +49,11 @@ type Facts struct {
 	Aliases     map[string]AliasRow
 	RoomAliases []AliasRow
 	Elsewhere   map[Elsewhere]bool
+	Abroad      []string // rooms of Elsewhere that this server is not in, so that the answer is not known
 	LocalJoined []string
+	Edges       map[uint64][]uint64
+	Pending     map[string][]PendingRedaction // by event, in the order in which they came
+	Outliers    uint64                        // how many have been numbered, at least 1
 }
 
 // AliasRow is an alias as the aliases table has it; an empty RoomID says that it does not exist.
@@ -53,7 +64,8 @@ type AliasRow struct {
 
 func (n *Missing) empty() bool {
 	return len(n.State) == 0 && len(n.Seqs) == 0 && len(n.IDs) == 0 && len(n.Members) == 0 && len(n.Receipts) == 0 &&
-		len(n.Annotations) == 0 && len(n.Aliases) == 0 && !n.RoomAliases && len(n.Elsewhere) == 0 && !n.LocalJoined
+		len(n.Annotations) == 0 && len(n.Aliases) == 0 && !n.RoomAliases && len(n.Elsewhere) == 0 && !n.LocalJoined &&
+		len(n.Nodes) == 0 && len(n.Trees) == 0 && len(n.Chains) == 0 && len(n.Pending) == 0 && !n.Outliers
 }
 
 // rowsOfOthers reports whether something is missing that must be read after all that was accepted is durable, because
@@ -69,6 +81,8 @@ type passing struct {
 	elsewhere   map[Elsewhere]bool
 	localJoined []string
 	localKnown  bool
+	pending     map[string][]PendingRedaction
+	abroad      map[string]bool
 }
 
 // learn takes facts in. What memory has already is newer.
@@ -98,12 +112,18 @@ func (m *Machine) learn(f Facts) {
 			m.cache.putAnnotation(key, exists)
 		}
 	}
+	for number, cites := range f.Edges {
+		m.cache.putEdges(number, cites)
+	}
+	if asked != nil && asked.Outliers && m.head.outliers == 0 {
+		m.head.outliers = f.Outliers
+	}
 	m.passing.take(f, asked)
 }
 
 func (p *passing) take(f Facts, asked *Missing) {
 	if p.noIDs == nil {
-		*p = passing{noIDs: map[string]bool{}, aliases: map[string]AliasRow{}, elsewhere: map[Elsewhere]bool{}}
+		*p = passing{noIDs: map[string]bool{}, aliases: map[string]AliasRow{}, elsewhere: map[Elsewhere]bool{}, pending: map[string][]PendingRedaction{}, abroad: map[string]bool{}}
 	}
 	for _, id := range f.NoIDs {
 		p.noIDs[id] = true
@@ -114,8 +134,14 @@ func (p *passing) take(f Facts, asked *Missing) {
 	for key, joined := range f.Elsewhere {
 		p.elsewhere[key] = joined
 	}
+	for _, roomID := range f.Abroad {
+		p.abroad[roomID] = true
+	}
 	if asked == nil {
 		return
+	}
+	for _, id := range asked.Pending {
+		p.pending[id] = f.Pending[id]
 	}
 	if asked.RoomAliases {
 		p.roomAliases, p.listed = f.RoomAliases, true

@@ -47,6 +47,10 @@ func (d *draft) proposeEvent(p Proposal, o origin, checkOnly bool) error {
 	if checkOnly {
 		return nil
 	}
+	if d.buildOnly {
+		d.built = e
+		return nil
+	}
 	if e.IsState() {
 		current := d.stateEntry(e.Tuple())
 		if err := d.waiting(); err != nil {

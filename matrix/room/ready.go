@@ -1,6 +1,8 @@
 package room
 
 import (
+	"slices"
+
 	"github.com/matrixon/matrixon/matrix/event"
 	"github.com/matrixon/matrixon/matrix/mxerr"
 	"github.com/matrixon/matrixon/matrix/roomversion"
@@ -20,13 +22,19 @@ const (
 
 // Entry is an event of the journal with what the room knows about it.
 type Entry struct {
-	Seq            uint64
-	Event          *event.Event
-	Status         Status
-	ReceivedTS     int64  // ms, never decreases within the room
-	Pos            uint64 // 0 until the entry is durable
-	StateBefore    statetree.Hash
-	StateAfter     statetree.Hash
+	Seq         uint64
+	Event       *event.Event
+	Status      Status
+	ReceivedTS  int64  // ms, never decreases within the room
+	Pos         uint64 // 0 until the entry is durable
+	StateBefore statetree.Hash
+	StateAfter  statetree.Hash
+	// RoomState names the room's current state once the event was taken in; zero: StateAfter.
+	RoomState statetree.Hash
+	// Number is what state trees call an event that was an outlier before; 0: Seq.
+	Number uint64
+	// Outbound says that the servers of the room must be sent the event; not kept.
+	Outbound       bool
 	ReplacesSeq    uint64 // of the state event with the same tuple before it, 0 if none
 	RedactedBy     string // id of the applied redaction; Event is pruned then
 	DeviceID       string
@@ -34,9 +42,41 @@ type Entry struct {
 	PrevMembership string // of a member event: the state key's membership before; not kept
 }
 
-// StateChange is a new current state event.
+// number is what state trees call the event.
+func (e *Entry) number() uint64 {
+	if e.Number != 0 {
+		return e.Number
+	}
+	return e.Seq
+}
+
+// outlier reports whether the event has no place in the room.
+func (e *Entry) outlier() bool { return e.Seq >= OutlierBase }
+
+// StateChange is a new current state event, or that there is none any more.
 type StateChange struct {
-	Entry *Entry
+	event.Tuple
+	Entry *Entry // nil: the place is empty
+}
+
+// EdgeRow holds the numbers of a state event's auth events.
+type EdgeRow struct {
+	Number uint64
+	Cites  []uint64
+}
+
+// ServerRow counts the joined users of a server (table room_servers).
+type ServerRow struct {
+	Joined             int64
+	JoinedSeq, LeftSeq uint64
+}
+
+// Gap is a stretch of history that is not here (table room_gaps).
+type Gap struct {
+	Seq    uint64   // of the event after it
+	Next   uint64   // the number that the next older event gets
+	Floor  uint64   // the newest number before it
+	Wanted []string // events that are not here and come before what is
 }
 
 // MemberRow is the newest membership of a user, as the memberships table has it.
@@ -96,6 +136,9 @@ type AliasChange struct {
 	From string
 }
 
+// Seq is the number of the newest event after the batch.
+func (b *Batch) Seq() uint64 { return b.head.seq }
+
 // Batch is what one commit makes durable, and what may be told when it is.
 type Batch struct {
 	number  uint64
@@ -107,6 +150,12 @@ type Batch struct {
 	FirstSeq   uint64 // of Entries, when there are any
 	Entries    []*Entry
 	Amended    []*Entry // older entries that were redacted; they are written again
+	Older      []*Entry // events that fill a gap
+	Outliers   []*Entry
+	Outside    []OutOfBand
+	Edges      []EdgeRow
+	Servers    map[string]ServerRow
+	Gaps       map[uint64]*Gap // nil: the gap is closed
 	State      []StateChange
 	Members    []MemberChange
 	Relations  []RelationRow
@@ -131,15 +180,20 @@ type Batch struct {
 
 // Empty reports whether there is nothing to make durable.
 func (b *Batch) Empty() bool {
-	return len(b.Entries) == 0 && len(b.Amended) == 0 && len(b.Members) == 0 && len(b.Receipts) == 0 &&
+	return len(b.Entries) == 0 && len(b.Older) == 0 && len(b.Outliers) == 0 && len(b.Gaps) == 0 && len(b.Amended) == 0 && len(b.Members) == 0 && len(b.Receipts) == 0 &&
 		len(b.Aliases) == 0 && b.Summary == nil
 }
 
 // Reply answers a request.
 type Reply struct {
 	Ticket uint64
-	Entry  *Entry       // of EventSent, when the answer names an event
-	Err    *mxerr.Error // refuses
+	Entry  *Entry // of EventSent, when the answer names an event
+	// Results are what became of PDUs, in their order.
+	Results []Result
+	// Built is an event that was made and not appended, with what may be shown of the room; see BuildEvent and MakeMembership.
+	Built         *event.Event
+	StrippedState []byte
+	Err           *mxerr.Error // refuses
 }
 
 // Ready is what is to be done after a Step.
@@ -202,7 +256,7 @@ func (m *Machine) Committed(pos uint64) *Batch {
 	b := m.inFlight
 	m.inFlight = nil
 	m.stored = b.head.state.Root()
-	for _, e := range b.Entries {
+	for _, e := range slices.Concat(b.Entries, b.Older, b.Outliers) {
 		e.Pos = pos
 		if redacted := m.cache.entry(e.Seq); redacted != nil {
 			redacted.Pos = pos

@@ -25,6 +25,7 @@ func (m *Machine) Replay(e *Entry) (*Missing, error) {
 		if d.need.empty() {
 			return nil, err
 		}
+		d.need.Version = m.Version()
 		return &d.need, nil
 	}
 	m.head, m.stored = d.head, d.head.state.Root()

@@ -1,6 +1,7 @@
 package room
 
 import (
+	"net/http"
 	"slices"
 	"strings"
 
@@ -10,6 +11,12 @@ import (
 	"github.com/matrixon/matrixon/matrix/auth"
 	"github.com/matrixon/matrixon/matrix/id"
 	"github.com/matrixon/matrixon/matrix/mxerr"
+)
+
+// What a server answers that cannot let somebody into a restricted room, while another may (server-server API, "Restricted rooms").
+const (
+	CannotAuthorise = "M_UNABLE_TO_AUTHORISE_JOIN"
+	CannotGrant     = "M_UNABLE_TO_GRANT_JOIN"
 )
 
 // maxAllowedRooms bounds how many rooms of a restricted join rule are considered, because each costs a look-up.
@@ -53,6 +60,7 @@ func (d *draft) authoriseJoin(userID string, fields object) ([]byte, error) {
 // requireAllowedRoom refuses a user who is in none of the rooms that the join rule allows.
 func (d *draft) requireAllowedRoom(userID string) error {
 	rooms := allowedRooms(d.Event(joinRulesTuple).Content())
+	here := false
 	for _, roomID := range rooms {
 		key := Elsewhere{UserID: userID, RoomID: roomID}
 		joined, known := d.m.passing.elsewhere[key]
@@ -62,9 +70,13 @@ func (d *draft) requireAllowedRoom(userID string) error {
 		if !known {
 			d.need.Elsewhere = append(d.need.Elsewhere, key)
 		}
+		here = here || !d.m.passing.abroad[roomID]
 	}
 	if err := d.waiting(); err != nil {
 		return err
+	}
+	if !here && len(rooms) > 0 {
+		return mxerr.New(http.StatusBadRequest, CannotAuthorise, "this server is in none of the rooms whose members may join, so it cannot tell who they are")
 	}
 	return mxerr.Forbidden("this room is for the invited and for members of certain other rooms, and %s is in none of them", userID)
 }
@@ -111,7 +123,7 @@ func (d *draft) authoriser() (string, error) {
 	if err := d.waiting(); err != nil {
 		return "", err
 	}
-	return "", mxerr.Forbidden("nobody of this server who is in the room may invite, so nobody can vouch for the join")
+	return "", mxerr.New(http.StatusBadRequest, CannotGrant, "nobody of this server who is in the room may invite, so nobody can vouch for the join")
 }
 
 // namedUsers are the creators and the users of the power levels, sorted.

@@ -44,6 +44,15 @@ const (
 	minTypingMS    = int64(1_000)     // the shortest
 	defaultTyping  = int64(30_000)    // when the client says nothing
 	maxTimestamp   = int64(1)<<53 - 1 // ms
+
+	// The numbers of events leave room for what comes between them: history before a join, and before an event whose predecessors are
+	// not here.
+	joinStep = uint64(1) << 40
+	gapStep  = uint64(1) << 20
+	// OutlierBase is where the numbers of outliers begin.
+	OutlierBase = uint64(1) << 62
+	// maxGaps bounds the gaps that a room remembers; beyond it the oldest are given up.
+	maxGaps = 64
 )
 
 // Machine is the state machine of one room. It is not safe for concurrent use.
@@ -62,6 +71,9 @@ type Machine struct {
 	asked   bool
 	passing passing
 
+	servers map[string]ServerRow
+	gaps    map[uint64]Gap // by their Seq
+
 	cache        cache
 	transactions transactions
 	typing       typing
@@ -75,6 +87,7 @@ type head struct {
 	receivedTS  int64          // of the newest event
 	summary     Summary
 	createID    string
+	outliers    uint64 // how many outliers have been numbered; 0: not known yet. It is not part of snapshots
 }
 
 // Extremity is a forward extremity: an accepted event that no accepted event follows.
@@ -93,7 +106,7 @@ func New(o Options) *Machine {
 	if o.TransactionMemory <= 0 {
 		o.TransactionMemory = 8192
 	}
-	m := &Machine{o: o}
+	m := &Machine{o: o, servers: map[string]ServerRow{}, gaps: map[uint64]Gap{}}
 	m.cache.reset()
 	m.transactions.limit = o.TransactionMemory
 	return m
@@ -112,6 +125,15 @@ func (m *Machine) Version() string {
 	}
 	return m.version.ID
 }
+
+// KnowServer and KnowGap tell the machine, while the room is being loaded, what the tables have.
+func (m *Machine) KnowServer(name string, row ServerRow) { m.servers[name] = row }
+
+// KnowGap is like KnowServer.
+func (m *Machine) KnowGap(g Gap) { m.gaps[g.Seq] = g }
+
+// Resident reports whether users of this server are in the room.
+func (m *Machine) Resident() bool { return m.servers[m.o.ServerName].Joined > 0 }
 
 // Summary is the room's summary at the speculative tip.
 func (m *Machine) Summary() Summary { return m.head.summary }

@@ -15,7 +15,7 @@ func (m *Machine) Step(in Input) {
 	case TypingExpired:
 		m.typing.expire(in.Now)
 	default:
-		m.queue = append(m.queue, in)
+		m.queue = append(m.queue, apart(in)...)
 		m.drain()
 	}
 }
@@ -29,6 +29,9 @@ func (m *Machine) drain() {
 		d := m.draft()
 		err := d.handle(m.queue[0])
 		if !d.need.empty() {
+			if v := d.ver(); v != nil {
+				d.need.Version = v.ID
+			}
 			m.missing = &d.need
 			return
 		}
@@ -49,8 +52,19 @@ func (m *Machine) drain() {
 
 // handle works the input out in the draft. Its error is a refusal, unless facts are missing.
 func (d *draft) handle(in Input) error {
-	if create, ok := in.(Create); ok {
-		return d.create(create)
+	switch in := in.(type) {
+	case Create:
+		return d.create(in)
+	case outlier:
+		return d.addOutlier(in)
+	case SeedRoom:
+		return d.seed(in)
+	case SetOutOfBand:
+		return d.setOutOfBand(in)
+	case ChangeMembership:
+		if !d.resident() {
+			return d.endOutOfBand(in)
+		}
 	}
 	if !d.m.Exists() {
 		return mxerr.NotFound("this server does not know the room %s", d.m.o.RoomID)
@@ -74,6 +88,18 @@ func (d *draft) handle(in Input) error {
 		return d.moveAliases(in)
 	case SetPublished:
 		return d.setPublished(in)
+	case received:
+		return d.receive(in)
+	case ReceivePDUAt:
+		return d.receiveAt(in)
+	case Backfill:
+		return d.backfill(in)
+	case MakeMembership:
+		return d.makeMembership(in)
+	case SendMembership:
+		return d.sendMembership(in)
+	case BuildEvent:
+		return d.buildEvent(in)
 	}
 	return mxerr.Unknown("the room does not know this request")
 }
@@ -105,7 +131,7 @@ func (m *Machine) accept(d *draft, ticket uint64) {
 	m.head, m.version = d.head, d.version
 	b.head, b.version = d.head, d.version
 	if ticket != 0 {
-		b.Replies = append(b.Replies, Reply{Ticket: ticket, Entry: d.answer})
+		b.Replies = append(b.Replies, Reply{Ticket: ticket, Entry: d.answer, Results: d.results, Built: d.built, StrippedState: d.shown})
 	}
 }
 
@@ -113,7 +139,7 @@ func (m *Machine) accept(d *draft, ticket uint64) {
 func (m *Machine) batch(alone bool) *Batch {
 	if n := len(m.pending); n > 0 && !alone {
 		last := m.pending[n-1]
-		if !last.alone && len(last.Entries) < maxBatchEvents && last.bytes < maxBatchBytes {
+		if !last.alone && len(last.Entries)+len(last.Older)+len(last.Outliers) < maxBatchEvents && last.bytes < maxBatchBytes {
 			return last
 		}
 	}

@@ -1,10 +1,13 @@
 package room
 
 import (
+	"slices"
+
 	"github.com/go-json-experiment/json"
 	"github.com/go-json-experiment/json/jsontext"
 
 	"github.com/matrixon/matrixon/matrix/event"
+	"github.com/matrixon/matrixon/matrix/mxerr"
 )
 
 // strippedTypes are the state events that let a potential joiner identify the room
@@ -13,6 +16,9 @@ var strippedTypes = []string{
 	"m.room.create", "m.room.name", "m.room.avatar", "m.room.topic",
 	"m.room.join_rules", "m.room.canonical_alias", "m.room.encryption",
 }
+
+// StrippedTypes are the types of the state events that are shown of a room to those who are invited or knock, with empty state keys.
+func StrippedTypes() []string { return slices.Clone(strippedTypes) }
 
 type strippedEvent struct {
 	Type     string         `json:"type"`
@@ -40,4 +46,17 @@ func (d *draft) strippedState(member *event.Event) []byte {
 func strip(e *event.Event) strippedEvent {
 	stateKey, _ := e.StateKey()
 	return strippedEvent{Type: e.Type(), StateKey: stateKey, Sender: e.Sender(), Content: jsontext.Value(e.Content())}
+}
+
+// withStripped gives the stripped state that another server has sent, a JSON array, with the member event that it belongs to.
+func withStripped(raw []byte, member *event.Event) ([]byte, error) {
+	var events []strippedEvent
+	if len(raw) > 0 {
+		if err := json.Unmarshal(raw, &events); err != nil {
+			return nil, mxerr.BadJSON("the stripped state: %v", err)
+		}
+	}
+	own := strip(member)
+	events = slices.DeleteFunc(events, func(e strippedEvent) bool { return e.Type == own.Type && e.StateKey == own.StateKey })
+	return json.Marshal(append(events, own))
 }

@@ -67,6 +67,39 @@ func (s *Summary) show(e *event.Event) {
 	}
 }
 
+// hide takes in that a place of the state has become empty.
+func (s *Summary) hide(t event.Tuple) {
+	if t.StateKey != "" {
+		return
+	}
+	switch t.Type {
+	case "m.room.name":
+		s.Name = ""
+	case "m.room.topic":
+		s.Topic = ""
+	case "m.room.avatar":
+		s.AvatarURL = ""
+	case "m.room.canonical_alias":
+		s.CanonicalAlias = ""
+	case "m.room.join_rules":
+		s.JoinRule = withoutJoinRule
+	case "m.room.guest_access":
+		s.GuestAccess = ""
+	case "m.room.history_visibility":
+		s.HistoryVisibility = withoutVisibility
+	case "m.room.encryption":
+		s.Encryption = ""
+	case "m.room.tombstone":
+		s.UpgradedTo = ""
+	}
+}
+
+// What holds in a room that does not say.
+const (
+	withoutJoinRule   = "invite"
+	withoutVisibility = "shared"
+)
+
 // count takes in that a membership changed.
 func (s *Summary) count(before, after string) {
 	s.JoinedMembers += delta(before, after, "join")

@@ -10,6 +10,9 @@ type Transaction struct {
 	Redacts                 string // of an m.room.redaction: the event's id
 }
 
+// DelayedDevice stands for the device in the transactions of delayed events (MSC4140), whose TxnID is the delay_id.
+const DelayedDevice = "org.matrix.msc4140"
+
 // TransactionRow is a transaction that has been carried out, and the event that it made.
 type TransactionRow struct {
 	Transaction

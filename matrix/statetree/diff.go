@@ -1,7 +1,10 @@
 package statetree
 
+import "cmp"
+
 // Diff calls yield with each place whose event differs between a and b, until it returns false. What the trees share is
-// skipped without being read.
+// skipped without being read. Where a node cannot be read it goes on with the others, so that whoever fetches nodes hears of all that
+// are missing; the error is the first then.
 func Diff(a, b Tree, yield func(Change) bool) error {
 	d := differ{a: a, b: b, yield: yield}
 	return d.nodes(a.root, b.root, 0)
@@ -21,22 +24,23 @@ func (d *differ) nodes(a, b *node, depth int) error {
 	if depth >= nibbles {
 		return errTooDeep
 	}
+	var errA, errB error
 	if a != nil {
-		if err := d.a.load(a); err != nil {
-			return err
-		}
+		errA = d.a.load(a)
 	}
 	if b != nil {
-		if err := d.b.load(b); err != nil {
-			return err
-		}
+		errB = d.b.load(b)
 	}
+	if err := cmp.Or(errA, errB); err != nil {
+		return err
+	}
+	var first error
 	for nib := range uint(width) {
-		if err := d.slots(a, b, nib, depth); err != nil {
-			return err
+		if err := d.slots(a, b, nib, depth); err != nil && first == nil {
+			first = err
 		}
 	}
-	return nil
+	return first
 }
 
 // slots compares what the two nodes have for one nibble.

@@ -2,7 +2,11 @@
 // A backend lays them out as it likes; the names and columns are what an operator sees in SQL.
 package schema
 
-import "github.com/matrixon/matrixon/persistence"
+import (
+	"context"
+
+	"github.com/matrixon/matrixon/persistence"
+)
 
 // The states of an event in its room (server-server API, "Checks performed on receipt of a PDU").
 const (
@@ -10,12 +14,14 @@ const (
 	SoftFailed uint64 = 1
 	Rejected   uint64 = 2
 	Outlier    uint64 = 3
+	// Placed marks the row of an outlier that has got its place since: Number says where, and all else stands there.
+	Placed uint64 = 4
 )
 
 // Event is one entry of a room's journal, which is the room's event store. Written by the room's actor.
 type Event struct {
 	RoomID         string  `col:"room_id,key"`
-	Seq            uint64  `col:"seq,key"` // the order of arrival, from 1, without gaps
+	Seq            uint64  `col:"seq,key"` // the order of the timeline: of arrival, with history that was fetched later below what it comes before. See OutlierBase
 	EventID        string  `col:"event_id"`
 	Type           string  `col:"type"`
 	StateKey       *string `col:"state_key"`
@@ -31,7 +37,39 @@ type Event struct {
 	RedactedBy     string  `col:"redacted_by"`       // id of the redaction that was applied; JSON is then the pruned event
 	DeviceID       string  `col:"device_id"`         // the local device that sent it, with its transaction id
 	TxnID          string  `col:"txn_id"`
-	JSON           []byte  `col:"json,json"` // the PDU, canonical, with hashes and signatures, without unsigned
+	JSON           []byte  `col:"json,json"`  // the PDU, canonical, with hashes and signatures, without unsigned
+	RoomState      []byte  `col:"room_state"` // root of the room's current state once this event was taken in; empty when it is StateAfter
+	Number         uint64  `col:"number"`     // what state trees call the event, when it was an outlier before; 0: Seq
+}
+
+// StateNumber is what state trees call the event.
+func (e *Event) StateNumber() uint64 {
+	if e.Number != 0 {
+		return e.Number
+	}
+	return e.Seq
+}
+
+// RoomStateRoot names the room's current state once the event was taken in. Where the graph forks it is the resolution of the forks' states.
+func (e *Event) RoomStateRoot() []byte {
+	if len(e.RoomState) != 0 {
+		return e.RoomState
+	}
+	return e.StateAfter
+}
+
+// Timeline selects the events of a room that have a place in it.
+func Timeline(roomID string) persistence.Range[Event] {
+	return persistence.Range[Event]{Prefix: Event{RoomID: roomID}, Keys: 1, Before: &Event{Seq: OutlierBase}}
+}
+
+// EventAt reads the event that has, or had as an outlier, this number.
+func EventAt(ctx context.Context, r persistence.Reader, roomID string, number uint64) (Event, bool, error) {
+	row, ok, err := Events.Get(ctx, r, Event{RoomID: roomID, Seq: number})
+	if err == nil && ok && row.Status == Placed {
+		return Events.Get(ctx, r, Event{RoomID: roomID, Seq: row.Number})
+	}
+	return row, ok, err
 }
 
 // EventByID finds an event of a room by its id. Written with the event.
@@ -66,6 +104,9 @@ type Membership struct {
 	StrippedState []byte `col:"stripped_state,json"` // of an invite or knock: a JSON array
 	LeftSeq       uint64 `col:"left_seq"`            // of the event with which the last stay ended, 0 if none has ended
 }
+
+// OutOfBand reports whether the membership was told by another server, while this one was not in the room: no event of it is here.
+func (m *Membership) OutOfBand() bool { return m.Seq == 0 && m.Membership != "" }
 
 // Room is the summary of a room's state for directories and listings. Written when the state it shows changes.
 type Room struct {

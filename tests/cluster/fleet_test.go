@@ -8,13 +8,14 @@ import (
 	"io"
 	"math/rand/v2"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"strconv"
+	"strings"
 	"testing"
 	"time"
 
 	"github.com/matrixon/matrixon/deploy/local"
+	"github.com/matrixon/matrixon/tests/binary"
 	"github.com/matrixon/matrixon/tests/line"
 )
 
@@ -29,6 +30,7 @@ type fleet struct {
 	web      *web
 	settings []string
 	rng      *rand.Rand
+	added    int // nodes so far
 }
 
 // member is a node with the lines that lead to it and from it.
@@ -40,8 +42,6 @@ type member struct {
 // newFleet starts a cluster of this many nodes, with these settings besides those that make tests quick.
 func newFleet(t *testing.T, nodes int, settings ...string) *fleet {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(context.Background(), 15*time.Minute) // the first time Consul is built
-	defer cancel()
 	seed := uint64(time.Now().UnixNano())
 	if text := os.Getenv("CLUSTER_TEST_SEED"); text != "" {
 		var err error
@@ -50,11 +50,9 @@ func newFleet(t *testing.T, nodes int, settings ...string) *fleet {
 		}
 	}
 	t.Logf("CLUSTER_TEST_SEED=%d", seed)
-	f := &fleet{t: t, dir: t.TempDir(), web: newWeb(), settings: settings, rng: rand.New(rand.NewPCG(seed, 0))}
-	f.program = filepath.Join(f.dir, "matrixon")
-	if out, err := exec.Command("go", "build", "-o", f.program, "github.com/matrixon/matrixon/cmd/matrixon").CombinedOutput(); err != nil {
-		t.Fatalf("%v: %s", err, out)
-	}
+	f := &fleet{t: t, dir: t.TempDir(), program: binary.Program(t), web: newWeb(), settings: settings, rng: rand.New(rand.NewPCG(seed, 0))}
+	ctx, cancel := context.WithTimeout(context.Background(), 15*time.Minute) // the first time Consul is built
+	defer cancel()
 	var err error
 	if f.consul, err = local.StartConsul(ctx, nil); err != nil {
 		t.Fatal(err)
@@ -73,11 +71,12 @@ func newFleet(t *testing.T, nodes int, settings ...string) *fleet {
 // add starts one more node.
 func (f *fleet) add(ctx context.Context) *member {
 	f.t.Helper()
-	name := "node-" + string(rune('a'+len(f.members)))
+	name := "node-" + string(rune('a'+f.added%26)) + strings.Repeat("x", f.added/26)
+	f.added++
 	m := &member{toConsul: line.New(f.t, f.consul.Address), toPostgres: line.New(f.t, f.postgres.Address)}
 	var err error
-	m.Node, err = local.NewNode(local.NodeOptions{Name: name, Program: f.program, Dir: filepath.Join(f.dir, name), Secret: "the secret of the test",
-		Postgres: f.postgres.URL(m.toPostgres.Address, "matrixon"), Consul: m.toConsul.Address, Out: f.log(name),
+	m.Node, err = local.NewNode(local.NodeOptions{Name: name, Program: f.program, Dir: filepath.Join(f.dir, name), Secret: clusterSecret,
+		Postgres: strings.Replace(f.postgres.URL(m.toPostgres.Address, "matrixon"), "@", ":"+databasePassword+"@", 1), Consul: m.toConsul.Address, Out: f.log(name),
 		Through: func(listen string) (string, error) {
 			m.fromPeers = line.New(f.t, listen)
 			return m.fromPeers.Address, nil
@@ -110,7 +109,11 @@ func (f *fleet) start(ctx context.Context, m *member) {
 	if err := m.Start(ctx); err != nil {
 		f.t.Fatal(err)
 	}
+	process := m.Process()
 	f.t.Cleanup(func() {
+		if process != m.Process() {
+			return // it was started again
+		}
 		m.Stop()
 		if f.t.Failed() {
 			f.t.Logf("the log of %s:\n%s", m.Name, tail(m.Process().Log(), 4000))
@@ -138,8 +141,37 @@ next:
 	f.web.use(urls...)
 }
 
-// some is one of the nodes.
-func (f *fleet) some() *member { return f.members[f.rng.IntN(len(f.members))] }
+// owner is the node on which some room of the people lives.
+func (f *fleet) owner(ctx context.Context, l *workload) *member {
+	f.t.Helper()
+	for _, i := range f.rng.Perm(len(l.rooms)) {
+		for _, m := range f.members {
+			out, err := f.members[0].Run(ctx, "actors", "list", "--kind", "room", "--node", m.Name, "--match", l.rooms[i])
+			if err != nil {
+				f.t.Fatal(err)
+			}
+			if strings.Contains(out, l.rooms[i]) {
+				f.t.Logf("it is %s, the owner of room %d", m.Name, i)
+				return m
+			}
+		}
+	}
+	f.t.Fatal("no room lives anywhere")
+	return nil
+}
+
+// ready waits until every node serves again.
+func (f *fleet) ready(ctx context.Context) {
+	f.t.Helper()
+	for _, m := range f.members {
+		for m.Ready(ctx) != nil {
+			if ctx.Err() != nil {
+				f.t.Fatalf("%s never becomes ready again", m.Name)
+			}
+			time.Sleep(50 * time.Millisecond)
+		}
+	}
+}
 
 // pause lets the load go on for a random while.
 func (f *fleet) pause() { time.Sleep(time.Duration(500+f.rng.IntN(1500)) * time.Millisecond) }

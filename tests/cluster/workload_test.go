@@ -8,6 +8,7 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -27,6 +28,7 @@ type sent struct {
 type workload struct {
 	t     *testing.T
 	web   *web
+	name  string // what those of the users begin with
 	users []*user
 	rooms []string
 
@@ -62,14 +64,18 @@ const (
 	final  = "the end" // the last message of every room
 )
 
+// crowds counts the groups of people in this process, whose names must differ.
+var crowds atomic.Int64
+
 // begin registers people, makes rooms that all are in, and has everybody send and sync through all nodes.
 func begin(t *testing.T, w *web) *workload {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
 	defer cancel()
 	l := &workload{t: t, web: w, devices: map[[2]int][]int{}}
+	l.name = fmt.Sprintf("crowd%d-", crowds.Add(1))
 	for i := range people {
-		u, err := register(ctx, w, "user"+strconv.Itoa(i))
+		u, err := register(ctx, w, l.name+strconv.Itoa(i))
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -148,7 +154,7 @@ func (l *workload) chat(ctx context.Context, me int) {
 func (l *workload) comeAndGo(ctx context.Context) {
 	patient, cancel := context.WithTimeout(context.Background(), 5*time.Minute)
 	defer cancel()
-	u, err := register(patient, l.web, "visitor")
+	u, err := register(patient, l.web, l.name+"visitor")
 	if err != nil {
 		l.fail("a visitor could not register: %w", err)
 		return
@@ -230,6 +236,19 @@ func (h *listener) room(ctx context.Context, id string, timeline gjson.Result, f
 		return true
 	})
 	return nil
+}
+
+// slowest is how long the slowest send took of those that were under way in this time.
+func (l *workload) slowest(from, to time.Time) time.Duration {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	var slowest time.Duration
+	for _, s := range l.sends {
+		if s.from.Before(to) && s.to.After(from) {
+			slowest = max(slowest, s.to.Sub(s.from))
+		}
+	}
+	return slowest.Round(time.Millisecond)
 }
 
 // end stops the sending and waits until everybody has heard everything.

@@ -7,16 +7,23 @@ import (
 	"testing"
 )
 
-// Line stands between two programs and can cut them off from each other: what is under way stays without an answer, and
-// nothing new comes through, as when a network cable is pulled.
+// Line stands between programs and one that they speak to, and can cut them off from it: what is under way stays without an
+// answer, and nothing new comes through, as when a network cable is pulled.
 type Line struct {
 	Address string // where it listens
 	target  string
+	t       testing.TB
 
 	mu    sync.Mutex
 	cut   bool
-	conns map[net.Conn]bool
-	held  []net.Conn // came while cut
+	from  map[int]bool // process ids of those who are cut off while the others are not
+	wires map[*wire]bool
+}
+
+// wire is a connection through the line.
+type wire struct {
+	in, out net.Conn // out is nil while there is none
+	silent  bool     // cut: nothing passes, the end of either side neither
 }
 
 // New makes a line to a host:port. It ends with the test.
@@ -26,7 +33,7 @@ func New(t testing.TB, target string) *Line {
 	if err != nil {
 		t.Fatal(err)
 	}
-	l := &Line{Address: ln.Addr().String(), target: target, conns: map[net.Conn]bool{}}
+	l := &Line{Address: ln.Addr().String(), target: target, t: t, from: map[int]bool{}, wires: map[*wire]bool{}}
 	var all sync.WaitGroup
 	all.Go(func() {
 		for {
@@ -45,49 +52,72 @@ func New(t testing.TB, target string) *Line {
 	return l
 }
 
-// add keeps a connection unless the line is cut.
-func (l *Line) add(c net.Conn) bool {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	if l.cut {
-		l.held = append(l.held, c)
-		return false
-	}
-	l.conns[c] = true
-	return true
-}
-
 func (l *Line) serve(in net.Conn) {
-	if !l.add(in) {
-		return // silence
+	w := &wire{in: in}
+	if !l.add(w) {
+		return // silence, until the line is mended
 	}
 	out, err := net.Dial("tcp", l.target)
 	if err != nil {
+		l.remove(w)
 		in.Close()
 		return
 	}
-	if !l.add(out) {
+	l.mu.Lock()
+	w.out = out
+	gone := !l.wires[w]
+	l.mu.Unlock()
+	if gone { // reset meanwhile
+		out.Close()
 		return
 	}
 	var both sync.WaitGroup
-	both.Go(func() { l.copy(out, in) })
-	both.Go(func() { l.copy(in, out) })
+	both.Go(func() { l.copy(w, out, in) })
+	both.Go(func() { l.copy(w, in, out) })
 	both.Wait()
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	delete(l.conns, in)
-	delete(l.conns, out)
+	l.remove(w)
+	in.Close()
+	out.Close()
 }
 
-func (l *Line) copy(to, from net.Conn) {
+// add keeps the wire, and reports whether anything passes through it.
+func (l *Line) add(w *wire) bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.wires[w] = true
+	w.silent = l.cut || l.isFrom(w)
+	return !w.silent
+}
+
+func (l *Line) remove(w *wire) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	delete(l.wires, w)
+}
+
+// isFrom reports whether the wire comes from somebody who is cut off. The caller holds mu.
+func (l *Line) isFrom(w *wire) bool {
+	for pid := range l.from {
+		is, err := owns(pid, w.in.RemoteAddr())
+		if err != nil {
+			l.t.Errorf("whose connection it is cannot be said: %v", err)
+		}
+		if is {
+			return true
+		}
+	}
+	return false
+}
+
+func (l *Line) copy(w *wire, to, from net.Conn) {
 	buffer := make([]byte, 32<<10)
 	for {
 		n, err := from.Read(buffer)
-		if n > 0 && !l.silent() {
+		if n > 0 && !l.silent(w) {
 			_, err = to.Write(buffer[:n])
 		}
 		if err != nil {
-			if !l.silent() {
+			if !l.silent(w) {
 				to.Close()
 				from.Close()
 			}
@@ -96,10 +126,10 @@ func (l *Line) copy(to, from net.Conn) {
 	}
 }
 
-func (l *Line) silent() bool {
+func (l *Line) silent(w *wire) bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	return l.cut
+	return w.silent
 }
 
 // Pull cuts the line.
@@ -107,12 +137,26 @@ func (l *Line) Pull() {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.cut = true
+	for w := range l.wires {
+		w.silent = true
+	}
+}
+
+// PullFrom cuts off the process, which needs Linux to be told from others.
+func (l *Line) PullFrom(pid int) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.from[pid] = true
+	for w := range l.wires {
+		w.silent = w.silent || l.isFrom(w)
+	}
 }
 
 // Mend puts the line back; what was under way is reset.
 func (l *Line) Mend() {
 	l.mu.Lock()
 	l.cut = false
+	clear(l.from)
 	l.mu.Unlock()
 	l.Reset()
 }
@@ -121,11 +165,11 @@ func (l *Line) Mend() {
 func (l *Line) Reset() {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	for c := range l.conns {
-		c.Close()
+	for w := range l.wires {
+		w.in.Close()
+		if w.out != nil {
+			w.out.Close()
+		}
 	}
-	for _, c := range l.held {
-		c.Close()
-	}
-	l.held = nil
+	clear(l.wires)
 }

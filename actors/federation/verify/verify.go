@@ -53,6 +53,15 @@ type Result struct {
 // M_BAD_JSON and 413 M_TOO_LARGE for a wrong format, 403 M_FORBIDDEN for signatures that are missing or wrong or whose key nobody
 // gives; or the context's.
 func (v *Verifier) PDU(ctx context.Context, raw []byte, version *roomversion.Version) (*event.Event, error) {
+	return v.pdu(ctx, raw, version, "")
+}
+
+// Draft is PDU for an event that this server has yet to sign, and the others have signed: a join that it authorises.
+func (v *Verifier) Draft(ctx context.Context, raw []byte, version *roomversion.Version, own string) (*event.Event, error) {
+	return v.pdu(ctx, raw, version, own)
+}
+
+func (v *Verifier) pdu(ctx context.Context, raw []byte, version *roomversion.Version, but string) (*event.Event, error) {
 	var e *event.Event
 	err := v.work(ctx, func() (err error) {
 		e, err = event.Parse(raw, version)
@@ -61,7 +70,7 @@ func (v *Verifier) PDU(ctx context.Context, raw []byte, version *roomversion.Ver
 	if err != nil {
 		return nil, err
 	}
-	if err := v.Signatures(ctx, e); err != nil {
+	if err := v.signatures(ctx, e, but); err != nil {
 		return nil, err
 	}
 	return e, nil
@@ -90,8 +99,15 @@ func (v *Verifier) PDUs(ctx context.Context, raws [][]byte, version *roomversion
 
 // Signatures checks that every server that must have signed the event has, with a key that was valid then. Errors are as of PDU.
 func (v *Verifier) Signatures(ctx context.Context, e *event.Event) error {
+	return v.signatures(ctx, e, "")
+}
+
+func (v *Verifier) signatures(ctx context.Context, e *event.Event, but string) error {
 	signatures := e.Signatures()
 	for _, server := range auth.Signers(e) {
+		if server == but {
+			continue
+		}
 		if err := v.signedBy(ctx, e, server, signatures[server]); err != nil {
 			return err
 		}

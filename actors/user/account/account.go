@@ -47,9 +47,14 @@ func Handlers(o Options) []user.Handler {
 		user.Handle(ops.putPushRule),
 		user.Handle(ops.deletePushRule),
 		user.Handle(ops.changePushRule),
+		user.Handle(ops.setPusher),
+		user.Handle(ops.removePusher),
+		user.Handle(ops.addThirdPartyID),
+		user.Handle(ops.removeThirdPartyID),
 		user.Handle(ops.listUser),
 		user.Handle(ops.report),
 		user.Handle(ops.closeReport),
+		user.Handle(ops.setThreadSubscription),
 	}
 }
 

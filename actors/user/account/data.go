@@ -28,37 +28,53 @@ func (ops *operations) setAccountData(ctx context.Context, o *user.Op, m *messag
 	return &messages.Done{}, storeData(ctx, o, m.RoomId, m.Type, m.Content)
 }
 
-// storeData writes one piece of account data unless it is there already; empty content deletes it.
+// storeData writes one piece of account data unless it is there already. Empty content deletes it (MSC3391): a row without content
+// stays, from which syncs learn of it.
 func storeData(ctx context.Context, o *user.Op, roomID, kind string, content []byte) error {
 	row := schema.AccountData{UserID: o.UserID, RoomID: roomID, Type: kind}
 	old, ok, err := schema.AccountDatas.Get(ctx, o.Store, row)
 	if err != nil {
 		return err
 	}
-	write := schema.AccountDatas.Delete(row)
-	if len(content) == 0 {
-		if !ok {
-			return nil
-		}
-	} else {
-		if ok && bytes.Equal(old.Content, content) {
-			return nil
-		}
-		if !ok {
-			of := persistence.Range[schema.AccountData]{Prefix: row, Keys: 2, Limit: maxTypes}
-			if err := roomFor(ctx, o, schema.AccountDatas, of, "types of account data in one place"); err != nil {
-				return err
-			}
-		}
-		row.Content = content
-		write = schema.AccountDatas.Put(row)
+	if ok && bytes.Equal(old.Content, content) || !ok && len(content) == 0 {
+		return nil
 	}
+	var writes []persistence.Mutation
+	if !ok {
+		if writes, err = spaceForData(ctx, o, roomID); err != nil {
+			return err
+		}
+	}
+	row.Content = content
+	if len(content) == 0 {
+		row.Content = nil
+	}
+	writes = append(writes, schema.AccountDatas.Put(row))
 	notice := &messages.UserNotice{AccountData: roomID == ""}
 	if roomID != "" {
 		notice.AccountRooms = []string{roomID}
 	}
-	_, err = o.Commit(ctx, []persistence.Mutation{write}, nil, user.Notices{User: notice})
+	_, err = o.Commit(ctx, writes, nil, user.Notices{User: notice})
 	return err
+}
+
+// spaceForData makes space for another type of account data, by forgetting what has been deleted; it refuses when nothing has.
+func spaceForData(ctx context.Context, o *user.Op, roomID string) ([]persistence.Mutation, error) {
+	rows, err := schema.AccountDatas.All(ctx, o.Store, persistence.Range[schema.AccountData]{
+		Prefix: schema.AccountData{UserID: o.UserID, RoomID: roomID}, Keys: 2, Limit: maxTypes})
+	if err != nil || len(rows) < maxTypes {
+		return nil, err
+	}
+	var writes []persistence.Mutation
+	for _, row := range rows {
+		if len(row.Content) == 0 {
+			writes = append(writes, schema.AccountDatas.Delete(row))
+		}
+	}
+	if len(writes) == 0 {
+		return nil, mxerr.TooLarge("you have %d types of account data in one place already, which is the most", len(rows))
+	}
+	return writes, nil
 }
 
 // roomFor refuses when there are as many rows as the range's limit.

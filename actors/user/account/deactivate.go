@@ -45,6 +45,10 @@ func (ops *operations) clear(ctx context.Context, o *user.Op, erase bool) error 
 		all(schema.KeyBackupSessions, schema.KeyBackupSession{UserID: id}),
 		all(schema.UnreadCounts, schema.UnreadCount{UserID: id}),
 		all(schema.Presences, schema.Presence{UserID: id}),
+		allPushers,
+		thirdPartyIDsOf,
+		all(schema.ThreadSubscriptions, schema.ThreadSubscription{UserID: id}),
+		all(schema.ThreadSubscriptionChanges, schema.ThreadSubscriptionChange{UserID: id}),
 	}
 	if erase {
 		parts = append(parts, all(schema.ProfileFields, schema.ProfileField{UserID: id}))

@@ -44,7 +44,7 @@ func (ops *operations) remove(ctx context.Context, o *user.Op, devices []schema.
 		return nil
 	}
 	var notices user.Notices
-	told := false
+	var told []string // whose keys others may have
 	notice := &messages.UserNotice{}
 	for _, d := range devices {
 		gone, err := ops.removal(ctx, o, d.DeviceID)
@@ -53,13 +53,15 @@ func (ops *operations) remove(ctx context.Context, o *user.Op, devices []schema.
 		}
 		writes = append(writes, gone...)
 		notice.LoggedOutDevices = append(notice.LoggedOutDevices, d.DeviceID)
-		told = told || len(d.Keys) > 0
+		if len(d.Keys) > 0 {
+			told = append(told, d.DeviceID)
+		}
 	}
 	if len(devices) > 0 {
 		notices.User = notice
 	}
-	if told {
-		change, list, err := o.DeviceListChange(ctx)
+	if len(told) > 0 {
+		change, list, err := o.DeviceListChange(ctx, told...)
 		if err != nil {
 			return err
 		}
@@ -80,6 +82,8 @@ func (ops *operations) removal(ctx context.Context, o *user.Op, deviceID string)
 		dropping(schema.FallbackKeys, func(u, d string) schema.FallbackKey { return schema.FallbackKey{UserID: u, DeviceID: d} }),
 		dropping(schema.KeySignatures, func(u, d string) schema.KeySignature { return schema.KeySignature{UserID: u, KeyID: d} }),
 		dropping(schema.SlidingConnections, func(u, d string) schema.SlidingConnection { return schema.SlidingConnection{UserID: u, DeviceID: d} }),
+		pushersOf,
+		dehydratedOf,
 		dropping(schema.Transactions, func(u, d string) schema.Transaction { return schema.Transaction{UserID: u, DeviceID: d} }),
 	}
 	for _, part := range append(parts, ops.options.DeviceRemoved...) {
@@ -90,6 +94,18 @@ func (ops *operations) removal(ctx context.Context, o *user.Op, deviceID string)
 		writes = append(writes, gone...)
 	}
 	return writes, nil
+}
+
+// RemoveDevice is the Removal of a device with everything that belongs to it.
+func (o Options) RemoveDevice() Removal { return (&operations{o}).removal }
+
+// dehydratedOf is the Removal of what says that the device is the dehydrated one.
+func dehydratedOf(ctx context.Context, o *user.Op, deviceID string) ([]persistence.Mutation, error) {
+	row, ok, err := schema.DehydratedDevices.Get(ctx, o.Store, schema.DehydratedDevice{UserID: o.UserID})
+	if err != nil || !ok || row.DeviceID != deviceID {
+		return nil, err
+	}
+	return []persistence.Mutation{schema.DehydratedDevices.Delete(row)}, nil
 }
 
 // dropping is the Removal of the rows of a table that begin with a user and a device.
@@ -109,7 +125,7 @@ func (ops *operations) updateDevice(ctx context.Context, o *user.Op, m *messages
 	case !ok && !m.Create:
 		return nil, mxerr.NotFound("you have no device %q", m.DeviceId)
 	case !ok:
-		if err := notCrossSigningKey(ctx, o, m.DeviceId); err != nil {
+		if err := NotCrossSigningKey(ctx, o, m.DeviceId); err != nil {
 			return nil, err
 		}
 		d.CreatedTS = o.Now.UnixMilli()
@@ -122,7 +138,7 @@ func (ops *operations) updateDevice(ctx context.Context, o *user.Op, m *messages
 	writes := []persistence.Mutation{schema.Devices.Put(d)}
 	var notices user.Notices
 	if len(d.Keys) > 0 {
-		change, list, err := o.DeviceListChange(ctx)
+		change, list, err := o.DeviceListChange(ctx, d.DeviceID)
 		if err != nil {
 			return nil, err
 		}

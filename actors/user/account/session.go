@@ -47,7 +47,7 @@ func (ops *operations) logIn(ctx context.Context, o *user.Op, m *messages.LogIn)
 // openSession gives the writes that make a session: earlier tokens of the device end with it (client-server API,
 // "Relationship between access tokens and devices").
 func openSession(ctx context.Context, o *user.Op, s *messages.OpenSession) ([]persistence.Mutation, error) {
-	if err := notCrossSigningKey(ctx, o, s.DeviceId); err != nil {
+	if err := NotCrossSigningKey(ctx, o, s.DeviceId); err != nil {
 		return nil, err
 	}
 	writes, err := spendLoginToken(ctx, o, s.LoginTokenHash)
@@ -87,8 +87,8 @@ func issue(userID, deviceID string, access []byte, accessExpires int64, refresh 
 	return writes
 }
 
-// notCrossSigningKey refuses a device id that is a cross-signing key of the user: their ids share a namespace.
-func notCrossSigningKey(ctx context.Context, o *user.Op, deviceID string) error {
+// NotCrossSigningKey refuses a device id that is a cross-signing key of the user: their ids share a namespace.
+func NotCrossSigningKey(ctx context.Context, o *user.Op, deviceID string) error {
 	keys := schema.CrossSigningKeys.Scan(ctx, o.Store, persistence.Range[schema.CrossSigningKey]{Prefix: schema.CrossSigningKey{UserID: o.UserID}, Keys: 1})
 	for key, err := range keys {
 		if err != nil {

@@ -37,31 +37,19 @@ func uploadKeys(ctx context.Context, o *user.Op, req *messages.UploadKeys) (*mes
 	if !ok {
 		return nil, mxerr.NotFound("the device %s does not exist", req.By.DeviceId)
 	}
-	var writes []persistence.Mutation
 	notices := user.Notices{User: &messages.UserNotice{Keys: true}}
-	if len(req.DeviceKeys) > 0 {
-		changed, err := checkDeviceKeys(o.UserID, &device, req.DeviceKeys)
+	writes, changed, err := Put(ctx, o, &device, req, false)
+	if err != nil {
+		return nil, err
+	}
+	if changed {
+		more, notice, err := o.DeviceListChange(ctx, device.DeviceID)
 		if err != nil {
 			return nil, err
 		}
-		if changed {
-			more, notice, err := o.DeviceListChange(ctx)
-			if err != nil {
-				return nil, err
-			}
-			notices.DeviceList = notice
-			writes = append(append(writes, schema.Devices.Put(device)), more...)
-		}
+		notices.DeviceList = notice
+		writes = append(append(writes, schema.Devices.Put(device)), more...)
 	}
-	oneTime, err := newOneTimeKeys(ctx, o, req)
-	if err != nil {
-		return nil, err
-	}
-	fallback, err := newFallbackKeys(ctx, o, req)
-	if err != nil {
-		return nil, err
-	}
-	writes = append(append(writes, oneTime...), fallback...)
 	if len(writes) > 0 {
 		if _, err := o.Commit(ctx, writes, nil, notices); err != nil {
 			return nil, err
@@ -69,6 +57,22 @@ func uploadKeys(ctx context.Context, o *user.Op, req *messages.UploadKeys) (*mes
 	}
 	counts, err := OneTimeKeyCounts(ctx, o.Store, o.UserID, req.By.DeviceId)
 	return &messages.KeyCounts{Counts: counts}, err
+}
+
+// Put puts the uploaded keys into the device, and gives the writes of its one-time and fallback keys. Changed says that the
+// device's own row is to be written. Fresh is for a device that takes the place of one of the same id, whose keys go.
+func Put(ctx context.Context, o *user.Op, device *schema.Device, req *messages.UploadKeys, fresh bool) (writes []persistence.Mutation, changed bool, err error) {
+	if len(req.DeviceKeys) > 0 {
+		if changed, err = checkDeviceKeys(o.UserID, device, req.DeviceKeys); err != nil {
+			return nil, false, err
+		}
+	}
+	oneTime, err := newOneTimeKeys(ctx, o, req, fresh)
+	if err != nil {
+		return nil, false, err
+	}
+	fallback, err := newFallbackKeys(ctx, o, req, fresh)
+	return append(oneTime, fallback...), changed, err
 }
 
 // checkDeviceKeys puts the keys into the device and reports whether they differ from those it had.
@@ -93,18 +97,21 @@ func checkDeviceKeys(userID string, device *schema.Device, raw []byte) (bool, er
 }
 
 // newOneTimeKeys gives the rows of the keys that are not there yet. A key that is there under the same id must be the same.
-func newOneTimeKeys(ctx context.Context, o *user.Op, req *messages.UploadKeys) ([]persistence.Mutation, error) {
+func newOneTimeKeys(ctx context.Context, o *user.Op, req *messages.UploadKeys, fresh bool) ([]persistence.Mutation, error) {
 	uploaded, err := keyMap("one_time_keys", req.OneTimeKeys)
 	if err != nil || len(uploaded) == 0 {
 		return nil, err
 	}
 	existing := map[string][]byte{}
 	counts := map[string]int{}
-	for row, err := range schema.OneTimeKeys.Scan(ctx, o.Store, persistence.Range[schema.OneTimeKey]{
-		Prefix: schema.OneTimeKey{UserID: o.UserID, DeviceID: req.By.DeviceId}, Keys: 2}) {
-		if err != nil {
+	var rows []schema.OneTimeKey
+	if !fresh {
+		if rows, err = schema.OneTimeKeys.All(ctx, o.Store, persistence.Range[schema.OneTimeKey]{
+			Prefix: schema.OneTimeKey{UserID: o.UserID, DeviceID: req.By.DeviceId}, Keys: 2}); err != nil {
 			return nil, err
 		}
+	}
+	for _, row := range rows {
 		existing[row.Algorithm+":"+row.KeyID] = row.JSON
 		counts[row.Algorithm]++
 	}
@@ -127,7 +134,7 @@ func newOneTimeKeys(ctx context.Context, o *user.Op, req *messages.UploadKeys) (
 }
 
 // newFallbackKeys gives the rows of the fallback keys; one is kept of each algorithm.
-func newFallbackKeys(ctx context.Context, o *user.Op, req *messages.UploadKeys) ([]persistence.Mutation, error) {
+func newFallbackKeys(ctx context.Context, o *user.Op, req *messages.UploadKeys, fresh bool) ([]persistence.Mutation, error) {
 	uploaded, err := keyMap("fallback_keys", req.FallbackKeys)
 	if err != nil {
 		return nil, err
@@ -145,7 +152,7 @@ func newFallbackKeys(ctx context.Context, o *user.Op, req *messages.UploadKeys) 
 		if err != nil {
 			return nil, err
 		}
-		if ok && old.KeyID == keyID && bytes.Equal(old.JSON, value) {
+		if ok && !fresh && old.KeyID == keyID && bytes.Equal(old.JSON, value) {
 			continue // uploaded again: whether it was used stays true
 		}
 		writes = append(writes, schema.FallbackKeys.Put(row))

@@ -21,6 +21,8 @@ type binder struct {
 	config   *Config
 	origins  map[string]string // path of a key → where it was set last
 	problems Problems
+	lenient  bool   // unknown keys mean nothing
+	present  string // where what is not given would have to be; empty: nowhere
 }
 
 func newBinder(c *Config) *binder {
@@ -49,7 +51,7 @@ func (b *binder) whereIs(path string) string {
 		}
 		path = path[:max(0, strings.LastIndexByte(path, '.'))]
 	}
-	return ""
+	return b.present
 }
 
 // file binds a YAML document; name stands in the problems.
@@ -131,7 +133,10 @@ func (b *binder) mapping(path string, n ast.Node, v reflect.Value, at func(ast.N
 	for _, pair := range pairs {
 		key := pair.Key.GetToken().Value
 		field, ok := fieldByKey(v, key)
-		if !ok {
+		switch {
+		case !ok && b.lenient:
+			continue
+		case !ok:
 			b.fail(at(pair.Key), join(path, key), "%s", unknownKey(key, keysOf(v)))
 			continue
 		}
@@ -210,7 +215,7 @@ func (b *binder) scalar(path, where, text string, v reflect.Value) {
 			return
 		}
 		v.SetInt(n)
-	case reflect.Uint8, reflect.Uint32:
+	case reflect.Uint8, reflect.Uint16, reflect.Uint32:
 		n, err := strconv.ParseUint(text, 10, v.Type().Bits())
 		if err != nil {
 			b.fail(where, path, "%q is not a whole number from 0 to %d", text, uint64(1)<<v.Type().Bits()-1)

@@ -8,7 +8,7 @@ import (
 )
 
 // live are the keys, and those below them, that can change while the server runs.
-var live = []string{"logging.level", "limits", "registration", "cluster.weight", "cluster.rebalance"}
+var live = []string{"logging.level", "limits", "registration", "cluster.weight", "cluster.rebalance", "appservices"}
 
 // Live reports whether a key can change while the server runs.
 func Live(key string) bool {

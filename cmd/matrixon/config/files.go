@@ -25,9 +25,16 @@ func (c *Config) CheckFiles() error {
 	if c.Federation.CAFile != "" {
 		check("federation.ca_file", checkCertificates(c.Federation.CAFile))
 	}
-	for i, path := range c.Appservices {
-		_, err := os.Stat(path)
-		check(fmt.Sprintf("appservices.%d", i), err)
+	if c.Email.CAFile != "" {
+		check("email.ca_file", checkCertificates(c.Email.CAFile))
+	}
+	if c.Push.CAFile != "" {
+		check("push.ca_file", checkCertificates(c.Push.CAFile))
+	}
+	if _, err := c.Registrations(); err != nil {
+		var wrong Problems
+		errors.As(err, &wrong)
+		problems = append(problems, wrong...)
 	}
 	if t := c.Cluster.TLS; t != (ClusterTLS{}) {
 		check("cluster.tls.ca", checkCertificates(t.CA))

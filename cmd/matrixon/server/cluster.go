@@ -37,13 +37,13 @@ func (s *Server) nodeName() (string, error) {
 
 // nodeKind is the actor that speaks for the node.
 func (s *Server) nodeKind() cluster.Kind {
-	return cluster.Kind{Name: cluster.KindNode, Bound: roomBound, New: node.New(node.Deps{Node: s.node, Typing: s.hub.Room, Limit: s.limits.counted,
+	return cluster.Kind{Name: cluster.KindNode, Bound: roomBound, New: node.New(node.Deps{Node: s.node, Typing: s.typing, Limit: s.limits.counted,
 		Position: s.store.Position, Version: s.version, Address: s.config.Cluster.Address, Started: s.started})}
 }
 
 // tellTyping tells the users of all nodes who is typing.
 func (s *Server) tellTyping(n *messages.RoomNotice) {
-	s.hub.Room(n)
+	s.typing(n)
 	if m := s.node.Membership(); m != nil {
 		m.Broadcast(n)
 	}

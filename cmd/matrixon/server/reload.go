@@ -24,6 +24,10 @@ func (s *Server) Reload(ctx context.Context, c *config.Config) error {
 			later = append(later, key)
 		}
 	}
+	services, err := c.Registrations()
+	if err != nil {
+		return err
+	}
 	if err := s.setWeight(ctx, c.Cluster.Weight); err != nil {
 		return fmt.Errorf("cluster.weight: %w", err)
 	}
@@ -31,6 +35,12 @@ func (s *Server) Reload(ctx context.Context, c *config.Config) error {
 		return errors.Join(fmt.Errorf("registration.tokens: %w", err), s.setWeight(ctx, was.Cluster.Weight))
 	}
 	s.live.Store(c)
+	if s.listener != nil {
+		if err := s.listener.Renew(); err != nil {
+			s.log.Error("a certificate could not be read again; the one that was read before serves on", "error", err)
+		}
+	}
+	s.reregister(services)
 	if was.Limits != c.Limits {
 		s.limits.set(c.Limits)
 	}

@@ -10,6 +10,7 @@ import (
 	"net"
 	"net/http"
 	"os"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -17,23 +18,38 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/collectors"
 
+	sender "github.com/matrixon/matrixon/actors/delayed"
+	"github.com/matrixon/matrixon/actors/destination"
+	"github.com/matrixon/matrixon/actors/federation/devicelists"
+	"github.com/matrixon/matrixon/actors/federation/entry"
+	"github.com/matrixon/matrixon/actors/federation/history"
+	"github.com/matrixon/matrixon/actors/federation/inquiry"
+	"github.com/matrixon/matrixon/actors/federation/keyring"
+	"github.com/matrixon/matrixon/actors/federation/verify"
 	"github.com/matrixon/matrixon/actors/hub"
 	"github.com/matrixon/matrixon/actors/node"
+	"github.com/matrixon/matrixon/actors/push"
 	"github.com/matrixon/matrixon/actors/reader"
 	"github.com/matrixon/matrixon/actors/room"
 	"github.com/matrixon/matrixon/actors/search"
+	"github.com/matrixon/matrixon/actors/sliding"
 	"github.com/matrixon/matrixon/actors/syncer"
 	"github.com/matrixon/matrixon/actors/unread"
 	"github.com/matrixon/matrixon/actors/user"
 	"github.com/matrixon/matrixon/actors/user/account"
+	"github.com/matrixon/matrixon/actors/user/dehydrated"
+	"github.com/matrixon/matrixon/actors/user/delayed"
 	"github.com/matrixon/matrixon/actors/user/keys"
 	usermedia "github.com/matrixon/matrixon/actors/user/media"
 	"github.com/matrixon/matrixon/cluster"
 	"github.com/matrixon/matrixon/cmd/matrixon/config"
 	"github.com/matrixon/matrixon/http/api"
+	"github.com/matrixon/matrixon/http/api/address"
 	"github.com/matrixon/matrixon/http/api/password"
 	"github.com/matrixon/matrixon/http/client"
 	"github.com/matrixon/matrixon/http/media"
+	"github.com/matrixon/matrixon/http/outbound"
+	"github.com/matrixon/matrixon/http/outbound/mail"
 	"github.com/matrixon/matrixon/matrix/signing"
 	"github.com/matrixon/matrixon/persistence"
 	"github.com/matrixon/matrixon/persistence/schema"
@@ -65,19 +81,35 @@ type Server struct {
 	node       *cluster.Node
 	rebalancer *node.Rebalancer
 	// membership is the node's part in a cluster, nil when it is alone.
-	membership *cluster.Membership
-	hub        *hub.Hub
-	reader     *reader.Reader
-	unread     *unread.Counter
-	searcher   persistence.Searcher
-	search     *search.Index
-	syncer     *syncer.Syncer
-	hasher     *password.Hasher
-	limits     limits
-	tokens     *api.Tokens
-	seen       *api.LastSeen
-	metrics    *prometheus.Registry
-	media      *media.Repository
+	membership  *cluster.Membership
+	hub         *hub.Hub
+	reader      *reader.Reader
+	unread      *unread.Counter
+	searcher    persistence.Searcher
+	search      *search.Index
+	syncer      *syncer.Syncer
+	sliding     *sliding.Syncer
+	delayed     *sender.Sender
+	pushes      *push.Dispatcher
+	mailer      *mail.Mailer       // nil when the server sends no email
+	addresses   *address.Validator // nil when the server sends no email
+	hasher      *password.Hasher
+	limits      limits
+	tokens      *api.Tokens
+	seen        *api.LastSeen
+	metrics     *prometheus.Registry
+	media       *media.Repository
+	federation  *outbound.Federation // nil when the server does not federate
+	keys        *keyring.Ring        // likewise
+	rotating    sync.Mutex           // held while the signing key is replaced
+	deviceLists *devicelists.Lists   // likewise
+	inquirer    *inquiry.Inquirer    // likewise
+	origin      *media.Origin        // likewise
+	verifier    *verify.Verifier     // likewise
+	handshakes  *entry.Handshakes    // likewise
+	history     *history.History     // likewise
+	appservices appservices
+	dispatcher  *destination.Dispatcher // nil without federation
 
 	api      *api.API
 	listener *api.Server
@@ -101,18 +133,16 @@ type Options struct {
 
 // Open opens the store and starts the actors. Listen and Serve then let requests in; Close ends everything.
 func Open(c *config.Config, o Options) (*Server, error) {
-	if len(c.Appservices) > 0 { // better refused than ignored
-		return nil, errors.New("appservices: this version serves no application services")
-	}
-	if c.Federation.Enabled {
-		o.Log.Info("this version does not federate: users chat within " + c.ServerName)
-	}
 	s := &Server{config: c, version: o.Version, started: time.Now(), log: o.Log, metrics: prometheus.NewRegistry(), stopped: make(chan struct{}), failed: make(chan error, 1)}
 	s.live.Store(c)
+	set, err := c.Registrations()
+	if err != nil {
+		return nil, err
+	}
+	s.appservices.set.Store(set)
 	if err := os.MkdirAll(c.DataDir, 0o700); err != nil {
 		return nil, fmt.Errorf("data_dir: %w", err)
 	}
-	var err error
 	if s.store, err = s.openStore(o.AcceptLoss); err != nil {
 		return nil, err
 	}
@@ -144,9 +174,16 @@ func (s *Server) start() error {
 		return err
 	}
 	s.metrics.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
+	if err := s.startFederation(); err != nil {
+		return err
+	}
+	if err := s.startEmail(); err != nil {
+		return err
+	}
 	if err := s.startActors(); err != nil {
 		return err
 	}
+	s.startHandshakes()
 	if err := s.startMedia(ctx); err != nil {
 		return err
 	}
@@ -170,7 +207,9 @@ func (s *Server) startActors() error {
 	s.limits.node = s.node
 	s.limits.set(s.config.Limits)
 	s.hub = hub.New(s.node)
-	s.store.Follow(s.hub.Publish)
+	if s.federation != nil {
+		s.dispatcher = destination.NewDispatcher(destination.DispatcherOptions{Store: s.store, Caller: s.node, Mine: s.mine, ServerName: s.config.ServerName, Log: s.log})
+	}
 	if s.reader, err = reader.New(s.store, time.Now); err != nil {
 		return err
 	}
@@ -181,16 +220,27 @@ func (s *Server) startActors() error {
 	if s.syncer, err = syncer.New(s.node, s.reader, s.unread, s.config.Presence.Enabled, time.Now); err != nil {
 		return err
 	}
+	if s.sliding, err = sliding.New(s.node, s.reader, s.syncer, s.unread, time.Now); err != nil {
+		return err
+	}
+	services := s.startAppservices()
+	pushers, err := s.startPush()
+	if err != nil {
+		return err
+	}
+	s.store.Follow(s.told)
 	rooms := cluster.Kind{Name: cluster.KindRoom, Bound: roomBound, IdleAfter: roomIdle, New: room.New(room.Deps{
-		Store: s.store, Typing: s.tellTyping, ServerName: s.config.ServerName, Key: s.key, Now: time.Now})}
-	handlers := append(account.Handlers(account.Options{}), keys.Handlers()...)
-	handlers = append(handlers, usermedia.Handlers()...)
+		Store: s.recorder(), Typing: s.tellTyping, ServerName: s.config.ServerName, Key: s.key, Now: time.Now})}
+	accounts := account.Options{Deactivated: []account.Removal{delayed.Drop}}
+	handlers := slices.Concat(account.Handlers(accounts), keys.Handlers(), dehydrated.Handlers(accounts), usermedia.Handlers(),
+		delayed.Handlers(), appserviceHandlers)
 	users := cluster.Kind{Name: cluster.KindUser, Bound: userBound, IdleAfter: userIdle, New: user.New(user.Deps{
-		Store: s.store, Hub: s.hub, Now: time.Now, Log: s.log, Presence: s.config.Presence.Enabled}, handlers...)}
+		Store: s.recorder(), Hub: s.hub, Now: time.Now, Log: s.log, Presence: s.config.Presence.Enabled, Federates: s.federation != nil}, handlers...)}
 	if s.rebalancer, err = node.NewRebalancer(s.node, s.log, s.metrics); err != nil {
 		return err
 	}
-	return errors.Join(s.node.Register(rooms), s.node.Register(users), s.node.Register(s.nodeKind()))
+	return errors.Join(s.node.Register(rooms), s.node.Register(users), s.node.Register(services), s.node.Register(pushers), s.startDestinations(),
+		s.node.Register(s.nodeKind()))
 }
 
 // claimName makes sure that the data belongs to the server's name: ids and signatures in it hold that name.
@@ -249,12 +299,28 @@ var sweeper = cluster.Identity{Kind: "job", ID: "sweep"}
 // indexer is a name for the work on the search index, which one node of the cluster does.
 var indexer = cluster.Identity{Kind: "job", ID: "search"}
 
+// mender is a name for the work on events that wait for others and were left behind by nodes that have ended.
+var mender = cluster.Identity{Kind: "job", ID: "mend"}
+
+// delayer is a name for the work on events that were scheduled, which one node of the cluster does.
+var delayer = cluster.Identity{Kind: "job", ID: "delayed"}
+
 // background writes down when devices were used, and deletes what has expired.
 func (s *Server) background(ctx context.Context) {
 	defer close(s.stopped)
 	var running sync.WaitGroup
+	if s.deviceLists != nil {
+		running.Go(func() { s.deviceLists.Run(ctx) })
+	}
 	running.Go(func() { s.search.Run(ctx) })
 	running.Go(func() { s.tendMedia(ctx) })
+	running.Go(func() { s.delayed.Run(ctx, func() bool { return s.node.Owner(delayer) == s.node.Name() }) })
+	running.Go(func() { s.tendAppservices(ctx) })
+	running.Go(func() { s.tendDestinations(ctx) })
+	running.Go(func() { s.pushes.Run(ctx) })
+	if s.history != nil {
+		running.Go(func() { s.history.Run(ctx) })
+	}
 	defer running.Wait()
 	flush, sweep := time.NewTicker(flushSightings), time.NewTicker(sweepExpired)
 	defer flush.Stop()
@@ -272,10 +338,13 @@ func (s *Server) background(ctx context.Context) {
 		case <-flush.C:
 			s.seen.Flush(ctx)
 		case <-sweep.C:
+			if err := s.warnOfOldKey(ctx); err != nil && ctx.Err() == nil {
+				s.log.Error("it could not be looked up which key signs", "error", err)
+			}
 			if s.node.Owner(sweeper) != s.node.Name() {
 				continue
 			}
-			if err := account.Sweep(ctx, s.store, time.Now(), authLifetime); err != nil && ctx.Err() == nil {
+			if err := errors.Join(account.Sweep(ctx, s.store, time.Now(), authLifetime), address.Sweep(ctx, s.store, time.Now())); err != nil && ctx.Err() == nil {
 				s.log.Error("expired rows could not be deleted", "error", err)
 			}
 		}
@@ -331,6 +400,9 @@ func (s *Server) Close() error {
 		errs = append(errs, s.listener.Shutdown(ctx))
 	}
 	errs = append(errs, s.closeSocket(ctx))
+	if s.history != nil {
+		s.history.Close()
+	}
 	if s.seen != nil {
 		s.seen.Flush(ctx)
 	}
@@ -344,11 +416,17 @@ func (s *Server) Close() error {
 	if s.node != nil {
 		errs = append(errs, s.node.Stop(ctx))
 	}
+	if s.federation != nil {
+		s.federation.Close()
+	}
 	if s.stop != nil {
 		s.stop()
 		if s.api != nil {
 			<-s.stopped
 		}
+	}
+	if s.appservices.link != nil {
+		s.appservices.link.Close()
 	}
 	if s.stopTracing != nil {
 		errs = append(errs, s.stopTracing(ctx))

@@ -12,14 +12,18 @@ import (
 	"testing"
 	"time"
 
+	sender "github.com/matrixon/matrixon/actors/delayed"
 	"github.com/matrixon/matrixon/actors/hub"
 	"github.com/matrixon/matrixon/actors/reader"
 	"github.com/matrixon/matrixon/actors/room"
 	"github.com/matrixon/matrixon/actors/search"
+	"github.com/matrixon/matrixon/actors/sliding"
 	"github.com/matrixon/matrixon/actors/syncer"
 	"github.com/matrixon/matrixon/actors/unread"
 	"github.com/matrixon/matrixon/actors/user"
 	"github.com/matrixon/matrixon/actors/user/account"
+	"github.com/matrixon/matrixon/actors/user/dehydrated"
+	"github.com/matrixon/matrixon/actors/user/delayed"
 	"github.com/matrixon/matrixon/actors/user/keys"
 	usermedia "github.com/matrixon/matrixon/actors/user/media"
 	"github.com/matrixon/matrixon/cluster"
@@ -50,6 +54,8 @@ type World struct {
 	Tokens *api.Tokens
 	Clock  *Clock
 	Media  *media.Repository
+	// Delayed sends delayed events when it is told to.
+	Delayed *sender.Sender
 
 	http *httptest.Server
 	log  *failures
@@ -102,7 +108,9 @@ func New(t *testing.T) *World {
 		t.Fatal(err)
 	}
 	index := w.index(log)
-	handlers := slices.Concat(account.Handlers(account.Options{}), keys.Handlers(), usermedia.Handlers())
+	accounts := account.Options{Deactivated: []account.Removal{delayed.Drop}}
+	handlers := slices.Concat(account.Handlers(accounts), keys.Handlers(), dehydrated.Handlers(accounts),
+		usermedia.Handlers(), delayed.Handlers())
 	for _, kind := range []cluster.Kind{
 		{Name: cluster.KindRoom, Bound: 1000, New: room.New(room.Deps{
 			Store: w.Store, Typing: h.Room, ServerName: ServerName, Key: key, Now: w.Clock.Now})},
@@ -122,17 +130,28 @@ func New(t *testing.T) *World {
 	engine := &uia.Engine{ServerName: ServerName, Store: w.Store, Passwords: passwords}
 	a := api.New(api.Options{Auth: w.Tokens, Log: log, Now: w.Clock.Now})
 	a.Add(api.Client, client.Accounts(deps, client.AccountOptions{Sessions: w.Tokens, Passwords: passwords, UIA: engine, AccessLifetime: time.Hour})...)
-	a.Add(api.Client, client.Rooms(deps, client.RoomOptions{
+	rooms := client.RoomOptions{
 		Reader:        w.Reader,
 		Unread:        counter,
 		UserDirectory: client.UserDirectory{Enabled: true},
 		Search:        index,
 		Creator:       &room.Creator{Caller: w.Node, Store: w.Store, ServerName: ServerName, Key: key, Now: w.Clock.Now, Random: rand.Reader},
-	})...)
+		Delayed:       client.DelayedOptions{MaxDelay: 24 * time.Hour, MaxScheduled: 5},
+	}
+	w.Delayed = sender.New(sender.Options{Store: w.Store, Caller: w.Node, Now: w.Clock.Now, Log: log, Check: client.DelayedCheck(deps, rooms, nil)})
+	rooms.Delayed.Sender = w.Delayed
+	a.Add(api.Client, client.Rooms(deps, rooms)...)
 	a.Add(api.Client, client.Encryption(deps, client.EncryptionOptions{UIA: engine, Syncer: sync})...)
 	a.Add(api.Client, client.Sync(deps, sync, true)...)
+	slide, err := sliding.New(w.Node, w.Reader, sync, counter, w.Clock.Now)
+	if err != nil {
+		t.Fatal(err)
+	}
+	a.Add(api.Client, client.SlidingSync(slide)...)
+	a.Add(api.Client, client.SyncStreams(deps, sync, true)...)
 	a.Add(api.Client, client.OldSync(deps, client.OldSyncOptions{Reader: w.Reader, Syncer: sync})...)
 	a.Add(api.Client, client.Calls(deps, client.TURN{URIs: []string{"turn:turn.example.org?transport=udp"}, Secret: "north", Lifetime: time.Hour})...)
+	a.Add(api.Client, client.RTC{LiveKit: []string{"https://rtc.example.org"}}.Endpoints()...)
 	w.Media = media.New(media.Options{ServerName: ServerName, Rows: w.Store, Blobs: database.New(w.Store, w.Clock.Now), Caller: w.Node, Now: w.Clock.Now, Log: log,
 		MaxUpload: 1 << 20, MaxRemote: 1 << 20, MostPending: 10, PendingLifetime: time.Hour,
 		Pictures: picture.NewWorkshop(picture.Limits{MaxPixels: 1 << 20, Memory: 32 << 20})})
@@ -197,6 +216,7 @@ func (w *World) session(userID, device string) *User {
 	w.Write(
 		schema.Devices.Put(schema.Device{UserID: userID, DeviceID: device}),
 		schema.AccessTokens.Put(schema.AccessToken{Hash: secret.Hash(u.Token), UserID: userID, DeviceID: device}),
+		schema.TokensByDevice.Put(schema.TokenByDevice{UserID: userID, DeviceID: device, Kind: "access", Hash: secret.Hash(u.Token)}),
 	)
 	return u
 }

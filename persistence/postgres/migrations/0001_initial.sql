@@ -215,6 +215,8 @@ CREATE TABLE "events" (
     "device_id" text COLLATE "C" NOT NULL,
     "txn_id" text COLLATE "C" NOT NULL,
     "json" text COLLATE "C",
+    "room_state" bytea,
+    "number" bigint NOT NULL,
     PRIMARY KEY ("room_id", "seq")
 );
 

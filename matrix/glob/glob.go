@@ -1,4 +1,5 @@
-package pushrules
+// Package glob matches text against patterns with * and ? (appendices, "Glob-style matching"), in time that no pattern can make long.
+package glob
 
 import (
 	"strings"
@@ -6,13 +7,13 @@ import (
 	"unicode/utf8"
 )
 
-// glob matches text against a glob-style pattern (appendices, "Glob-style matching"), regardless of case: characters are
+// Glob matches text against a glob-style pattern (appendices, "Glob-style matching"), regardless of case: characters are
 // compared after unicode.ToLower.
 //
 // Patterns without * and ? are compared directly, which is fast, but looking for a long one at each place of a long text need not be. Others run as
 // an automaton whose states are the numbers of pattern characters consumed so far, kept as a set of bits, so that the time is the
 // length of the text times the number of 64-bit words that the pattern needs, whatever the two hold.
-type glob struct {
+type Glob struct {
 	literal string // in lower case; only when wild is false
 	wild    bool
 
@@ -27,18 +28,19 @@ type glob struct {
 // maxSearched is the length in bytes up to which literals are looked for directly.
 const maxSearched = 16
 
-func newGlob(pattern string) *glob {
+// New makes the glob of a pattern.
+func New(pattern string) *Glob {
 	if !strings.ContainsAny(pattern, "*?") {
-		return newLiteral(pattern)
+		return Literal(pattern)
 	}
-	g := &glob{wild: true}
+	g := &Glob{wild: true}
 	g.automaton(pattern, true)
 	return g
 }
 
-// newLiteral makes the glob in which * and ? stand for themselves.
-func newLiteral(text string) *glob {
-	g := &glob{literal: lower(text)}
+// Literal makes the glob in which * and ? stand for themselves.
+func Literal(text string) *Glob {
+	g := &Glob{literal: lower(text)}
 	if len(g.literal) > maxSearched {
 		g.automaton(g.literal, false)
 	}
@@ -46,7 +48,7 @@ func newLiteral(text string) *glob {
 }
 
 // automaton prepares run; without wildcards * and ? are characters like others.
-func (g *glob) automaton(pattern string, wildcards bool) {
+func (g *Glob) automaton(pattern string, wildcards bool) {
 	g.final = utf8.RuneCountInString(pattern)
 	if wildcards {
 		g.final -= strings.Count(pattern, "*")
@@ -74,7 +76,7 @@ func (g *glob) automaton(pattern string, wildcards bool) {
 }
 
 // lead gives the set for a character of the pattern, making it when needed.
-func (g *glob) lead(r rune) []uint64 {
+func (g *Glob) lead(r rune) []uint64 {
 	i := g.index(r)
 	if i == 0 {
 		i = len(g.leads)
@@ -89,21 +91,21 @@ func (g *glob) lead(r rune) []uint64 {
 }
 
 // index finds the set for a folded character, 0 for those that the pattern does not hold.
-func (g *glob) index(r rune) int {
+func (g *Glob) index(r rune) int {
 	if r < utf8.RuneSelf {
 		return int(g.ascii[r])
 	}
 	return g.others[r]
 }
 
-func (g *glob) set() []uint64 { return make([]uint64, g.words) }
+func (g *Glob) set() []uint64 { return make([]uint64, g.words) }
 
 func add(set []uint64, state int) { set[state/64] |= 1 << (state % 64) }
 
 func has(set []uint64, state int) bool { return set[state/64]&(1<<(state%64)) != 0 }
 
-// whole reports whether the pattern matches the whole text.
-func (g *glob) whole(text string) bool {
+// Whole reports whether the pattern matches the whole text.
+func (g *Glob) Whole(text string) bool {
 	if !g.wild {
 		n, ok := foldPrefix(text, g.literal)
 		return ok && n == len(text)
@@ -111,8 +113,8 @@ func (g *glob) whole(text string) bool {
 	return g.run(text, false)
 }
 
-// word reports whether the pattern matches a part of the text that starts and ends at word boundaries.
-func (g *glob) word(text string) bool {
+// Word reports whether the pattern matches a part of the text that starts and ends at word boundaries.
+func (g *Glob) Word(text string) bool {
 	if g.words == 0 {
 		return containsWord(text, g.literal)
 	}
@@ -120,7 +122,7 @@ func (g *glob) word(text string) bool {
 }
 
 // run feeds the text to the automaton. With words a match may start and end at any boundary, else only at the ends of the text.
-func (g *glob) run(text string, words bool) bool {
+func (g *Glob) run(text string, words bool) bool {
 	var fixed [4]uint64
 	states := fixed[:]
 	if g.words > len(fixed) {
@@ -147,7 +149,7 @@ func (g *glob) run(text string, words bool) bool {
 }
 
 // step consumes one folded character.
-func (g *glob) step(states []uint64, r rune) {
+func (g *Glob) step(states []uint64, r rune) {
 	into := g.leads[g.index(r)]
 	carry := uint64(0)
 	for i, s := range states {

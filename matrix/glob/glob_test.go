@@ -1,4 +1,4 @@
-package pushrules
+package glob
 
 import (
 	"regexp"
@@ -39,7 +39,7 @@ func TestWord(t *testing.T) {
 		{"straße", "die STRAßE", true},
 		{"k", "\u212a", true}, // the sign for Kelvin is k in lower case
 	} {
-		if got := newGlob(tc.pattern).word(tc.text); got != tc.want {
+		if got := New(tc.pattern).Word(tc.text); got != tc.want {
 			t.Errorf("%q in %q: %v", tc.pattern, tc.text, got)
 		}
 	}
@@ -73,9 +73,9 @@ func TestGlobAgreesWithRegexp(t *testing.T) {
 			filler := strings.Repeat("b", 70)
 			pattern, text = filler+pattern, filler+text
 		}
-		g, folded := newGlob(pattern), lower(text)
+		g, folded := New(pattern), lower(text)
 		re := regexp.MustCompile(`\A` + strings.Replace(oracle(pattern), "(?s)", "(?s:", 1) + `)\z`)
-		if got, want := g.whole(text), re.MatchString(folded); got != want {
+		if got, want := g.Whole(text), re.MatchString(folded); got != want {
 			rt.Fatalf("whole = %v, the regular expression says %v", got, want)
 		}
 		want := false
@@ -84,7 +84,7 @@ func TestGlobAgreesWithRegexp(t *testing.T) {
 				want = want || boundary(folded, i) && boundary(folded, j) && re.MatchString(folded[i:j]) && startsRunes(folded, i, j)
 			}
 		}
-		if got := g.word(text); got != want {
+		if got := g.Word(text); got != want {
 			rt.Fatalf("word = %v, trying all parts says %v", got, want)
 		}
 	})
@@ -102,7 +102,7 @@ func TestLongLiterals(t *testing.T) {
 		strings.ReplaceAll(long, "*?", "xy"): false,
 		long[:len(long)/2]:                   false,
 	} {
-		if got := newLiteral(long).word(text); got != want {
+		if got := Literal(long).Word(text); got != want {
 			t.Errorf("in %q: %v", text, got)
 		}
 	}
@@ -112,7 +112,7 @@ func TestLongLiterals(t *testing.T) {
 		if at := rapid.IntRange(0, len(text)).Draw(rt, "at"); rapid.Bool().Draw(rt, "inside") {
 			text = text[:at] + literal + text[at:]
 		}
-		if got, want := newLiteral(literal).word(text), containsWord(text, lower(literal)); got != want {
+		if got, want := Literal(literal).Word(text), containsWord(text, lower(literal)); got != want {
 			rt.Fatalf("the automaton says %v, the search %v", got, want)
 		}
 	})
@@ -131,14 +131,14 @@ func startsRunes(s string, offsets ...int) bool {
 // The worst that a stranger's text can do to a pattern: each place of it nearly matches.
 func BenchmarkHostileText(b *testing.B) {
 	for name, c := range map[string]struct{ pattern, text string }{
-		"long":    {strings.Repeat("-", maxPattern-1) + "x", strings.Repeat("-", 60_000)},
+		"long":    {strings.Repeat("-", longest-1) + "x", strings.Repeat("-", 60_000)},
 		"short":   {strings.Repeat("é", maxSearched/2-1) + "x", strings.Repeat("É", 30_000)},
-		"with *?": {strings.Repeat("-?", maxPattern/2-2) + "x*y", strings.Repeat("-", 60_000)},
+		"with *?": {strings.Repeat("-?", longest/2-2) + "x*y", strings.Repeat("-", 60_000)},
 	} {
 		b.Run(name, func(b *testing.B) {
-			g := newGlob(c.pattern)
+			g := New(c.pattern)
 			for b.Loop() {
-				if g.word(c.text) {
+				if g.Word(c.text) {
 					b.Fatal("it matched")
 				}
 			}
@@ -152,14 +152,17 @@ func FuzzGlob(f *testing.F) {
 	f.Add("\x87", "\xbf")
 	f.Add(strings.Repeat("a*", 200), strings.Repeat("a", 300))
 	f.Fuzz(func(t *testing.T, pattern, text string) {
-		if len(pattern) > maxPattern {
+		if len(pattern) > longest {
 			return
 		}
-		g := newGlob(pattern)
-		whole, word := g.whole(text), g.word(text)
+		g := New(pattern)
+		whole, word := g.Whole(text), g.Word(text)
 		// Both come from JSON, so bytes that are no characters need only be borne.
 		if whole && !word && utf8.ValidString(pattern) && utf8.ValidString(text) {
 			t.Fatalf("%q matches %q as a whole, but no part of it", pattern, text)
 		}
 	})
 }
+
+// longest is how long a pattern of a push rule may be, in bytes.
+const longest = 1024

@@ -1,0 +1,189 @@
+package history
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"maps"
+	"slices"
+
+	"github.com/matrixon/matrixon/actors/federation/pdus"
+	"github.com/matrixon/matrixon/matrix/event"
+	"github.com/matrixon/matrixon/messages"
+)
+
+// The bounds of what is fetched for one event.
+const (
+	// askedEvents is how many missing events are asked for at once, and rounds how often.
+	askedEvents = 50
+	rounds      = 10
+	// mostEnds is how many events get the state before them from elsewhere, each of which is a request or more.
+	mostEnds = 10
+	// mostReceived is how many PDUs one messages.ReceivePdus takes.
+	mostReceived = 50
+)
+
+var errUnplaced = errors.New("what is missing cannot be had")
+
+// place puts an event into its room that the room could not take for want of others, with the help of the server that sent it, or else
+// of others in the room. It returns nil when the room has decided about the event, whatever it decided.
+func (h *History) place(ctx context.Context, in room, origin string, e *event.Event) error {
+	left, err := h.receive(ctx, in, origin, []*event.Event{e})
+	if err != nil || len(left) == 0 {
+		return err
+	}
+	servers, err := h.servers(ctx, in.id, origin)
+	if err != nil {
+		return err
+	}
+	err = errUnplaced
+	for _, server := range servers {
+		if err = h.placeFrom(ctx, in, server, e); err == nil || ctx.Err() != nil {
+			return err
+		}
+		h.d.Log.Info("what a room is missing could not be fetched from a server", "room", in.id, "event", e.ID(), "server", server, "error", err)
+	}
+	return err
+}
+
+// placeFrom fetches what is missing from one server.
+func (h *History) placeFrom(ctx context.Context, in room, server string, e *event.Event) error {
+	found := map[string]*event.Event{e.ID(): e}
+	left := []*event.Event{e}
+	for range rounds {
+		before := len(found)
+		if err := h.walk(ctx, in, server, left, found); err != nil {
+			return err
+		}
+		if len(found) == before {
+			break
+		}
+		var err error
+		if left, err = h.receive(ctx, in, server, ordered(found)); err != nil {
+			return err
+		}
+		if !slices.Contains(left, e) {
+			return nil
+		}
+	}
+	// What is still missing is too much, or nobody has it: the room goes on from the state before the oldest events.
+	for _, end := range h.ends(left, found) {
+		if err := h.placeAt(ctx, in, server, end); err != nil {
+			return err
+		}
+	}
+	left, err := h.receive(ctx, in, server, ordered(found))
+	if err == nil && slices.Contains(left, e) {
+		err = errUnplaced
+	}
+	return err
+}
+
+// walk asks for the predecessors of the oldest events.
+func (h *History) walk(ctx context.Context, in room, server string, left []*event.Event, found map[string]*event.Event) error {
+	var latest []string
+	for _, end := range h.ends(left, found) {
+		latest = append(latest, end.ID())
+	}
+	newest, ok, err := h.d.Reader.Last(ctx, in.id, 1<<62)
+	if err != nil {
+		return err
+	}
+	earliest := []string{}
+	if ok {
+		earliest = append(earliest, newest.EventID)
+	}
+	set, err := h.missing(ctx, server, in, earliest, latest, askedEvents)
+	if err != nil {
+		return err
+	}
+	maps.Copy(found, set.Events)
+	return nil
+}
+
+// ends are the events at the far end of what was found: those that cite events which were not. The oldest come first.
+func (h *History) ends(left []*event.Event, found map[string]*event.Event) []*event.Event {
+	var ends []*event.Event
+	for _, e := range left {
+		if slices.ContainsFunc(e.PrevEvents(), func(id string) bool { return found[id] == nil }) {
+			ends = append(ends, e)
+		}
+	}
+	slices.SortFunc(ends, func(a, b *event.Event) int {
+		return cmp.Or(cmp.Compare(a.Depth(), b.Depth()), cmp.Compare(a.ID(), b.ID()))
+	})
+	return ends[:min(len(ends), mostEnds)]
+}
+
+// ordered puts events after their predecessors.
+func ordered(found map[string]*event.Event) []*event.Event {
+	return pdus.Ordered(found, (*event.Event).PrevEvents)
+}
+
+// receive gives events to the room, in order, and gives those that it still cannot take. Auth chains that it lacks are fetched.
+func (h *History) receive(ctx context.Context, in room, server string, events []*event.Event) ([]*event.Event, error) {
+	var left []*event.Event
+	for batch := range slices.Chunk(events, mostReceived) {
+		results, err := h.receiveBatch(ctx, in, server, batch)
+		if err != nil {
+			return nil, err
+		}
+		unauthorised := false
+		for i, r := range results {
+			if r.Status == messages.PduResult_MISSING && len(r.MissingAuth) > 0 {
+				unauthorised = true
+				if err := h.authorising(ctx, server, in, batch[i].ID()); err != nil {
+					return nil, err
+				}
+			}
+		}
+		if unauthorised {
+			if results, err = h.receiveBatch(ctx, in, server, batch); err != nil {
+				return nil, err
+			}
+		}
+		for i, r := range results {
+			if r.Status == messages.PduResult_MISSING {
+				left = append(left, batch[i])
+			}
+		}
+	}
+	return left, nil
+}
+
+func (h *History) receiveBatch(ctx context.Context, in room, server string, batch []*event.Event) ([]*messages.PduResult, error) {
+	request := &messages.ReceivePdus{Origin: server}
+	for _, e := range batch {
+		request.Pdus = append(request.Pdus, pdus.Message(e))
+	}
+	answer, err := ask[*messages.PduResults](ctx, h, in.id, request)
+	if err != nil {
+		return nil, err
+	}
+	if len(answer.Results) != len(batch) {
+		return nil, fmt.Errorf("history: %d results for %d events", len(answer.Results), len(batch))
+	}
+	return answer.Results, nil
+}
+
+// placeAt has the room take an event with the state before it as the other server tells it.
+func (h *History) placeAt(ctx context.Context, in room, server string, e *event.Event) error {
+	state, err := h.stateBefore(ctx, server, in, e.ID())
+	if err != nil {
+		return err
+	}
+	for range 2 {
+		answer, err := ask[*messages.PduResults](ctx, h, in.id, &messages.ReceivePduAt{Origin: server, Pdu: pdus.Message(e), StateBefore: state})
+		if err != nil {
+			return err
+		}
+		if len(answer.Results) != 1 || answer.Results[0].Status != messages.PduResult_MISSING {
+			return nil
+		}
+		if err := h.authorising(ctx, server, in, e.ID()); err != nil {
+			return err
+		}
+	}
+	return errUnplaced
+}

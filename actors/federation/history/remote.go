@@ -1,0 +1,215 @@
+package history
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"net/url"
+	"strconv"
+	"time"
+
+	"github.com/go-json-experiment/json"
+	"github.com/go-json-experiment/json/jsontext"
+	"golang.org/x/sync/errgroup"
+
+	"github.com/matrixon/matrixon/actors/federation"
+	"github.com/matrixon/matrixon/actors/federation/pdus"
+	"github.com/matrixon/matrixon/persistence/schema"
+)
+
+// The bounds of what another server answers, in bytes, and of how many events are fetched one by one, and how many of those at a time,
+// before the whole state is.
+const (
+	largestPage  = int64(20 << 20)
+	largestState = int64(512 << 20)
+	mostSingly   = 100
+	singlyAtOnce = 8
+	// statePatience bounds the pauses in an answer that holds a room's state.
+	statePatience = 2 * time.Minute
+)
+
+const v1 = "/_matrix/federation/v1"
+
+// uri is a path of the server-server API with escaped segments.
+func uri(endpoint string, segments ...string) string {
+	path := v1 + "/" + endpoint
+	for _, s := range segments {
+		path += "/" + url.PathEscape(s)
+	}
+	return path
+}
+
+// page asks for a list of events, which stands in the answer's member of this name.
+func (h *History) page(ctx context.Context, server string, in room, name string, q federation.Request) (*pdus.Set, error) {
+	q.Destination, q.Limit, q.Eager = server, largestPage, true
+	raw, err := h.d.Servers.Call(ctx, q)
+	if err != nil {
+		return nil, err
+	}
+	var answer map[string]jsontext.Value
+	var list []jsontext.Value
+	if err := errors.Join(json.Unmarshal(raw, &answer), json.Unmarshal(answer[name], &list)); err != nil {
+		return nil, federation.Unreachable(fmt.Errorf("%s: the answer has no list of %s: %w", server, name, err))
+	}
+	raws := make([][]byte, len(list))
+	for i, one := range list {
+		raws[i] = one
+	}
+	set := pdus.NewSet(in.id, in.version, h.d.Verifier)
+	return set, set.Add(ctx, raws, nil)
+}
+
+// missing asks for the predecessors of the latest events, up to the earliest (POST /get_missing_events/{roomId}).
+func (h *History) missing(ctx context.Context, server string, in room, earliest, latest []string, limit int) (*pdus.Set, error) {
+	body, err := json.Marshal(map[string]any{"earliest_events": earliest, "latest_events": latest, "limit": limit, "min_depth": 0}, json.Deterministic(true))
+	if err != nil {
+		return nil, err
+	}
+	return h.page(ctx, server, in, "events", federation.Request{Method: http.MethodPost, URI: uri("get_missing_events", in.id), Body: body})
+}
+
+// before asks for the newest events up to those with these ids (GET /backfill/{roomId}).
+func (h *History) before(ctx context.Context, server string, in room, ids []string, limit int) (*pdus.Set, error) {
+	query := url.Values{"v": ids, "limit": {strconv.Itoa(limit)}}
+	return h.page(ctx, server, in, "pdus", federation.Request{Method: http.MethodGet, URI: uri("backfill", in.id) + "?" + query.Encode()})
+}
+
+// authorising fetches the auth chain of an event (GET /event_auth/{roomId}/{eventId}) and stores it.
+func (h *History) authorising(ctx context.Context, server string, in room, eventID string) error {
+	set, err := h.page(ctx, server, in, "auth_chain", federation.Request{Method: http.MethodGet, URI: uri("event_auth", in.id, eventID)})
+	if err != nil {
+		return err
+	}
+	_, err = set.Store(ctx, h.d.Rooms, server, h.d.Log)
+	return err
+}
+
+// stateBefore fetches the state before an event, as far as it is not here, stores it and its auth chain as outliers, and gives the ids of the
+// state's events.
+func (h *History) stateBefore(ctx context.Context, server string, in room, eventID string) ([]string, error) {
+	at := "?event_id=" + url.QueryEscape(eventID)
+	raw, err := h.d.Servers.Call(ctx, federation.Request{Destination: server, Method: http.MethodGet, URI: uri("state_ids", in.id) + at, Limit: largestPage, Eager: true})
+	if err != nil {
+		return nil, err
+	}
+	var ids struct {
+		State []string `json:"pdu_ids"`
+		Chain []string `json:"auth_chain_ids"`
+	}
+	if err := json.Unmarshal(raw, &ids); err != nil || len(ids.State) == 0 {
+		return nil, federation.Unreachable(fmt.Errorf("%s: the answer is no state: %w", server, err))
+	}
+	known := map[string]bool{}
+	var unknown []string
+	for _, id := range append(append([]string{}, ids.State...), ids.Chain...) {
+		if _, asked := known[id]; asked {
+			continue
+		}
+		_, ok, err := schema.EventsByID.Get(ctx, h.d.Store, schema.EventByID{RoomID: in.id, EventID: id})
+		if err != nil {
+			return nil, err
+		}
+		if known[id] = ok; !ok {
+			unknown = append(unknown, id)
+		}
+	}
+	set := pdus.NewSet(in.id, in.version, h.d.Verifier)
+	switch {
+	case len(unknown) > mostSingly:
+		err = h.wholeState(ctx, server, in, at, set)
+	case len(unknown) > 0:
+		err = h.singly(ctx, server, set, unknown)
+	}
+	if err != nil {
+		return nil, err
+	}
+	taken, err := set.Store(ctx, h.d.Rooms, server, h.d.Log)
+	if err != nil {
+		return nil, err
+	}
+	var state []string
+	for _, id := range ids.State {
+		if known[id] || taken[id] {
+			state = append(state, id)
+		}
+	}
+	return state, nil
+}
+
+// wholeState reads the state with its events and their auth chain as it comes (GET /state/{roomId}).
+func (h *History) wholeState(ctx context.Context, server string, in room, at string, set *pdus.Set) error {
+	body, _, err := h.d.Servers.Open(ctx, federation.Request{Destination: server, Method: http.MethodGet, URI: uri("state", in.id) + at,
+		Limit: largestState, Timeout: statePatience, Eager: true})
+	if err != nil {
+		return err
+	}
+	err = readState(ctx, body, set)
+	if closeErr := body.Close(); err == nil && closeErr != nil {
+		err = closeErr
+	}
+	if err != nil {
+		err = federation.Unreachable(fmt.Errorf("%s: the answer is no state: %w", server, err))
+	}
+	return err
+}
+
+func readState(ctx context.Context, body io.Reader, set *pdus.Set) error {
+	d := jsontext.NewDecoder(body)
+	if t, err := d.ReadToken(); err != nil || t.Kind() != '{' {
+		return errors.Join(errors.New("it is no JSON object"), err)
+	}
+	for d.PeekKind() == '"' {
+		name, err := d.ReadToken()
+		if err != nil {
+			return err
+		}
+		if n := name.String(); n == "pdus" || n == "auth_chain" {
+			err = set.Read(ctx, d, nil)
+		} else {
+			err = d.SkipValue()
+		}
+		if err != nil {
+			return err
+		}
+	}
+	_, err := d.ReadToken() // of the end
+	return err
+}
+
+// singly fetches events one by one (GET /event/{eventId}). One that the server does not give is left out.
+func (h *History) singly(ctx context.Context, server string, set *pdus.Set, ids []string) error {
+	found := make([][]byte, len(ids))
+	group, asking := errgroup.WithContext(ctx)
+	group.SetLimit(singlyAtOnce)
+	for i, id := range ids {
+		group.Go(func() error {
+			raw, err := h.d.Servers.Call(asking, federation.Request{Destination: server, Method: http.MethodGet, URI: uri("event", id), Eager: true})
+			var refused *federation.Error
+			if errors.As(err, &refused) && refused.Status == http.StatusNotFound {
+				return nil
+			}
+			if err != nil {
+				return err
+			}
+			var answer struct {
+				PDUs []jsontext.Value `json:"pdus"`
+			}
+			if json.Unmarshal(raw, &answer) == nil && len(answer.PDUs) == 1 {
+				found[i] = answer.PDUs[0]
+			}
+			return nil
+		})
+	}
+	if err := group.Wait(); err != nil {
+		return err
+	}
+	raws := make([][]byte, 0, len(found))
+	for _, raw := range found {
+		if raw != nil {
+			raws = append(raws, raw)
+		}
+	}
+	return set.Add(ctx, raws, nil)
+}

@@ -1,0 +1,110 @@
+package push
+
+import (
+	"context"
+	"maps"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/maypok86/otter/v2"
+
+	"github.com/matrixon/matrixon/matrix/id"
+	"github.com/matrixon/matrixon/persistence"
+	"github.com/matrixon/matrixon/persistence/schema"
+)
+
+// pushing are the users who may have pushers. Who had one once stays: it costs a look.
+type pushing struct {
+	mu    sync.RWMutex
+	users map[string]struct{}
+}
+
+func (p *pushing) add(userID string) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.users == nil {
+		p.users = map[string]struct{}{}
+	}
+	p.users[userID] = struct{}{}
+}
+
+func (p *pushing) has(userID string) bool {
+	p.mu.RLock()
+	defer p.mu.RUnlock()
+	_, ok := p.users[userID]
+	return ok
+}
+
+func (p *pushing) load(ctx context.Context, r persistence.Reader) error {
+	for row, err := range schema.Pushers.Scan(ctx, r, persistence.Range[schema.Pusher]{}) {
+		if err != nil {
+			return err
+		}
+		p.add(row.UserID)
+	}
+	return nil
+}
+
+// The bounds of what is remembered of rooms.
+const (
+	residentsMost   = 1_000_000        // users in all rooms
+	residentsMemory = 10 * time.Minute // after which a room is read again
+)
+
+// residents remembers which users of this server are in which rooms. It is kept in step by the events that the dispatcher sees,
+// and is no more than a hint who may have to be told: whether somebody is in the room is looked at for each event.
+type residents struct {
+	store      persistence.Reader
+	serverName string
+	rooms      *otter.Cache[string, map[string]struct{}]
+}
+
+func newResidents(store persistence.Reader, serverName string) *residents {
+	return &residents{store: store, serverName: serverName, rooms: otter.Must(&otter.Options[string, map[string]struct{}]{
+		MaximumWeight:    residentsMost,
+		Weigher:          func(_ string, users map[string]struct{}) uint32 { return uint32(len(users)) + 1 },
+		ExpiryCalculator: otter.ExpiryWriting[string, map[string]struct{}](residentsMemory),
+	})}
+}
+
+func (r *residents) is(userID string) bool { return id.ServerOf(userID) == r.serverName }
+
+// forget has every room read again.
+func (r *residents) forget() { r.rooms.InvalidateAll() }
+
+// of gives the room's users of this server.
+func (r *residents) of(ctx context.Context, roomID string) ([]string, error) {
+	if users, ok := r.rooms.GetIfPresent(roomID); ok {
+		return slices.Collect(maps.Keys(users)), nil
+	}
+	users := map[string]struct{}{}
+	members := persistence.Range[schema.CurrentState]{Prefix: schema.CurrentState{RoomID: roomID, Type: "m.room.member"}, Keys: 2}
+	for row, err := range schema.CurrentStates.Scan(ctx, r.store, members) {
+		if err != nil {
+			return nil, err
+		}
+		if row.Membership == "join" && r.is(row.StateKey) {
+			users[row.StateKey] = struct{}{}
+		}
+	}
+	r.rooms.Set(roomID, users)
+	return slices.Collect(maps.Keys(users)), nil
+}
+
+// saw takes in an event: a membership changes who is there.
+func (r *residents) saw(row *schema.Event) {
+	if row.Type != "m.room.member" || row.StateKey == nil || !r.is(*row.StateKey) {
+		return
+	}
+	users, known := r.rooms.GetIfPresent(row.RoomID)
+	if !known {
+		return
+	}
+	// The map is the dispatcher's own: one goroutine does all tasks of a node.
+	if membership(row) == "join" {
+		users[*row.StateKey] = struct{}{}
+	} else {
+		delete(users, *row.StateKey)
+	}
+}

@@ -1,0 +1,119 @@
+package room
+
+import (
+	"context"
+	"encoding/binary"
+	"fmt"
+
+	"github.com/go-json-experiment/json"
+
+	"github.com/matrixon/matrixon/matrix/room"
+	"github.com/matrixon/matrixon/matrix/statetree"
+	"github.com/matrixon/matrixon/persistence"
+	"github.com/matrixon/matrixon/persistence/schema"
+)
+
+// nodeBytes reads a node of the room's states, and has the machine learn it.
+func (q *query) nodeBytes(h statetree.Hash) ([]byte, error) {
+	row, ok, err := schema.StateNodes.Get(q.ctx, q.store, schema.StateNode{RoomID: q.roomID, Hash: h[:]})
+	if err != nil {
+		return nil, err
+	}
+	if !ok {
+		return nil, fmt.Errorf("room %s: %w: state node %x is gone", q.roomID, persistence.ErrCorrupt, h)
+	}
+	q.found.Nodes = append(q.found.Nodes, statetree.Node{Hash: h, Bytes: row.Node})
+	return row.Node, nil
+}
+
+func (q *query) node(h statetree.Hash) error {
+	_, err := q.nodeBytes(h)
+	return err
+}
+
+// tree reads a whole state.
+func (q *query) tree(root statetree.Hash) error {
+	for _, err := range statetree.Open(root, q.nodeBytes).All() {
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// chains reads the auth events of the events, of those, and so on.
+func (q *query) chains(numbers []uint64) error {
+	waiting := numbers
+	for len(waiting) > 0 {
+		number := waiting[len(waiting)-1]
+		waiting = waiting[:len(waiting)-1]
+		if _, ok := q.found.Edges[number]; ok {
+			continue
+		}
+		row, ok, err := schema.AuthEdges.Get(q.ctx, q.store, schema.AuthEdge{RoomID: q.roomID, Number: number})
+		if err != nil {
+			return err
+		}
+		if !ok {
+			return fmt.Errorf("room %s: %w: the auth events of %d are gone", q.roomID, persistence.ErrCorrupt, number)
+		}
+		cites := []uint64{}
+		for rest := row.Cites; len(rest) > 0; {
+			cited, n := binary.Uvarint(rest)
+			if n <= 0 {
+				return fmt.Errorf("room %s: %w: the auth events of %d", q.roomID, persistence.ErrCorrupt, number)
+			}
+			cites, rest = append(cites, cited), rest[n:]
+		}
+		q.found.Edges[number] = cites
+		waiting = append(waiting, cites...)
+	}
+	return nil
+}
+
+func (q *query) pending(eventID string) error {
+	list := persistence.Range[schema.PendingRedaction]{Prefix: schema.PendingRedaction{RoomID: q.roomID, TargetID: eventID}, Keys: 2}
+	q.found.Pending[eventID] = nil
+	for row, err := range schema.PendingRedactions.Scan(q.ctx, q.store, list) {
+		if err != nil {
+			return err
+		}
+		q.found.Pending[eventID] = append(q.found.Pending[eventID], room.PendingRedaction{TargetID: row.TargetID, RedactionID: row.RedactionID, Seq: row.Seq})
+	}
+	return nil
+}
+
+// outliers tells how many outliers have been numbered.
+func (q *query) outliers() error {
+	last := persistence.Range[schema.Event]{Prefix: schema.Event{RoomID: q.roomID}, Keys: 1, From: &schema.Event{Seq: schema.OutlierBase}, Reverse: true, Limit: 1}
+	q.found.Outliers = 1
+	for row, err := range schema.Events.Scan(q.ctx, q.store, last) {
+		if err != nil {
+			return err
+		}
+		q.found.Outliers = row.Seq - schema.OutlierBase + 1
+	}
+	return nil
+}
+
+// federated gives the machine the rows that it keeps in memory: the servers in the room, and the gaps of its history.
+func (f facts) federated(ctx context.Context, m *room.Machine) error {
+	servers := persistence.Range[schema.RoomServer]{Prefix: schema.RoomServer{RoomID: f.roomID}, Keys: 1}
+	for row, err := range schema.RoomServers.Scan(ctx, f.store, servers) {
+		if err != nil {
+			return err
+		}
+		m.KnowServer(row.Server, room.ServerRow{Joined: row.Joined, JoinedSeq: row.JoinedSeq, LeftSeq: row.LeftSeq})
+	}
+	for row, err := range schema.RoomGaps.Scan(ctx, f.store, persistence.Range[schema.RoomGap]{Prefix: schema.RoomGap{RoomID: f.roomID}, Keys: 1}) {
+		if err != nil {
+			return err
+		}
+		gap := room.Gap{Seq: row.Seq, Next: row.Next, Floor: row.Floor}
+		if err := json.Unmarshal(row.Wanted, &gap.Wanted); err != nil {
+			return fmt.Errorf("room %s: %w: gap %d: %w", f.roomID, persistence.ErrCorrupt, row.Seq, err)
+		}
+		m.KnowGap(gap)
+	}
+	return nil
+}

@@ -1,0 +1,71 @@
+package client
+
+import (
+	"context"
+	"net/http"
+
+	"github.com/tidwall/gjson"
+
+	sender "github.com/matrixon/matrixon/actors/delayed"
+	"github.com/matrixon/matrixon/http/api"
+	"github.com/matrixon/matrixon/matrix/id"
+	"github.com/matrixon/matrixon/matrix/mxerr"
+	"github.com/matrixon/matrixon/messages"
+	"github.com/matrixon/matrixon/persistence/schema"
+)
+
+// DelayedCheck gives what the Sender of delayed events wants to know: whether the user may do now what could not be decided when the
+// event was scheduled.
+func DelayedCheck(d Deps, o RoomOptions, limits api.Limiter) sender.Check {
+	h := &rooms{d, o}
+	return func(ctx context.Context, roomID string, event *messages.Proposal, unlimited bool) error {
+		take := func(kind api.Limit) error {
+			if unlimited || limits == nil {
+				return nil
+			}
+			return limits.Take(ctx, kind, event.Sender, 1)
+		}
+		a, ok, err := schema.Accounts.Get(ctx, h.Store, schema.Account{UserID: event.Sender})
+		switch {
+		case err != nil:
+			return err
+		case !ok || a.Deactivated:
+			return mxerr.New(http.StatusForbidden, "M_USER_DEACTIVATED", "this account has been deactivated")
+		case a.Locked:
+			return mxerr.New(http.StatusForbidden, "M_USER_LOCKED", "this account has been locked")
+		case a.Suspended:
+			return mxerr.New(http.StatusForbidden, "M_USER_SUSPENDED", "this account has been suspended")
+		}
+		if err := take(api.LimitMessage); err != nil || event.StateKey == nil {
+			return err
+		}
+		switch event.Type {
+		case "m.room.canonical_alias":
+			return h.checkCanonicalAlias(ctx, roomID, event.Content)
+		case "m.room.member":
+			return h.checkDelayedMember(ctx, event, take)
+		}
+		return nil
+	}
+}
+
+// checkDelayedMember holds a change of membership to what putMember would.
+func (h *rooms) checkDelayedMember(ctx context.Context, event *messages.Proposal, take func(api.Limit) error) error {
+	target := *event.StateKey
+	if !id.ValidUser(target) {
+		return mxerr.InvalidParam("the state key of m.room.member must be a user id")
+	}
+	switch gjson.GetBytes(event.Content, "membership").Str {
+	case "join", "knock":
+		return take(api.LimitJoin)
+	case "invite":
+		if err := take(api.LimitInvite); err != nil {
+			return err
+		}
+		if id.ServerOf(target) != h.ServerName {
+			return mxerr.Forbidden("%s is on another server, whose consent an invite needs; it cannot be delayed", target)
+		}
+		return h.localInvitable(ctx, target, event.Sender)
+	}
+	return nil
+}

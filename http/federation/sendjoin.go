@@ -1,0 +1,149 @@
+package federation
+
+import (
+	"cmp"
+	"context"
+	"slices"
+	"strconv"
+
+	"github.com/matrixon/matrixon/actors/reader"
+	"github.com/matrixon/matrixon/http/api"
+	"github.com/matrixon/matrixon/matrix/event"
+	"github.com/matrixon/matrixon/messages"
+	"github.com/matrixon/matrixon/persistence"
+	"github.com/matrixon/matrixon/persistence/schema"
+)
+
+// heroCount is how many members name a nameless room (client-server API, "Room summary").
+const heroCount = 5
+
+// sendJoin takes a join, and answers the state before it and what authorises that state.
+func (h *memberships) sendJoin(r *api.Request) (any, error) {
+	omit, err := r.Bool("omit_members", false)
+	if err != nil {
+		return nil, err
+	}
+	sent, err := h.completed(r, "join", messages.ChangeMembership_JOIN)
+	if err != nil {
+		return nil, err
+	}
+	a, err := h.joined(r.Ctx, r.Vars["roomId"], sent, omit)
+	if err != nil {
+		return nil, err
+	}
+	return h.stream(r, a.write), nil
+}
+
+// joinAnswer is what a server gets that has joined a room. The events are read while it is written, since rooms may be larger than memory allows.
+type joinAnswer struct {
+	r       *reader.Reader
+	join    schema.Event
+	signed  []byte
+	state   []reader.Entry
+	omitted bool
+	servers []string
+}
+
+func (h *memberships) joined(ctx context.Context, roomID string, sent *messages.MembershipSent, omit bool) (*joinAnswer, error) {
+	join, err := h.Reader.EventAt(ctx, roomID, sent.Seq)
+	if err != nil {
+		return nil, err
+	}
+	state, err := h.Reader.StateAt(ctx, roomID, join.StateBefore)
+	if err != nil {
+		return nil, err
+	}
+	a := &joinAnswer{r: h.Reader, join: join, signed: sent.Json, omitted: omit}
+	keep := func(event.Tuple) bool { return true }
+	if omit {
+		heroes, err := h.heroes(ctx, &join)
+		if err != nil {
+			return nil, err
+		}
+		keep = func(t event.Tuple) bool { return t.Type != "m.room.member" || slices.Contains(heroes, t.StateKey) }
+		if a.servers, err = h.servers(ctx, &join); err != nil {
+			return nil, err
+		}
+	}
+	a.state, err = state.Entries(keep)
+	return a, err
+}
+
+// heroes are the members that name the room for the one who joins: none when it has a name.
+func (h *memberships) heroes(ctx context.Context, join *schema.Event) ([]string, error) {
+	room, err := h.Reader.Room(ctx, join.RoomID)
+	if err != nil || room.Name != "" || room.CanonicalAlias != "" {
+		return nil, err
+	}
+	members, err := h.Reader.CurrentOf(ctx, join.RoomID, "m.room.member")
+	if err != nil {
+		return nil, err
+	}
+	gone := func(m schema.CurrentState) int {
+		if m.Membership == "join" || m.Membership == "invite" {
+			return 0
+		}
+		return 1
+	}
+	slices.SortFunc(members, func(a, b schema.CurrentState) int {
+		return cmp.Or(cmp.Compare(gone(a), gone(b)), cmp.Compare(a.Seq, b.Seq))
+	})
+	var heroes []string
+	for _, m := range members {
+		if m.StateKey != join.Sender && len(heroes) < heroCount {
+			heroes = append(heroes, m.StateKey)
+		}
+	}
+	return heroes, nil
+}
+
+// servers are those that had users in the room before the join.
+func (h *memberships) servers(ctx context.Context, join *schema.Event) ([]string, error) {
+	rows, err := schema.RoomServers.All(ctx, h.Store, persistence.Range[schema.RoomServer]{Prefix: schema.RoomServer{RoomID: join.RoomID}, Keys: 1})
+	if err != nil {
+		return nil, err
+	}
+	servers := []string{}
+	for _, row := range rows {
+		if row.Joined > 0 && row.JoinedSeq < join.Seq {
+			servers = append(servers, row.Server)
+		}
+	}
+	return servers, nil
+}
+
+// write writes the answer: first the state, then its auth chain.
+func (a *joinAnswer) write(ctx context.Context, w *writer) error {
+	chain, err := a.r.AuthChain(ctx, a.join.RoomID)
+	if err != nil {
+		return err
+	}
+	if err := chain.Add(&a.join); err != nil {
+		return err
+	}
+	w.value("event", a.signed)
+	w.begin("state")
+	for _, entry := range a.state {
+		row, err := a.r.EventAt(ctx, a.join.RoomID, entry.Seq)
+		if err != nil {
+			return err
+		}
+		if err := chain.Add(&row); err != nil {
+			return err
+		}
+		w.item(row.JSON)
+	}
+	w.end()
+	if err := w.chain(ctx, "auth_chain", chain, pduJSON); err != nil {
+		return err
+	}
+	w.value("members_omitted", strconv.AppendBool(nil, a.omitted))
+	if a.omitted {
+		w.begin("servers_in_room")
+		for _, server := range a.servers {
+			w.item(quoted(server))
+		}
+		w.end()
+	}
+	return w.err
+}

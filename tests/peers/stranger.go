@@ -1,0 +1,68 @@
+package peers
+
+import (
+	"crypto/rand"
+	"crypto/tls"
+	"net"
+	"net/http"
+	"net/netip"
+	"testing"
+	"time"
+
+	"github.com/go-json-experiment/json"
+
+	"github.com/matrixon/matrixon/http/outbound"
+	"github.com/matrixon/matrixon/matrix/signing"
+)
+
+// Stranger is a homeserver that a test plays: it listens, publishes its key, and signs its requests. What else it answers the test says.
+type Stranger struct {
+	Name string
+	Key  signing.Key
+	Mux  *http.ServeMux // add handlers before they are asked for
+	// Caller asks other homeservers in the stranger's name.
+	Caller *outbound.Federation
+}
+
+// Stranger starts a stranger, which ends with the test.
+func (a *Authority) Stranger(t testing.TB) *Stranger {
+	t.Helper()
+	seed := make([]byte, 32)
+	if _, err := rand.Read(seed); err != nil {
+		t.Fatal(err)
+	}
+	ln, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	s := &Stranger{Name: ln.Addr().String(), Key: signing.NewKey("stranger", seed), Mux: http.NewServeMux()}
+	s.Caller = outbound.NewFederation(outbound.FederationOptions{ServerName: s.Name, Key: s.Key, Now: time.Now,
+		Policy: outbound.Policy{AllowNetworks: []netip.Prefix{netip.MustParsePrefix("127.0.0.0/8")}, Roots: a.Pool, UserAgent: "stranger"}})
+	s.Mux.HandleFunc("GET /_matrix/key/v2/server", func(w http.ResponseWriter, _ *http.Request) { _, _ = w.Write(s.Keys(t)) })
+	server := &http.Server{Handler: s.Mux, ReadHeaderTimeout: time.Minute, TLSConfig: &tls.Config{
+		MinVersion: tls.VersionTLS12, Certificates: []tls.Certificate{a.Certificate("127.0.0.1")}}}
+	ended := make(chan struct{})
+	go func() {
+		defer close(ended)
+		_ = server.ServeTLS(ln, "", "") // it ends when it is closed
+	}()
+	t.Cleanup(func() {
+		s.Caller.Close()
+		_ = server.Close()
+		<-ended
+	})
+	return s
+}
+
+// Keys is what the stranger publishes about its key.
+func (s *Stranger) Keys(t testing.TB) []byte {
+	raw, err := json.Marshal(map[string]any{"server_name": s.Name, "valid_until_ts": time.Now().Add(time.Hour).UnixMilli(),
+		"verify_keys": map[string]any{s.Key.ID: map[string]string{"key": signing.EncodeBase64(s.Key.Public())}}, "old_verify_keys": map[string]any{}})
+	if err == nil {
+		raw, err = signing.SignJSON(raw, s.Name, s.Key)
+	}
+	if err != nil {
+		t.Error(err)
+	}
+	return raw
+}
