@@ -13,7 +13,6 @@ import (
 
 	"github.com/matrixon/matrixon/actors/actortest"
 	"github.com/matrixon/matrixon/actors/sliding"
-	"github.com/matrixon/matrixon/actors/unread"
 	"github.com/matrixon/matrixon/messages"
 	"github.com/matrixon/matrixon/persistence"
 	"github.com/matrixon/matrixon/persistence/schema"
@@ -36,15 +35,7 @@ type roomView struct {
 }
 
 func newWatcher(t *rapid.T, d *actortest.Device) *watcher {
-	counter, err := unread.New(d.World.Store)
-	if err != nil {
-		t.Fatal(err)
-	}
-	s, err := sliding.New(d.World.Node, d.World.Reader, d.World.Syncer, counter, d.World.Clock.Now)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return &watcher{Device: d, syncer: s, rooms: map[string]roomView{}}
+	return &watcher{Device: d, syncer: newSyncer(t, d.World), rooms: map[string]roomView{}}
 }
 
 // ask asks for the newest rooms, so many, and so many events of each.
