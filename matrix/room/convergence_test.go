@@ -209,8 +209,8 @@ func ends(w *world) []string {
 func (n *network) checkViews(w *world) {
 	servers := map[string]int64{}
 	joined := int64(0)
-	for t, id := range w.current {
-		if e, _ := n.find(w, id); t.Type == "m.room.member" {
+	for t, eventID := range w.current {
+		if e, _ := n.find(w, eventID); t.Type == "m.room.member" {
 			if row := w.members[t.StateKey]; row.Membership != e.Event.Membership() {
 				n.rt.Fatalf("%s: the row of %s says %q, the state %q", w.o.ServerName, t.StateKey, row.Membership, e.Event.Membership())
 			}
