@@ -75,7 +75,7 @@ func (h *rooms) messages(r *api.Request) (any, error) {
 	if p.To, err = a.Bound(r.Ctx, r.Param("to"), p.Backwards); err != nil {
 		return nil, err
 	}
-	page, err := a.Read(r.Ctx, p)
+	page, err := h.page(r, a, p)
 	if err != nil {
 		return nil, err
 	}

@@ -36,6 +36,8 @@ type RoomOptions struct {
 	// Elsewhere takes users into rooms of other servers; nil without federation.
 	Elsewhere Elsewhere
 	Delayed   DelayedOptions
+	// Past fetches history from other servers; nil without federation.
+	Past History
 }
 
 type rooms struct {

@@ -243,16 +243,18 @@ func (r *resolution) Subgraph(ids []string) ([]string, error) {
 // unconflicted gives the numbers of the events that all states have. What is missing of their chains is asked for at once.
 func (r *resolution) unconflicted(yield func(uint64) bool) {
 	var numbers []uint64
-	for entry, err := range r.base.All() {
-		if err != nil {
-			// Asking for one node after another of a large state would take for ever.
-			r.d.need.Nodes = nil
-			r.d.need.Trees = append(r.d.need.Trees, r.base.Root())
-			return
+	err := statetree.Diff(statetree.Empty(r.d.node), r.base, func(c statetree.Change) bool {
+		if r.conflicts[c.Tuple] == nil {
+			numbers = append(numbers, c.New)
 		}
-		if r.conflicts[entry.Tuple] == nil {
-			numbers = append(numbers, entry.Value)
-		}
+		return true
+	})
+	if err != nil {
+		// Asking for one node after another of a large state would take for ever. What is missing is durable with all below it; the
+		// state itself need not be.
+		r.d.need.Trees = append(r.d.need.Trees, r.d.need.Nodes...)
+		r.d.need.Nodes = nil
+		return
 	}
 	if r.known(numbers) != nil {
 		return

@@ -442,6 +442,12 @@ func (w *world) reload(snapshotSeq uint64) *Machine {
 	if err != nil {
 		w.t.Fatal(err)
 	}
+	for name, row := range w.servers {
+		m.KnowServer(name, row)
+	}
+	for _, gap := range w.gaps {
+		m.KnowGap(gap)
+	}
 	for _, e := range w.entries[:snapshotSeq] {
 		m.Remember(e)
 	}

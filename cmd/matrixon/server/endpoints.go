@@ -52,6 +52,7 @@ func (s *Server) buildAPI() {
 		Creator:       s.creator(),
 		Elsewhere:     s.elsewhere(),
 		Delayed:       client.DelayedOptions{MaxDelay: time.Duration(s.config.DelayedEvents.MaxDelay), MaxScheduled: s.config.DelayedEvents.MaxScheduled},
+		Past:          s.past(),
 	}
 	rooms.Delayed.Sender = sender.New(sender.Options{Store: s.store, Caller: s.node, Now: time.Now, Log: s.log,
 		Check: client.DelayedCheck(deps, rooms, &s.limits)})

@@ -83,6 +83,14 @@ func (s *Server) elsewhere() client.Elsewhere {
 	return s.handshakes
 }
 
+// past is what clients' endpoints fetch history with: nothing without federation.
+func (s *Server) past() client.History {
+	if s.history == nil {
+		return nil
+	}
+	return s.history
+}
+
 // creator makes rooms.
 func (s *Server) creator() *room.Creator {
 	c := &room.Creator{Caller: s.node, Store: s.store, ServerName: s.config.ServerName, Key: s.key, Now: time.Now, Random: rand.Reader, Log: s.log}
