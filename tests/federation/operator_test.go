@@ -44,7 +44,9 @@ func TestOperatingDestinations(t *testing.T) {
 	alice.eventually("the event waits", func() bool { return regexp.MustCompile(`(?m)^events waiting +1$`).MatchString(run("inspect", name)) })
 	servers[1].Kill()
 	shows(run("retry", name), `^circuit +closed$`)
-	alice.eventually("the failure", func() bool { return regexp.MustCompile(`(?m)^circuit +(open|half-open)$`).MatchString(run("inspect", name)) })
+	alice.eventually("the failure", func() bool {
+		return regexp.MustCompile(`(?m)^circuit +(open|half-open)$`).MatchString(run("inspect", name))
+	})
 	shows(run("list"), `^`+regexp.QuoteMeta(name)+` +(open|half-open) +[1-9]`)
 	shows(run("inspect", name), `^last error +.*refused`, `^  events in it +1$`)
 	servers[1].Run()
