@@ -94,14 +94,14 @@ func (d *Dispatcher) Run(ctx context.Context) {
 			return
 		case <-d.ring:
 		}
-		if err := d.round(ctx); err != nil && ctx.Err() == nil {
+		if err := d.Round(ctx); err != nil && ctx.Err() == nil {
 			d.o.Log.Error("other servers could not be told; they are looked for later", "error", err)
 		}
 	}
 }
 
-// round tells what waits.
-func (d *Dispatcher) round(ctx context.Context) error {
+// Round tells what waits now. Not to be used beside Run.
+func (d *Dispatcher) Round(ctx context.Context) error {
 	d.mu.Lock()
 	batch, lost := d.waiting, d.lost
 	d.waiting, d.lost = nil, 0

@@ -80,20 +80,24 @@ func (a *actor) begin(m cluster.Message, req *messages.BeginTransaction) {
 	}
 }
 
-// pass gives the turn to the first who waits for it, when nobody has it.
+// pass answers those who wait with a transaction that has been answered, and gives the turn to the first of the others, when nobody has it.
 func (in *inbound) pass(self cluster.Self) {
-	for !in.taken && len(in.waiting) > 0 {
-		next := in.waiting[0]
-		in.waiting = in.waiting[1:]
-		if known := in.answer(next.txnID); known != nil {
-			next.message.Reply(known)
-			continue
+	in.waiting = slices.DeleteFunc(in.waiting, func(w turnWaiter) bool {
+		known := in.answer(w.txnID)
+		if known != nil {
+			w.message.Reply(known)
 		}
-		in.last++
-		in.taken, in.current = true, next.txnID
-		in.cancel = self.After(turnLength, turnOver{in.last})
-		next.message.Reply(&messages.TransactionTurn{Turn: in.last})
+		return known != nil
+	})
+	if in.taken || len(in.waiting) == 0 {
+		return
 	}
+	next := in.waiting[0]
+	in.waiting = in.waiting[1:]
+	in.last++
+	in.taken, in.current = true, next.txnID
+	in.cancel = self.After(turnLength, turnOver{in.last})
+	next.message.Reply(&messages.TransactionTurn{Turn: in.last})
 }
 
 // over takes the turn back.
@@ -123,6 +127,8 @@ func (a *actor) endTurn(m cluster.Message, req *messages.EndTransaction) {
 		}
 		if mine {
 			in.over(a.self)
+		} else {
+			in.pass(a.self)
 		}
 		m.Reply(&messages.Done{})
 	}

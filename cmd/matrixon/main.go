@@ -17,16 +17,17 @@ import (
 
 // commands are what can be typed after matrixon. The Run method of each is called with the Main.
 type commands struct {
-	Serve       serveCommand       `cmd:"" help:"Run the server."`
-	Actors      actorsCommand      `cmd:"" help:"Look into the running server's actors."`
-	Appservices appservicesCommand `cmd:"" help:"Look at the application services of the running server."`
-	Cluster     clusterCommand     `cmd:"" help:"Look at the running server's nodes."`
-	Config      configCommand      `cmd:"" help:"Write, check and show the configuration."`
-	DB          dbCommand          `cmd:"" name:"db" help:"Look at the database, migrate it, and copy a single node's data into one."`
-	Keys        keysCommand        `cmd:"" help:"List and replace the keys with which the server signs."`
-	Media       mediaCommand       `cmd:"" help:"Look after the files that users have uploaded."`
-	User        userCommand        `cmd:"" help:"Administer accounts, whether the server runs or not."`
-	Version     versionCommand     `cmd:"" help:"Tell which version this is."`
+	Serve        serveCommand        `cmd:"" help:"Run the server."`
+	Actors       actorsCommand       `cmd:"" help:"Look into the running server's actors."`
+	Appservices  appservicesCommand  `cmd:"" help:"Look at the application services of the running server."`
+	Cluster      clusterCommand      `cmd:"" help:"Look at the running server's nodes."`
+	Config       configCommand       `cmd:"" help:"Write, check and show the configuration."`
+	DB           dbCommand           `cmd:"" name:"db" help:"Look at the database, migrate it, and copy a single node's data into one."`
+	Destinations destinationsCommand `cmd:"" help:"Look at what other servers are sent."`
+	Keys         keysCommand         `cmd:"" help:"List and replace the keys with which the server signs."`
+	Media        mediaCommand        `cmd:"" help:"Look after the files that users have uploaded."`
+	User         userCommand         `cmd:"" help:"Administer accounts, whether the server runs or not."`
+	Version      versionCommand      `cmd:"" help:"Tell which version this is."`
 }
 
 // Main is one call of the program, apart from the process: tests make one and run what users run.

@@ -37,6 +37,7 @@ type Deps struct {
 	// Registrations gives the application services as they are registered now; nil: there are none.
 	Registrations func() *appservice.Set
 	Keys          SigningKeys
+	Federates     bool // whether there are other servers
 	Log           *slog.Logger
 	// Description is the HTTP interface as OpenAPI, in YAML.
 	Description []byte

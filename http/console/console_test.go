@@ -462,6 +462,7 @@ func TestButtons(t *testing.T) {
 		console.Base + "/rebalance":                                       {"done": {"0"}, "id": {"!a"}, "kind": {"room"}, "from": {"a"}, "to": {""}, "why": {""}},
 		console.Base + "/reports/x/close":                                 {},
 		console.Base + "/appservices/none/retry":                          {},
+		console.Base + "/destinations/b.example/explode":                  {},
 		console.Base + "/appservices/irc%3Cb%3E/retry":                    {},
 		console.Base + "/actors/room/!none/stop":                          {},
 	} {

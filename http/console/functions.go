@@ -14,19 +14,20 @@ var functions = template.FuncMap{
 	"actorURL": func(kind, id string) string {
 		return Base + "/actors/" + url.PathEscape(kind) + "/" + url.PathEscape(id)
 	},
-	"roomURL":    func(id string) string { return Base + "/rooms/" + url.PathEscape(id) },
-	"userURL":    func(id string) string { return Base + "/users/" + url.PathEscape(id) },
-	"nodeURL":    func(name string) string { return Base + "/nodes/" + url.PathEscape(name) },
-	"reportURL":  func(id string) string { return Base + "/reports/" + url.PathEscape(id) },
-	"serviceURL": func(id string) string { return Base + "/appservices/" + url.PathEscape(id) },
-	"date":       date,
-	"ago":        func(ts int64) string { return ago(time.Since(time.UnixMilli(ts))) },
-	"percent":    percent,
-	"number":     number,
-	"rate":       func(f float64) string { return fmt.Sprintf("%.1f", f) },
-	"bar":        bar,
-	"add":        func(a, b int64) int64 { return a + b },
-	"key":        func(s string) string { return strings.ReplaceAll(s, "_", " ") },
+	"roomURL":        func(id string) string { return Base + "/rooms/" + url.PathEscape(id) },
+	"userURL":        func(id string) string { return Base + "/users/" + url.PathEscape(id) },
+	"nodeURL":        func(name string) string { return Base + "/nodes/" + url.PathEscape(name) },
+	"reportURL":      func(id string) string { return Base + "/reports/" + url.PathEscape(id) },
+	"serviceURL":     func(id string) string { return Base + "/appservices/" + url.PathEscape(id) },
+	"destinationURL": func(name string) string { return Base + "/destinations/" + url.PathEscape(name) },
+	"date":           date,
+	"ago":            func(ts int64) string { return ago(time.Since(time.UnixMilli(ts))) },
+	"percent":        percent,
+	"number":         number,
+	"rate":           func(f float64) string { return fmt.Sprintf("%.1f", f) },
+	"bar":            bar,
+	"add":            func(a, b int64) int64 { return a + b },
+	"key":            func(s string) string { return strings.ReplaceAll(s, "_", " ") },
 }
 
 // date is a time in UTC, as <time> wants it and people can read it.

@@ -2,11 +2,14 @@ package server
 
 import (
 	"context"
+	"net/http"
 	"sync"
 	"time"
 
 	"github.com/matrixon/matrixon/actors/destination"
 	"github.com/matrixon/matrixon/cluster"
+	"github.com/matrixon/matrixon/http/api"
+	"github.com/matrixon/matrixon/messages"
 )
 
 // How the actors of other servers are kept.
@@ -39,6 +42,22 @@ func (s *Server) tendDestinations(ctx context.Context) {
 	running.Go(func() { s.dispatcher.Run(ctx) })
 	keeper.Run(ctx, func() bool { return s.mine(destinationKeeper) })
 	running.Wait()
+}
+
+// listener notes that other servers speak to this one, which ends the pause after failures. One whose actor is at rest, or lives on another node,
+// is heard by its transactions.
+type listener struct {
+	api.FederationAuthenticator
+	node *cluster.Node
+}
+
+// AuthenticateServer implements api.FederationAuthenticator.
+func (l listener) AuthenticateServer(ctx context.Context, r *http.Request, body []byte) (string, error) {
+	origin, err := l.FederationAuthenticator.AuthenticateServer(ctx, r, body)
+	if err == nil {
+		l.node.TellActive(cluster.Identity{Kind: cluster.KindDestination, ID: origin}, &messages.WakeDestination{Heard: true})
+	}
+	return origin, err
 }
 
 // mine reports whether the actor should live on this node.

@@ -146,7 +146,7 @@ func (s *Server) federationAuth() api.FederationAuthenticator {
 	if s.keys == nil {
 		return nil
 	}
-	return &federation.Authenticator{ServerName: s.config.ServerName, Keys: s.keys, Now: time.Now}
+	return listener{&federation.Authenticator{ServerName: s.config.ServerName, Keys: s.keys, Now: time.Now}, s.node}
 }
 
 // federationEndpoints adds the server-server API.

@@ -1,0 +1,93 @@
+package federation
+
+import (
+	"flag"
+	"fmt"
+	"sync"
+	"testing"
+
+	"github.com/matrixon/matrixon/tests/matrixclient"
+	"github.com/matrixon/matrixon/tests/peers"
+)
+
+var rounds = flag.Int("rounds", 2, "how often the servers of TestKilledServersLoseNothing are killed")
+
+// TestKilledServersLoseNothing: every event that a server has acknowledged reaches the other one, once, whichever of them is killed
+// meanwhile.
+func TestKilledServersLoseNothing(t *testing.T) {
+	t.Parallel()
+	servers := peers.Start(t, 2, "limits.enabled=false")
+	t.Cleanup(func() { explain(t, servers) })
+	alice, bob := newPerson(t, servers[0], "alice"), newPerson(t, servers[1], "bob")
+	roomID := alice.create(J{"preset": "public_chat"})
+	bob.joinVia(roomID, servers[0].Name)
+	alice.seesMember(roomID, bob.UserID, "join")
+
+	acknowledged := map[string]bool{}
+	for round := range *rounds {
+		// The other server is away, and what is said waits; the sender is killed while more is being said.
+		servers[1].Kill()
+		for i := range 10 {
+			acknowledged[alice.say(roomID, fmt.Sprint("away ", round, " ", i))] = true
+		}
+		kill := sync.OnceFunc(servers[0].Kill)
+		enough := len(acknowledged) + 40
+		var mu sync.Mutex
+		var talking sync.WaitGroup
+		for i := range 8 {
+			talking.Go(func() {
+				for n := range 50 {
+					id, err := alice.Send(t.Context(), roomID, "m.room.message", fmt.Sprint("k", round, "-", i, "-", n), J{"msgtype": "m.text", "body": "?"})
+					if err != nil {
+						return // the server is dead
+					}
+					mu.Lock()
+					acknowledged[id] = true
+					reached := len(acknowledged) >= enough
+					mu.Unlock()
+					if reached {
+						kill()
+						return
+					}
+				}
+			})
+		}
+		talking.Wait()
+		kill()
+		servers[1].Run()
+		servers[0].Run()
+		last := alice.say(roomID, "both are back")
+		acknowledged[last] = true
+		bob.sees(roomID, last)
+		seen := history(bob, roomID)
+		for id := range acknowledged {
+			if seen[id] != 1 {
+				bob.eventually("event "+id, func() bool { return history(bob, roomID)[id] == 1 })
+			}
+		}
+	}
+	for id, n := range history(bob, roomID) {
+		if n != 1 {
+			t.Errorf("the event %s came %d times", id, n)
+		}
+	}
+}
+
+// history counts the events of a room as the user sees them.
+func history(p *person, roomID string) map[string]int {
+	p.t.Helper()
+	seen := map[string]int{}
+	for from := ""; ; {
+		path := matrixclient.Path("rooms", roomID, "messages") + "?dir=b&limit=500"
+		if from != "" {
+			path += "&from=" + from
+		}
+		page := p.do("GET", path, nil)
+		for _, e := range page.Get("chunk").Array() {
+			seen[e.Get("event_id").Str]++
+		}
+		if from = page.Get("end").Str; from == "" {
+			return seen
+		}
+	}
+}
