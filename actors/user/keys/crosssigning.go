@@ -243,6 +243,7 @@ func uploadSignatures(ctx context.Context, o *user.Op, req *messages.UploadSigna
 	failures := map[string]map[string]any{}
 	var writes []persistence.Mutation
 	ownChanged, othersChanged := false, false
+	var devices []string // of the user, that were signed
 	for target, objects := range signed {
 		for keyID, object := range objects {
 			rows, err := acceptSignatures(ctx, o, target, keyID, object)
@@ -258,20 +259,29 @@ func uploadSignatures(ctx context.Context, o *user.Op, req *messages.UploadSigna
 				continue
 			}
 			writes = append(writes, rows...)
-			ownChanged = ownChanged || target == o.UserID && len(rows) > 0
-			othersChanged = othersChanged || target != o.UserID && len(rows) > 0
+			if target != o.UserID {
+				othersChanged = othersChanged || len(rows) > 0
+				continue
+			}
+			ownChanged = ownChanged || len(rows) > 0
+			if _, ok, err := schema.Devices.Get(ctx, o.Store, schema.Device{UserID: target, DeviceID: keyID}); err != nil {
+				return nil, err
+			} else if ok && len(rows) > 0 {
+				devices = append(devices, keyID)
+			}
 		}
 	}
 	if len(writes) > 0 {
 		notices := user.Notices{}
-		if ownChanged || othersChanged {
-			more, notice, err := o.DeviceListChange(ctx)
+		switch {
+		case ownChanged:
+			more, notice, err := o.DeviceListChange(ctx, devices...)
 			if err != nil {
 				return nil, err
 			}
-			if !ownChanged {
-				notice.Rooms = nil // signatures of other people's keys are seen by their maker only
-			}
+			writes, notices.DeviceList = append(writes, more...), notice
+		case othersChanged:
+			more, notice := o.SignatureChange()
 			writes, notices.DeviceList = append(writes, more...), notice
 		}
 		if _, err := o.Commit(ctx, writes, nil, notices); err != nil {

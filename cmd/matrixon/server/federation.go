@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/matrixon/matrixon/actors/federation/devicelists"
+	"github.com/matrixon/matrixon/actors/federation/edus"
 	"github.com/matrixon/matrixon/actors/federation/entry"
 	"github.com/matrixon/matrixon/actors/federation/history"
 	"github.com/matrixon/matrixon/actors/federation/inquiry"
@@ -91,6 +92,18 @@ func (s *Server) creator() *room.Creator {
 	return c
 }
 
+// takeEDUs takes the EDUs of a transaction, in order.
+func (s *Server) takeEDUs(ctx context.Context, origin string, all []federation.EDU) error {
+	receiver := edus.New(edus.Deps{ServerName: s.config.ServerName, Store: s.recorder(), Reader: s.reader, Actors: s.node, Devices: s.deviceLists,
+		Presence: s.config.Presence.Enabled, Now: time.Now, Log: s.log})
+	for _, e := range all {
+		if err := receiver.Receive(ctx, origin, e.Type, e.Content); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
 // trusted are the system's certificate authorities and those in the file; nil are the system's alone.
 func trusted(file string) (*x509.CertPool, error) {
 	if file == "" {
@@ -140,8 +153,10 @@ func (s *Server) federationEndpoints() {
 	deps := federation.Deps{ServerName: s.config.ServerName, Store: s.store, Caller: s.node, Reader: s.reader, Keys: s.keys,
 		Client: s.deps(), Now: time.Now, Log: s.log}
 	s.api.Add(api.Federation, federation.Version(s.version))
+	s.api.Add(api.Federation, federation.Transactions(deps, federation.TransactionOptions{
+		Verifier: s.verifier, Stage: s.history.Stage, EDUs: s.takeEDUs})...)
 	s.api.Add(api.Federation, federation.Memberships(deps, federation.MembershipOptions{Verifier: s.verifier, Key: s.key, Handshakes: s.handshakes})...)
-	for _, area := range [][]api.Endpoint{federation.Keys(deps), federation.Queries(deps), federation.Devices(deps), federation.Directory(deps), s.media.Federated()} {
+	for _, area := range [][]api.Endpoint{federation.Keys(deps), federation.Queries(deps), federation.Devices(deps), federation.History(deps), federation.Directory(deps), s.media.Federated()} {
 		s.api.Add(api.Federation, area...)
 	}
 }
