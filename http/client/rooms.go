@@ -5,6 +5,7 @@ import (
 
 	"github.com/go-json-experiment/json/jsontext"
 
+	"github.com/matrixon/matrixon/actors/federation/inquiry"
 	"github.com/matrixon/matrixon/actors/reader"
 	"github.com/matrixon/matrixon/actors/search"
 	"github.com/matrixon/matrixon/actors/unread"
@@ -30,6 +31,8 @@ type RoomOptions struct {
 	// UserDirectory says whom users find when they search for each other.
 	UserDirectory UserDirectory
 	Search        *search.Index
+	// Inquirer asks other servers about aliases and rooms; nil without federation.
+	Inquirer *inquiry.Inquirer
 	// Elsewhere takes users into rooms of other servers; nil without federation.
 	Elsewhere Elsewhere
 	Delayed   DelayedOptions

@@ -200,7 +200,8 @@ type Federation struct {
 	CAFile            string         `yaml:"ca_file"`        // PEM; trusted besides the system's
 	AllowNetworks     []netip.Prefix `yaml:"allow_networks"` // exceptions to the blocked private ranges
 	TrustedKeyServers []string       `yaml:"trusted_key_servers"`
-	Resolver          string         `yaml:"resolver"` // host:port of a DNS server; empty: the system's
+	Resolver          string         `yaml:"resolver"`      // host:port of a DNS server; empty: the system's
+	RetryLongest      Duration       `yaml:"retry_longest"` // the longest pause before a server that does not answer is sent its transaction again
 }
 
 // Media is the content repository: where files lie, and how much and how long.
@@ -324,7 +325,8 @@ type Logging struct {
 
 // Metrics says whether Prometheus can ask for figures, on the listeners that serve metrics.
 type Metrics struct {
-	Enabled bool `yaml:"enabled"`
+	Enabled      bool `yaml:"enabled"`
+	ServerTiming bool `yaml:"server_timing"` // tell clients how long their requests took
 }
 
 // Tracing sends spans to an OpenTelemetry collector.

@@ -24,7 +24,7 @@ func (s *Server) buildAPI() {
 	s.seen = api.NewLastSeen(client.WriteSightings(deps))
 	s.tokens = api.NewTokens(api.TokensOptions{Store: s.store, Now: time.Now, Remember: s.sessionMemory(), FirstUse: client.ConfirmRefresh(deps)})
 	s.api = api.New(api.Options{Auth: appservice.Tokens{Services: s.appservices.services, Next: s.tokens}, Federation: s.federationAuth(), Limits: &s.limits, Seen: s.seen, Log: s.log, Metrics: s.metrics, Now: time.Now,
-		TrustedProxies: s.config.TrustedProxies, MaxBody: int64(s.config.Events.MaxBody), Tracer: otel.Tracer("github.com/matrixon/matrixon/http")})
+		TrustedProxies: s.config.TrustedProxies, MaxBody: int64(s.config.Events.MaxBody), ServerTiming: s.config.Metrics.ServerTiming, Tracer: otel.Tracer("github.com/matrixon/matrixon/http")})
 	operator := api.Operator{ServerName: s.config.ServerName, Version: s.version, Ready: s.ready}
 	if s.config.Metrics.Enabled {
 		operator.Gatherer = s.metrics
@@ -36,6 +36,9 @@ func (s *Server) buildAPI() {
 		AccessLifetime: time.Duration(s.config.Session.AccessTokenLifetime), RefreshLifetime: time.Duration(s.config.Session.RefreshTokenLifetime),
 		Discovery: s.discovery(), Push: s.pushOptions(), Addresses: s.addresses,
 	}
+	if s.inquirer != nil {
+		accounts.RemoteProfile = s.inquirer.Profile
+	}
 	s.api.Add(api.Client, client.Accounts(deps, accounts)...)
 	s.api.Add(api.Admin, client.SharedSecretRegistration(deps, accounts)...)
 	s.api.Add(api.Admin, admin.Endpoints(s.adminDeps())...)
@@ -45,6 +48,7 @@ func (s *Server) buildAPI() {
 		Unread:        s.unread,
 		UserDirectory: client.UserDirectory(s.config.UserDirectory),
 		Search:        s.search,
+		Inquirer:      s.inquirer,
 		Creator:       s.creator(),
 		Elsewhere:     s.elsewhere(),
 		Delayed:       client.DelayedOptions{MaxDelay: time.Duration(s.config.DelayedEvents.MaxDelay), MaxScheduled: s.config.DelayedEvents.MaxScheduled},
@@ -53,8 +57,9 @@ func (s *Server) buildAPI() {
 		Check: client.DelayedCheck(deps, rooms, &s.limits)})
 	s.delayed = rooms.Delayed.Sender
 	s.api.Add(api.Client, client.Rooms(deps, rooms)...)
-	s.api.Add(api.Client, client.Encryption(deps, client.EncryptionOptions{UIA: engine, Syncer: s.syncer})...)
+	s.api.Add(api.Client, client.Encryption(deps, client.EncryptionOptions{UIA: engine, Syncer: s.syncer, Remote: s.deviceLists})...)
 	s.api.Add(api.Client, client.Sync(deps, s.syncer, s.config.Presence.Enabled)...)
+	s.api.Add(api.Client, client.SyncStreams(deps, s.syncer, s.config.Presence.Enabled)...)
 	s.api.Add(api.Client, client.OldSync(deps, client.OldSyncOptions{Reader: s.reader, Syncer: s.syncer})...)
 	s.api.Add(api.Client, s.appservices.services.Endpoints()...)
 	s.api.Add(api.Media, s.media.Endpoints()...)
