@@ -79,20 +79,18 @@ func TestDigestOfWhatWasRead(t *testing.T) {
 	for len(rows(t, w.Store, schema.PushItems)) > 0 {
 		w.Settle()
 	}
-	w.mailDown.Store(true)
+	w.mailDown = true
 	w.bob.Say(w.room, "unread")
 	w.look()
 	w.when(push.Settle)
 	if d := w.letter(); len(d.Rooms) != 1 || d.Rooms[0].Lines[0].Text != "unread" {
 		t.Errorf("%+v", d)
 	}
-	w.mailDown.Store(false)
-	again := make(chan push.Digest, 1)
-	go func() { again <- w.letter() }()
+	w.mailDown = false
 	for {
 		select {
-		case d := <-again:
-			if len(d.Rooms) != 1 || d.Rooms[0].Lines[0].Text != "unread" {
+		case l := <-w.mail:
+			if d := w.open(l); len(d.Rooms) != 1 || d.Rooms[0].Lines[0].Text != "unread" {
 				t.Errorf("%+v", d)
 			}
 			return

@@ -183,8 +183,8 @@ func (l *line) notification(ctx context.Context, item schema.PushItem) (*notific
 // unread gives the event of an item, nil when it is of no interest any more.
 func (l *line) unread(ctx context.Context, item schema.PushItem) (*notification, error) {
 	a := l.actor
-	row, err := a.deps.Reader.EventAt(ctx, item.RoomID, item.Seq)
-	if err != nil {
+	row, ok, err := schema.EventAt(ctx, a.deps.Store, item.RoomID, item.Seq)
+	if err != nil || !ok { // rooms can be deleted
 		return nil, err
 	}
 	found, highlight, err := a.deps.Unread.Notification(ctx, a.userID, &row)

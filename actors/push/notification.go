@@ -2,12 +2,14 @@ package push
 
 import (
 	"context"
+	"errors"
 
 	"github.com/go-json-experiment/json"
 	"github.com/go-json-experiment/json/jsontext"
 	"github.com/tidwall/gjson"
 
 	"github.com/matrixon/matrixon/actors/reader"
+	"github.com/matrixon/matrixon/matrix/mxerr"
 	"github.com/matrixon/matrixon/persistence/schema"
 )
 
@@ -35,6 +37,9 @@ func (n *notification) describe(ctx context.Context, r *reader.Reader) error {
 		n.senderName = gjson.GetBytes(sender.JSON, "content.displayname").String()
 	}
 	room, err := r.Room(ctx, n.event.RoomID)
+	if refused := new(mxerr.Error); errors.As(err, &refused) {
+		return nil // the room is being deleted
+	}
 	n.roomName, n.roomAlias = room.Name, room.CanonicalAlias
 	return err
 }

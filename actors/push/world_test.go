@@ -4,8 +4,6 @@ import (
 	"context"
 	"errors"
 	"log/slog"
-	"sync"
-	"sync/atomic"
 	"testing"
 	"time"
 
@@ -30,47 +28,71 @@ type j = actortest.J
 // patience is how long something may take that takes no time.
 const patience = 30 * time.Second
 
-// gateway is a push gateway. It answers what it is told to, one request after the other.
+// gateway is a push gateway. It answers as it is set to when the test looks at what came.
 type gateway struct {
-	t    testing.TB
-	came chan string
-
-	mu       sync.Mutex
+	t        testing.TB
+	came     chan request
 	down     bool
 	rejected []string
+}
+
+// request is a notification that waits for its answer.
+type request struct {
+	body   string
+	answer chan func() ([]string, error)
 }
 
 var errDown = errors.New("the gateway is down")
 
 func (g *gateway) Notify(ctx context.Context, _ string, body []byte) ([]string, error) {
+	r := request{string(body), make(chan func() ([]string, error), 1)}
 	select {
-	case g.came <- string(body):
+	case g.came <- r:
+		return (<-r.answer)()
 	case <-ctx.Done():
 		return nil, ctx.Err()
 	}
-	g.mu.Lock()
-	defer g.mu.Unlock()
-	if g.down {
-		return nil, errDown
-	}
-	return g.rejected, nil
 }
 
-func (g *gateway) set(down bool, rejected ...string) {
-	g.mu.Lock()
-	defer g.mu.Unlock()
-	g.down, g.rejected = down, rejected
+func (g *gateway) set(down bool, rejected ...string) { g.down, g.rejected = down, rejected }
+
+// take answers a request and gives what it says.
+func (g *gateway) take(r request) gjson.Result {
+	down, rejected := g.down, g.rejected
+	r.answer <- func() ([]string, error) {
+		if down {
+			return nil, errDown
+		}
+		return rejected, nil
+	}
+	return gjson.Get(r.body, "notification")
 }
 
 // next is the notification that comes next.
 func (g *gateway) next() gjson.Result {
 	g.t.Helper()
 	select {
-	case body := <-g.came:
-		return gjson.Get(body, "notification")
+	case r := <-g.came:
+		return g.take(r)
 	case <-time.After(patience):
 		g.t.Fatal("no notification came")
 		return gjson.Result{}
+	}
+}
+
+// later is the notification that comes next, while time passes.
+func (w *world) later() gjson.Result {
+	w.t.Helper()
+	end := time.After(patience)
+	for {
+		select {
+		case r := <-w.gateway.came:
+			return w.gateway.take(r)
+		case <-time.After(time.Millisecond):
+			w.Clock.Advance(push.FirstPause)
+		case <-end:
+			w.t.Fatal("no notification came")
+		}
 	}
 }
 
@@ -79,8 +101,8 @@ type world struct {
 	*actortest.World
 	t          *testing.T
 	gateway    *gateway
-	mail       chan push.Digest
-	mailDown   atomic.Bool
+	mail       chan letter
+	mailDown   bool
 	dispatcher *push.Dispatcher
 	alice, bob *actortest.Device
 	room       string
@@ -100,8 +122,8 @@ func newWorld(t *testing.T) *world {
 
 func (w *world) begin() {
 	w.t.Helper()
-	w.gateway = &gateway{t: w.t, came: make(chan string)}
-	w.mail = make(chan push.Digest)
+	w.gateway = &gateway{t: w.t, came: make(chan request)}
+	w.mail = make(chan letter)
 	counter, err := unread.New(w.Store)
 	if err != nil {
 		w.t.Fatal(err)
@@ -119,23 +141,37 @@ func (w *world) take(ctx context.Context, to string, d push.Digest) error {
 	if to != "alice@example.org" || d.UserID != w.alice.User {
 		w.t.Errorf("a message for %s went to %s", d.UserID, to)
 	}
+	l := letter{d, make(chan error, 1)}
 	select {
-	case w.mail <- d:
+	case w.mail <- l:
+		return <-l.answer
 	case <-ctx.Done():
 		return ctx.Err()
 	}
-	if w.mailDown.Load() {
-		return errDown
+}
+
+// letter is a message that waits for its answer.
+type letter struct {
+	digest push.Digest
+	answer chan error
+}
+
+// open answers a message and gives what it says.
+func (w *world) open(l letter) push.Digest {
+	if w.mailDown {
+		l.answer <- errDown
+	} else {
+		l.answer <- nil
 	}
-	return nil
+	return l.digest
 }
 
 // letter is the message that comes when the time has come.
 func (w *world) letter() push.Digest {
 	w.t.Helper()
 	select {
-	case d := <-w.mail:
-		return d
+	case l := <-w.mail:
+		return w.open(l)
 	case <-time.After(patience):
 		w.t.Fatal("no message came")
 		return push.Digest{}
