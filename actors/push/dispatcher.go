@@ -249,6 +249,9 @@ func (d *Dispatcher) do(ctx context.Context, held *claim, tasks []schema.PushTas
 
 // items gives what follows from a task.
 func (d *Dispatcher) items(ctx context.Context, task schema.PushTask) ([]schema.PushItem, error) {
+	if d.users.nobody() { // and so nothing is remembered of rooms either, which would have to be kept in step
+		return nil, nil
+	}
 	f := finding{Dispatcher: d, pushers: map[string][]schema.Pusher{}}
 	var readers []string
 	if len(task.Readers) > 0 {
@@ -267,7 +270,7 @@ func (d *Dispatcher) items(ctx context.Context, task schema.PushTask) ([]schema.
 		return f.items, nil
 	}
 	events := persistence.Range[schema.Event]{Prefix: schema.Event{RoomID: task.RoomID}, Keys: 1,
-		From: &schema.Event{Seq: task.FirstSeq}, Before: &schema.Event{Seq: task.LastSeq + 1}}
+		From: &schema.Event{Seq: task.FirstSeq}, Before: &schema.Event{Seq: task.LastSeq + 1}, Limit: int(task.LastSeq - task.FirstSeq + 1)}
 	for row, err := range schema.Events.Scan(ctx, d.Store, events) {
 		if err != nil {
 			return nil, err

@@ -36,6 +36,13 @@ func (p *pushing) has(userID string) bool {
 	return ok
 }
 
+// nobody reports whether nobody has a pusher. Once somebody had one it is never so again while the process lives.
+func (p *pushing) nobody() bool {
+	p.mu.RLock()
+	defer p.mu.RUnlock()
+	return len(p.users) == 0
+}
+
 func (p *pushing) load(ctx context.Context, r persistence.Reader) error {
 	for row, err := range schema.Pushers.Scan(ctx, r, persistence.Range[schema.Pusher]{}) {
 		if err != nil {

@@ -83,11 +83,11 @@ func measure(ctx context.Context, o *options, s scenario) error {
 	defer srv.stop()
 	fmt.Printf("== %s\n", s.name)
 	if s.name == scenarios[0].name && o.Nodes == 0 {
-		rss, err := srv.rss()
+		all, own, err := srv.rss()
 		if err != nil {
 			return err
 		}
-		fmt.Printf("%-34s %.1f MB\n", "memory of the empty server", float64(rss)/1e6)
+		fmt.Printf("%-34s %.1f MB, %.1f without the program's file\n", "memory of the empty server", float64(all)/1e6, float64(own)/1e6)
 	}
 	return s.run(ctx, o, srv)
 }

@@ -278,7 +278,7 @@ func idle(ctx context.Context, o *options, s *server) error {
 	}
 	s.http.CloseIdleConnections()
 	time.Sleep(time.Second)
-	before, err := s.rss()
+	_, before, err := s.rss()
 	if err != nil {
 		return err
 	}
@@ -303,7 +303,7 @@ func idle(ctx context.Context, o *options, s *server) error {
 		settled = n
 		time.Sleep(2 * time.Second)
 	}
-	after, err := s.rss()
+	_, after, err := s.rss()
 	if err != nil {
 		return err
 	}

@@ -167,14 +167,19 @@ func (s *server) metrics(url string) (map[string]float64, error) {
 	return values, lines.Err()
 }
 
-// rss is the server's resident memory, in bytes.
-func (s *server) rss() (int64, error) {
+// rss is the server's resident memory, in bytes; own is what of it is no part of the program's file, which the system shares and
+// can drop.
+func (s *server) rss() (all, own int64, err error) {
 	raw, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", s.command.Process.Pid))
 	if err != nil {
-		return 0, err
+		return 0, 0, err
 	}
-	_, rest, _ := strings.Cut(string(raw), "VmRSS:")
-	var kb int64
-	_, err = fmt.Sscanf(rest, "%d", &kb)
-	return kb << 10, err
+	for name, to := range map[string]*int64{"VmRSS:": &all, "RssAnon:": &own} {
+		_, rest, _ := strings.Cut(string(raw), name)
+		if _, err := fmt.Sscanf(rest, "%d", to); err != nil {
+			return 0, 0, err
+		}
+		*to <<= 10
+	}
+	return all, own, nil
 }
