@@ -22,6 +22,8 @@ const (
 	KindPush = "push"
 	// KindAppservice is an application service, by the id in its registration.
 	KindAppservice = "appservice"
+	// KindDestination is another server, by its name: what is sent to it.
+	KindDestination = "destination"
 	// KindNode is a node itself, by its name: it always lives there.
 	KindNode = "node"
 )

@@ -1,7 +1,6 @@
 package reader
 
 import (
-	"cmp"
 	"context"
 	"slices"
 
@@ -13,7 +12,6 @@ import (
 
 // The bounds of looking for servers and their users in a room.
 const (
-	residentsRead  = 5000
 	residentsMost  = 50
 	invitedLooked  = 5000
 	servedChildren = 500 // of a space that are told to another server
@@ -21,33 +19,11 @@ const (
 
 // Residents lists servers with users in the room, those with most first; this one, if it is among them, before all.
 func (r *Reader) Residents(ctx context.Context, roomID, own string) ([]string, error) {
-	rows, err := schema.RoomServers.All(ctx, r.store, persistence.Range[schema.RoomServer]{Prefix: schema.RoomServer{RoomID: roomID}, Keys: 1, Limit: residentsRead})
-	if err != nil {
-		return nil, err
+	servers, err := r.Servers(ctx, roomID)
+	if i := slices.Index(servers, own); i > 0 {
+		servers = slices.Insert(slices.Delete(servers, i, i+1), 0, own)
 	}
-	slices.SortStableFunc(rows, func(a, b schema.RoomServer) int {
-		return cmp.Or(-cmp.Compare(btoi(a.Server == own), btoi(b.Server == own)), -cmp.Compare(a.Joined, b.Joined))
-	})
-	servers := []string{}
-	for _, row := range rows {
-		if row.Joined > 0 && len(servers) < residentsMost {
-			servers = append(servers, row.Server)
-		}
-	}
-	return servers, nil
-}
-
-func btoi(b bool) int {
-	if b {
-		return 1
-	}
-	return 0
-}
-
-// ServerInRoom reports whether a server has a user in the room.
-func (r *Reader) ServerInRoom(ctx context.Context, roomID, server string) (bool, error) {
-	row, _, err := schema.RoomServers.Get(ctx, r.store, schema.RoomServer{RoomID: roomID, Server: server})
-	return row.Joined > 0, err
+	return servers[:min(len(servers), residentsMost)], err
 }
 
 // DiscoverFor summarises the room if another server may know of it: it has a user in it, or one that may read, join, or knock
@@ -61,7 +37,7 @@ func (r *Reader) DiscoverFor(ctx context.Context, roomID, server string) (d Disc
 		return d, true, true, nil
 	}
 	for _, in := range append([]string{roomID}, d.AllowedRooms...) {
-		if ok, err = r.ServerInRoom(ctx, in, server); err != nil || ok {
+		if ok, err = r.Resident(ctx, in, server); err != nil || ok {
 			return d, true, ok, err
 		}
 	}

@@ -60,7 +60,7 @@ func (a *actor) runLane() {
 		a.lane.queue = nil
 	}
 	a.lane.running = true
-	op := &Op{UserID: a.userID, Store: a.deps.Store, Now: a.deps.Now(), actor: a}
+	op := &Op{UserID: a.userID, Store: a.deps.Store, Now: a.deps.Now(), Federates: a.deps.Federates, actor: a}
 	go func() {
 		ctx, cancel := context.WithTimeout(a.self.Context(), operationTimeout)
 		defer cancel()

@@ -18,7 +18,10 @@ type Op struct {
 	UserID string
 	Store  persistence.Store
 	// Now is when the operation began.
-	Now   time.Time
+	Now time.Time
+	// Federates says that there are other servers to be told.
+	Federates bool
+
 	actor *actor
 }
 

@@ -40,6 +40,8 @@ type Deps struct {
 	Now      func() time.Time
 	Log      *slog.Logger
 	Presence bool // whether presence is tracked and told
+	// Federates says that there are other servers to be told.
+	Federates bool
 }
 
 // The bounds of one user. A client that meets them gets 429 M_LIMIT_EXCEEDED.
@@ -180,6 +182,9 @@ func (a *actor) commit(ctx context.Context, c *persistence.Commit, n Notices) (p
 	c.Stream = persistence.Stream{Kind: cluster.KindUser, ID: a.userID}
 	c.Epoch, c.Seq, c.Advance = a.epoch, a.seq, 1
 	c.Notices = n.messages(a.userID)
+	if edus := eduNotice(c.Write); edus != nil {
+		c.Notices = append(c.Notices, edus)
+	}
 	type fate struct {
 		pos persistence.Position
 		err error

@@ -23,6 +23,7 @@ type commands struct {
 	Cluster     clusterCommand     `cmd:"" help:"Look at the running server's nodes."`
 	Config      configCommand      `cmd:"" help:"Write, check and show the configuration."`
 	DB          dbCommand          `cmd:"" name:"db" help:"Look at the database, migrate it, and copy a single node's data into one."`
+	Keys        keysCommand        `cmd:"" help:"List and replace the keys with which the server signs."`
 	Media       mediaCommand       `cmd:"" help:"Look after the files that users have uploaded."`
 	User        userCommand        `cmd:"" help:"Administer accounts, whether the server runs or not."`
 	Version     versionCommand     `cmd:"" help:"Tell which version this is."`

@@ -104,3 +104,35 @@ func (w *watched) Write(p []byte) (int, error) {
 	}
 	return len(p), nil
 }
+
+func TestTheSigningKeyIsReplaced(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	list := func(args ...string) []string {
+		t.Helper()
+		code, out, errs := operate(t, dir, "", append([]string{"keys"}, args...)...)
+		if code != 0 {
+			t.Fatalf("%v: exit %d: %s", args, code, errs)
+		}
+		return strings.Split(strings.TrimSpace(out), "\n")[1:]
+	}
+	first := list("list")
+	if len(first) != 1 || !strings.HasPrefix(first[0], "ed25519:a_") || !strings.HasSuffix(first[0], "  signs") {
+		t.Fatal(first)
+	}
+	id, _, _ := strings.Cut(first[0], " ")
+	rotated := list("rotate", "--grace", "1h")
+	if len(rotated) != 2 || !strings.HasSuffix(rotated[0], "signs from the next start") || !strings.HasSuffix(rotated[1], "signs until the next start") || !strings.HasPrefix(rotated[1], id+" ") {
+		t.Error(rotated)
+	}
+	second := list("list")
+	if len(second) != 2 || !strings.HasSuffix(second[0], "  signs") || !strings.HasSuffix(second[1], "  old") || strings.HasPrefix(second[0], id+" ") {
+		t.Error(second)
+	}
+	if list("rotate", "--grace", "0s"); len(list("list")) != 3 {
+		t.Error("a key is forgotten")
+	}
+	if code, _, errs := operate(t, dir, "", "keys", "rotate", "--grace", "10000h"); code != exitFailed || !strings.Contains(errs, "grace_ms") {
+		t.Errorf("exit %d: %s", code, errs)
+	}
+}

@@ -42,6 +42,8 @@ func Endpoints(d Deps) []api.Endpoint {
 		get("/appservices", h.listAppservices),
 		get("/appservices/{appservice}", h.getAppservice),
 		post("/appservices/{appservice}/retry", h.retryAppservice),
+		get("/keys", h.listKeys),
+		post("/keys/rotate", h.rotateKey),
 		get("/actors", h.listActors),
 		get("/actors/{kind}/{id}", h.inspect),
 		get("/actors/{kind}/{id}/errors", h.listFailures),

@@ -36,6 +36,7 @@ type Deps struct {
 	Media      *media.Repository // nil: this node serves none
 	// Registrations gives the application services as they are registered now; nil: there are none.
 	Registrations func() *appservice.Set
+	Keys          SigningKeys
 	Log           *slog.Logger
 	// Description is the HTTP interface as OpenAPI, in YAML.
 	Description []byte

@@ -17,7 +17,8 @@ import (
 type Listener struct {
 	Address string // host:port
 	Serves  []Part
-	// Certificate and Key are PEM files; without them the listener speaks plain HTTP. They are read again when they change.
+	// Certificate and Key are PEM files; without them the listener speaks plain HTTP. They are read again when they change, within a minute, or
+	// with Server.Renew.
 	Certificate, Key string
 }
 
@@ -27,6 +28,7 @@ type Server struct {
 	log     *slog.Logger
 	servers []*http.Server
 	nets    []net.Listener
+	files   []*certificateFiles
 }
 
 // The bounds of connections. Answers have their own deadlines, because long polls take as long as they do.
@@ -70,6 +72,7 @@ func (s *Server) open(l Listener) error {
 		if _, err := files.get(nil); err != nil {
 			return errors.Join(fmt.Errorf("certificate for %s: %w", l.Address, err), ln.Close())
 		}
+		s.files = append(s.files, files)
 		server.TLSConfig = &tls.Config{MinVersion: tls.VersionTLS12, GetCertificate: files.get}
 	}
 	s.servers = append(s.servers, server)
@@ -115,6 +118,17 @@ func (s *Server) Serve() error {
 		}
 	}
 	return first
+}
+
+// Renew reads the certificates from their files, at once. With an error the one that could not be read serves on.
+func (s *Server) Renew() error {
+	var errs []error
+	for _, files := range s.files {
+		if err := files.renew(); err != nil {
+			errs = append(errs, fmt.Errorf("%s: %w", files.certificate, err))
+		}
+	}
+	return errors.Join(errs...)
 }
 
 // Shutdown stops taking requests, ends long polls early and waits for what is being answered until ctx ends.
@@ -166,21 +180,33 @@ func (c *certificateFiles) get(*tls.ClientHelloInfo) (*tls.Certificate, error) {
 	if c.current != nil && time.Since(c.checked) < certificateCheck {
 		return c.current, nil
 	}
-	c.checked = time.Now()
-	info, err := os.Stat(c.certificate)
-	if err == nil && c.current != nil && info.ModTime().Equal(c.changed) {
+	if info, err := os.Stat(c.certificate); err == nil && c.current != nil && info.ModTime().Equal(c.changed) {
+		c.checked = time.Now()
 		return c.current, nil
 	}
-	var loaded tls.Certificate
-	if err == nil {
-		loaded, err = tls.LoadX509KeyPair(c.certificate, c.key)
-	}
-	if err != nil {
-		if c.current != nil { // a half-written renewal: the old one serves until the next check
-			return c.current, nil
-		}
+	if err := c.load(); err != nil && c.current == nil { // else a half-written renewal: the old one serves until the next check
 		return nil, err
 	}
-	c.current, c.changed = &loaded, info.ModTime()
 	return c.current, nil
+}
+
+func (c *certificateFiles) renew() error {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.load()
+}
+
+// load reads the files. The lock is held.
+func (c *certificateFiles) load() error {
+	c.checked = time.Now()
+	info, err := os.Stat(c.certificate)
+	if err != nil {
+		return err
+	}
+	loaded, err := tls.LoadX509KeyPair(c.certificate, c.key)
+	if err != nil {
+		return err
+	}
+	c.current, c.changed = &loaded, info.ModTime()
+	return nil
 }

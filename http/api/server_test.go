@@ -196,6 +196,21 @@ func TestTLSListenerTakesRenewedCertificates(t *testing.T) {
 	if status, _, _ := fetch(t, c, "https://"+s.Addresses()[0].String()+"/_matrixon/health"); status != 200 {
 		t.Errorf("%d", status)
 	}
+	// Another certificate takes its place at once; one that is broken does not.
+	renewed := certificate(t, l)
+	c.Transport = &http.Transport{TLSClientConfig: &tls.Config{RootCAs: renewed}, DisableKeepAlives: true}
+	if err := s.Renew(); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(l.Certificate, []byte("broken"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if err := s.Renew(); err == nil {
+		t.Error("a broken certificate is taken")
+	}
+	if status, _, _ := fetch(t, c, "https://"+s.Addresses()[0].String()+"/_matrixon/health"); status != 200 {
+		t.Errorf("%d", status)
+	}
 	shutdown(t, s, served)
 }
 

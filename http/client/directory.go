@@ -48,25 +48,39 @@ func (h *rooms) find(r *api.Request, alias string) (schema.Alias, error) {
 	return row, err
 }
 
-// resolve gives the room that an alias names.
-func (h *rooms) resolve(r *api.Request, alias string) (string, error) {
-	if _, _, err := id.ParseAlias(alias); err != nil {
-		return "", mxerr.InvalidParam("%.255q is no room alias: %v", alias, err)
+// resolve gives the room that an alias of this or another server names, and servers through which it can be joined.
+func (h *rooms) resolve(r *api.Request, alias string) (roomID string, servers []string, err error) {
+	_, server, err := id.ParseAlias(alias)
+	switch {
+	case err != nil:
+		return "", nil, mxerr.InvalidParam("%.255q is no room alias: %v", alias, err)
+	case server == h.ServerName:
+		row, err := h.find(r, alias)
+		if err != nil {
+			return "", nil, err
+		}
+		servers, err := h.Reader.Residents(r.Ctx, row.RoomID, h.ServerName)
+		return row.RoomID, servers, err
+	case h.Inquirer == nil:
+		return "", nil, mxerr.NotFound("the alias %s is of another server", alias)
 	}
-	row, err := h.find(r, alias)
-	return row.RoomID, err
+	return h.Inquirer.Alias(r.Ctx, alias)
 }
 
 func (h *rooms) getAlias(r *api.Request) (any, error) {
-	alias, err := h.alias(r)
+	roomID, servers, err := h.resolve(r, r.Vars["roomAlias"])
 	if err != nil {
 		return nil, err
 	}
-	row, err := h.find(r, alias)
-	if err != nil {
-		return nil, err
+	return aliasAnswer(roomID, servers, h.ServerName), nil
+}
+
+// aliasAnswer tells of the room of an alias, and of servers through which it can be joined.
+func aliasAnswer(roomID string, servers []string, own string) any {
+	if len(servers) == 0 {
+		servers = []string{own}
 	}
-	return AliasAnswer(r.Ctx, h.Reader, row, h.ServerName)
+	return map[string]any{"room_id": roomID, "servers": servers}
 }
 
 // AliasAnswer tells of the room of an alias of this server, and of servers through which it can be joined.
@@ -75,10 +89,7 @@ func AliasAnswer(ctx context.Context, rooms *reader.Reader, alias schema.Alias, 
 	if err != nil {
 		return nil, err
 	}
-	if len(servers) == 0 {
-		servers = []string{own}
-	}
-	return map[string]any{"room_id": alias.RoomID, "servers": servers}, nil
+	return aliasAnswer(alias.RoomID, servers, own), nil
 }
 
 func (h *rooms) putAlias(r *api.Request) (any, error) {

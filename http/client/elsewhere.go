@@ -31,10 +31,15 @@ type entrance struct {
 	via    []string
 }
 
+// viaOf are the servers that the request names.
+func viaOf(r *api.Request) []string {
+	query := r.Query()
+	return slices.DeleteFunc(slices.Concat(query["via"], query["server_name"]), func(s string) bool { return !id.ValidServerName(s) })
+}
+
 // target resolves the room that a path names by id, or where the endpoint says so, by alias.
 func (h *rooms) target(r *api.Request) (entrance, error) {
-	query := r.Query()
-	to := entrance{via: slices.DeleteFunc(slices.Concat(query["via"], query["server_name"]), func(s string) bool { return !id.ValidServerName(s) })}
+	to := entrance{via: viaOf(r)}
 	given, either := r.Vars["roomIdOrAlias"]
 	switch {
 	case !either:
@@ -42,8 +47,8 @@ func (h *rooms) target(r *api.Request) (entrance, error) {
 		to.roomID, err = roomID(r)
 		return to, err
 	case strings.HasPrefix(given, "#"):
-		var err error
-		to.roomID, err = h.resolve(r, given)
+		roomID, servers, err := h.resolve(r, given)
+		to.roomID, to.via = roomID, append(to.via, servers...)
 		return to, err
 	case !id.ValidRoomID(given):
 		return to, mxerr.InvalidParam("%.255q is neither a room id nor an alias", given)

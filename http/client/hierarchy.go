@@ -1,7 +1,9 @@
 package client
 
 import (
+	"context"
 	"encoding/base64"
+	"time"
 
 	"github.com/go-json-experiment/json"
 	"github.com/go-json-experiment/json/jsontext"
@@ -15,6 +17,7 @@ import (
 const (
 	hierarchySize, hierarchyMost   = 50, 200
 	hierarchyDepth, hierarchyLevel = 20, 20
+	hierarchyPatience              = 20 * time.Second // with other servers
 )
 
 func (h *rooms) hierarchy() []api.Endpoint {
@@ -75,23 +78,28 @@ func (h *rooms) listHierarchy(r *api.Request) (any, error) {
 			return nil, mxerr.InvalidParam("a token holds for the same room, suggested_only and max_depth as before")
 		}
 	}
-	a, err := h.Reader.Access(r.Ctx, roomID, r.User())
-	if err != nil {
-		return nil, err
-	}
-	if _, ok, err := a.Discover(r.Ctx); err != nil || !ok {
-		if err == nil {
-			err = mxerr.Forbidden("there is no room %s, or you may not know of it", roomID)
+	q := reader.Hierarchy{RoomID: roomID, UserID: r.User(), Depth: int(at.Depth), SuggestedOnly: at.SuggestedOnly, Skip: at.Skip, Limit: int(limit)}
+	if h.Inquirer != nil {
+		// Servers that do not answer in time are left out.
+		ctx, cancel := context.WithTimeout(r.Ctx, hierarchyPatience)
+		defer cancel()
+		q.Elsewhere = func(_ context.Context, roomID string, via []string, suggestedOnly bool) (*reader.ForeignSpace, bool) {
+			return h.Inquirer.Space(ctx, roomID, via, suggestedOnly)
 		}
-		return nil, err
+		if q.Via, err = h.serversOf(r, entrance{roomID: roomID}); err != nil {
+			return nil, err
+		}
 	}
-	found, more, err := h.Reader.Hierarchy(r.Ctx, reader.Hierarchy{RoomID: roomID, UserID: r.User(), Depth: int(at.Depth),
-		SuggestedOnly: at.SuggestedOnly, Skip: at.Skip, Limit: int(limit)})
+	found, more, err := h.Reader.Hierarchy(r.Ctx, q)
 	if err != nil {
 		return nil, err
 	}
 	rooms := make([]spaceRoom, len(found))
 	for i, room := range found {
+		if room.Foreign != nil {
+			rooms[i] = spaceRoom{foreignSummary(room.Foreign), room.Foreign.Children}
+			continue
+		}
 		rooms[i] = spaceRoom{Summarise(room.Discovered), reader.StrippedAt(room.Children...)}
 	}
 	answer := map[string]any{"rooms": rooms}

@@ -2,11 +2,14 @@ package client
 
 import (
 	"context"
+	"maps"
 	"sync"
+	"time"
 
 	"github.com/go-json-experiment/json/jsontext"
 	"golang.org/x/sync/errgroup"
 
+	"github.com/matrixon/matrixon/actors/federation/devicelists"
 	"github.com/matrixon/matrixon/actors/syncer"
 	"github.com/matrixon/matrixon/actors/user/keys"
 	"github.com/matrixon/matrixon/http/api"
@@ -28,6 +31,8 @@ const (
 type EncryptionOptions struct {
 	UIA    *uia.Engine
 	Syncer *syncer.Syncer
+	// Remote knows the keys of users of other servers; nil without federation.
+	Remote *devicelists.Lists
 }
 
 type encryption struct {
@@ -104,19 +109,36 @@ func (e *encryption) query(r *api.Request) (any, error) {
 		return nil, mxerr.TooLarge("at most %d users can be asked for at once", keysUsers)
 	}
 	answer := keys.NewAnswer()
+	remote := map[string][]string{}
 	for userID, devices := range body.DeviceKeys {
 		if !id.ValidUser(userID) {
 			return nil, mxerr.InvalidParam("%q is not a user id", userID)
 		}
 		if server := id.ServerOf(userID); server != e.ServerName {
-			answer.Failures[server] = unreachable
+			if remote[userID] = devices; e.Remote == nil {
+				answer.Failures[server] = unreachable
+			}
 			continue
 		}
 		if err := answer.Query(r.Ctx, e.Store, r.User(), userID, devices); err != nil {
 			return nil, err
 		}
 	}
-	return answer, nil
+	if e.Remote == nil || len(remote) == 0 {
+		return answer, nil
+	}
+	return answer, e.Remote.Query(r.Ctx, r.User(), remote, patience(body.Timeout), answer)
+}
+
+// longestPatience is how long other servers have to answer.
+const longestPatience = 10 * time.Second
+
+// patience is how long a client gives other servers to answer, in ms.
+func patience(ms *int64) time.Duration {
+	if ms == nil || *ms < 0 || *ms > longestPatience.Milliseconds() {
+		return longestPatience
+	}
+	return time.Duration(*ms) * time.Millisecond
 }
 
 // unreachable is what is told of a server that did not answer.
@@ -136,11 +158,16 @@ func (e *encryption) claim(r *api.Request) (any, error) {
 	if len(body.OneTimeKeys) > keysUsers {
 		return nil, mxerr.TooLarge("keys of at most %d users can be claimed at once", keysUsers)
 	}
-	local := map[string]map[string]string{}
+	local, remote := map[string]map[string]string{}, map[string]map[string]string{}
 	failures := map[string]jsontext.Value{}
 	for userID, devices := range body.OneTimeKeys {
+		if !id.ValidUser(userID) {
+			return nil, mxerr.InvalidParam("%.255q is not a user id", userID)
+		}
 		if server := id.ServerOf(userID); server != e.ServerName {
-			failures[server] = unreachable
+			if remote[userID] = devices; e.Remote == nil {
+				failures[server] = unreachable
+			}
 			continue
 		}
 		local[userID] = devices
@@ -148,6 +175,14 @@ func (e *encryption) claim(r *api.Request) (any, error) {
 	found, err := ClaimKeys(r.Ctx, e.Deps, local)
 	if err != nil {
 		return nil, err
+	}
+	if e.Remote != nil && len(remote) > 0 {
+		theirs, failed, err := e.Remote.Claim(r.Ctx, remote, patience(body.Timeout))
+		if err != nil {
+			return nil, err
+		}
+		maps.Copy(found, theirs)
+		failures = failed
 	}
 	return map[string]any{"one_time_keys": found, "failures": failures}, nil
 }

@@ -7,8 +7,10 @@ import (
 	"strings"
 
 	"github.com/go-json-experiment/json"
+	"github.com/go-json-experiment/json/jsontext"
 
 	"github.com/matrixon/matrixon/http/api"
+	"github.com/matrixon/matrixon/matrix/id"
 	"github.com/matrixon/matrixon/matrix/mxerr"
 	"github.com/matrixon/matrixon/matrix/visibility"
 	"github.com/matrixon/matrixon/persistence"
@@ -32,16 +34,16 @@ func (h *rooms) publicRooms() []api.Endpoint {
 
 // PublicQuery asks for a page of the directory.
 type PublicQuery struct {
-	Limit                *int64       `json:"limit"`
-	Since                string       `json:"since"`
-	Filter               publicFilter `json:"filter"`
-	IncludeAllNetworks   bool         `json:"include_all_networks"`
-	ThirdPartyInstanceID string       `json:"third_party_instance_id"`
+	Limit                *int64       `json:"limit,omitempty"`
+	Since                string       `json:"since,omitempty"`
+	Filter               publicFilter `json:"filter,omitzero"`
+	IncludeAllNetworks   bool         `json:"include_all_networks,omitzero"`
+	ThirdPartyInstanceID string       `json:"third_party_instance_id,omitempty"`
 }
 
 type publicFilter struct {
-	Term  string     `json:"generic_search_term"`
-	Types *[]*string `json:"room_types"` // null stands for rooms without a type
+	Term  string     `json:"generic_search_term,omitempty"`
+	Types *[]*string `json:"room_types,omitempty"` // null stands for rooms without a type
 }
 
 // publicRoom is a room as the directory shows it.
@@ -92,9 +94,31 @@ func (h *rooms) postPublicRooms(r *api.Request) (any, error) {
 
 func (h *rooms) listPublic(r *api.Request, q PublicQuery) (any, error) {
 	if server := r.Param("server"); server != "" && server != h.ServerName {
-		return nil, mxerr.NotFound("the rooms of %.255s cannot be listed: this server does not federate", server)
+		if h.Inquirer == nil {
+			return nil, mxerr.NotFound("the rooms of %.255s cannot be listed: this server does not federate", server)
+		}
+		limit, err := q.limit()
+		if err != nil {
+			return nil, err
+		}
+		q.Limit = &limit
+		return h.Inquirer.PublicRooms(r.Ctx, server, q, func(room jsontext.Value) bool {
+			var p publicRoom
+			return json.Unmarshal(room, &p) == nil && id.ValidRoomID(p.RoomID)
+		})
 	}
 	return ListPublic(r.Ctx, h.Store, q)
+}
+
+// limit is how many rooms a page may have.
+func (q PublicQuery) limit() (int64, error) {
+	switch {
+	case q.Limit == nil:
+		return publicSize, nil
+	case *q.Limit < 0:
+		return 0, mxerr.InvalidParam("limit must not be negative")
+	}
+	return min(*q.Limit, publicMost), nil
 }
 
 // ListPublic gives a page of the rooms that this server publishes, as it is answered.
@@ -102,12 +126,9 @@ func ListPublic(ctx context.Context, store persistence.Reader, q PublicQuery) (a
 	if q.IncludeAllNetworks && q.ThirdPartyInstanceID != "" {
 		return nil, mxerr.InvalidParam("include_all_networks and third_party_instance_id exclude each other")
 	}
-	limit := int64(publicSize)
-	if q.Limit != nil {
-		if *q.Limit < 0 {
-			return nil, mxerr.InvalidParam("limit must not be negative")
-		}
-		limit = min(*q.Limit, publicMost)
+	limit, err := q.limit()
+	if err != nil {
+		return nil, err
 	}
 	at, err := parsePublicCursor(q.Since)
 	if err != nil {

@@ -1,8 +1,11 @@
 package client
 
 import (
+	"cmp"
 	"net/http"
 	"strings"
+
+	"github.com/go-json-experiment/json"
 
 	"github.com/matrixon/matrixon/actors/reader"
 	"github.com/matrixon/matrixon/http/api"
@@ -34,12 +37,13 @@ func Summarise(d reader.Discovered) RoomSummary {
 // summary tells of a room by its id or alias. Rooms that the user may not know of are as if they did not exist.
 func (h *rooms) summary(r *api.Request) (any, error) {
 	given := r.Vars["roomIdOrAlias"]
-	roomID := given
+	roomID, via := given, viaOf(r)
 	if strings.HasPrefix(given, "#") {
-		var err error
-		if roomID, err = h.resolve(r, given); err != nil {
+		found, servers, err := h.resolve(r, given)
+		if err != nil {
 			return nil, unknownRoom(err)
 		}
+		roomID, via = found, append(via, servers...)
 	} else if !id.ValidRoomID(given) {
 		return nil, mxerr.InvalidParam("%.255q is neither a room id nor an alias", given)
 	}
@@ -51,16 +55,47 @@ func (h *rooms) summary(r *api.Request) (any, error) {
 	if err != nil {
 		return nil, err
 	}
-	if !ok {
-		return nil, errNoSuchRoom
+	var s RoomSummary
+	if ok {
+		s = Summarise(d)
+	} else if s, err = h.foreign(r, a, entrance{roomID, via}); err != nil {
+		return nil, err
 	}
-	s := Summarise(d)
 	if r.Session != nil {
 		if s.Membership = a.Member.Membership; s.Membership == "" {
 			s.Membership = "leave"
 		}
 	}
 	return s, nil
+}
+
+// foreign summarises a room of which other servers know.
+func (h *rooms) foreign(r *api.Request, a *reader.Access, room entrance) (RoomSummary, error) {
+	if resident, err := h.resident(r, room.roomID); err != nil || resident {
+		return RoomSummary{}, cmp.Or(err, error(errNoSuchRoom))
+	}
+	servers, err := h.serversOf(r, room)
+	if err != nil {
+		return RoomSummary{}, err
+	}
+	space, ok := h.Inquirer.Space(r.Ctx, room.roomID, servers, false)
+	if !ok {
+		return RoomSummary{}, errNoSuchRoom
+	}
+	if ok, err = a.DiscoverForeign(r.Ctx, &space.Room); err != nil || !ok {
+		return RoomSummary{}, cmp.Or(err, error(errNoSuchRoom))
+	}
+	return foreignSummary(&space.Room), nil
+}
+
+// foreignSummary gives what another server tells of a room. What of it is not as it should be is left out.
+func foreignSummary(room *reader.ForeignRoom) RoomSummary {
+	var s RoomSummary
+	if err := json.Unmarshal(room.Summary, &s); err != nil {
+		s = RoomSummary{publicRoom: publicRoom{WorldReadable: room.WorldReadable, JoinRule: room.JoinRule, RoomType: room.RoomType}}
+	}
+	s.RoomID, s.Membership = room.RoomID, ""
+	return s
 }
 
 var errNoSuchRoom = mxerr.NotFound("there is no such room, or you may not know of it")

@@ -39,7 +39,7 @@ func (c *console) actors(v *view) (string, any, error) {
 	if err != nil {
 		return "", nil, err
 	}
-	kind, err := v.Enum("kind", "", cluster.KindRoom, cluster.KindUser, cluster.KindAppservice)
+	kind, err := v.Enum("kind", "", cluster.KindRoom, cluster.KindUser, cluster.KindAppservice, cluster.KindDestination)
 	if err != nil {
 		return "", nil, err
 	}
@@ -84,7 +84,7 @@ func (c *console) actor(v *view) (string, any, error) {
 }
 
 func (c *console) showActor(v *view, kind, actorID string) (actorShown, error) {
-	if kind != cluster.KindRoom && kind != cluster.KindUser && kind != cluster.KindAppservice {
+	if kind != cluster.KindRoom && kind != cluster.KindUser && kind != cluster.KindAppservice && kind != cluster.KindDestination {
 		return actorShown{}, mxerr.NotFound("there are no actors of the kind %.64q", kind)
 	}
 	id := cluster.Identity{Kind: kind, ID: actorID}

@@ -158,3 +158,17 @@ func (p *person) server() string {
 	_, server, _ := strings.Cut(p.UserID, ":")
 	return server
 }
+
+// explain shows what the servers of a failed test have logged besides their routine.
+func explain(t *testing.T, servers []*peers.Server) {
+	if !t.Failed() {
+		return
+	}
+	for _, s := range servers {
+		for _, line := range strings.Split(s.Log(), "\n") {
+			if strings.Contains(line, `"level":"WARN"`) || strings.Contains(line, `"level":"ERROR"`) || strings.Contains(line, "left out") || strings.Contains(line, "handshake") {
+				t.Logf("%s: %.800s", s.Name, line)
+			}
+		}
+	}
+}

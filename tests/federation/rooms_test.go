@@ -15,6 +15,7 @@ import (
 func TestRoomsAcrossServers(t *testing.T) {
 	t.Parallel()
 	servers := peers.Start(t, 2)
+	t.Cleanup(func() { explain(t, servers) })
 	for _, v := range roomversion.All() {
 		t.Run("version "+v.ID, func(t *testing.T) {
 			t.Parallel()

@@ -5,6 +5,7 @@ import (
 	"net/http"
 
 	"github.com/go-json-experiment/json/jsontext"
+	"github.com/tidwall/gjson"
 
 	"github.com/matrixon/matrixon/actors/federation"
 	"github.com/matrixon/matrixon/actors/federation/pdus"
@@ -27,6 +28,7 @@ func (h *Handshakes) Leave(ctx context.Context, r Request) (*messages.EventSent,
 		return nil, mxerr.Forbidden("%s is not in this room", r.By.UserId)
 	}
 	r.Servers = append(append([]string{}, r.Servers...), id.ServerOf(member.Sender))
+	r.Servers = append(r.Servers, shownServers(member.StrippedState)...)
 	var left *event.Event
 	err = h.each(ctx, r, "leave", func(ctx context.Context, server string) error {
 		leave, err := h.make(ctx, server, "make_leave", "leave", r)
@@ -46,4 +48,16 @@ func (h *Handshakes) Leave(ctx context.Context, r Request) (*messages.EventSent,
 			Target: r.By.UserId, Content: r.Content})
 	}
 	return askRoom[*messages.EventSent](ctx, h, r.RoomID, &messages.SetOutOfBand{Version: left.Version().ID, Pdu: pdus.Message(left)})
+}
+
+// shownServers are those of the users who made the state that was shown of a room: who knocks knows of no others.
+func shownServers(stripped []byte) []string {
+	var servers []string
+	gjson.ParseBytes(stripped).ForEach(func(_, e gjson.Result) bool {
+		if sender := e.Get("sender").Str; id.ValidUser(sender) {
+			servers = append(servers, id.ServerOf(sender))
+		}
+		return true
+	})
+	return servers
 }

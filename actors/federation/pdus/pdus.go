@@ -101,7 +101,7 @@ func (s *Set) Add(ctx context.Context, raws [][]byte, each func(*event.Event) er
 // Store gives the events to the room as outliers, and gives the ids of those that it took, or had.
 func (s *Set) Store(ctx context.Context, rooms cluster.Caller, origin string, log *slog.Logger) (map[string]bool, error) {
 	taken := make(map[string]bool, len(s.Events))
-	for batch := range batches(Ordered(s.Events, (*event.Event).AuthEvents)) {
+	for batch := range batches(Ordered(s.Events, s.authorisers)) {
 		request := &messages.AddOutliers{Origin: origin, Version: s.Version.ID}
 		for _, e := range batch {
 			request.Pdus = append(request.Pdus, Message(e))
@@ -120,6 +120,14 @@ func (s *Set) Store(ctx context.Context, rooms cluster.Caller, origin string, lo
 		}
 	}
 	return taken, nil
+}
+
+// authorisers are the events without which the room does not take this one: its auth events, and the create event where the room id implies it.
+func (s *Set) authorisers(e *event.Event) []string {
+	if !s.Version.RoomIDFromCreate || e.Type() == "m.room.create" {
+		return e.AuthEvents()
+	}
+	return append(slices.Clone(e.AuthEvents()), "$"+s.RoomID[1:])
 }
 
 // Message is the event as rooms take it.

@@ -44,7 +44,7 @@ func (ops *operations) remove(ctx context.Context, o *user.Op, devices []schema.
 		return nil
 	}
 	var notices user.Notices
-	told := false
+	var told []string // whose keys others may have
 	notice := &messages.UserNotice{}
 	for _, d := range devices {
 		gone, err := ops.removal(ctx, o, d.DeviceID)
@@ -53,13 +53,15 @@ func (ops *operations) remove(ctx context.Context, o *user.Op, devices []schema.
 		}
 		writes = append(writes, gone...)
 		notice.LoggedOutDevices = append(notice.LoggedOutDevices, d.DeviceID)
-		told = told || len(d.Keys) > 0
+		if len(d.Keys) > 0 {
+			told = append(told, d.DeviceID)
+		}
 	}
 	if len(devices) > 0 {
 		notices.User = notice
 	}
-	if told {
-		change, list, err := o.DeviceListChange(ctx)
+	if len(told) > 0 {
+		change, list, err := o.DeviceListChange(ctx, told...)
 		if err != nil {
 			return err
 		}
@@ -135,7 +137,7 @@ func (ops *operations) updateDevice(ctx context.Context, o *user.Op, m *messages
 	writes := []persistence.Mutation{schema.Devices.Put(d)}
 	var notices user.Notices
 	if len(d.Keys) > 0 {
-		change, list, err := o.DeviceListChange(ctx)
+		change, list, err := o.DeviceListChange(ctx, d.DeviceID)
 		if err != nil {
 			return nil, err
 		}

@@ -63,7 +63,11 @@ func (ops operations) put(ctx context.Context, o *user.Op, m *messages.PutDehydr
 			return nil, err
 		}
 	}
-	change, list, err := o.DeviceListChange(ctx)
+	changed := []string{m.DeviceId}
+	if replaces && old.DeviceID != m.DeviceId {
+		changed = append(changed, old.DeviceID)
+	}
+	change, list, err := o.DeviceListChange(ctx, changed...)
 	if err != nil {
 		return nil, err
 	}
@@ -83,7 +87,7 @@ func (ops operations) delete(ctx context.Context, o *user.Op, _ *messages.Delete
 	if err != nil {
 		return nil, err
 	}
-	change, list, err := o.DeviceListChange(ctx)
+	change, list, err := o.DeviceListChange(ctx, row.DeviceID)
 	if err != nil {
 		return nil, err
 	}

@@ -11,6 +11,7 @@ import (
 
 	"github.com/go-json-experiment/json"
 	"github.com/go-json-experiment/json/jsontext"
+	"github.com/tidwall/gjson"
 
 	"github.com/matrixon/matrixon/actors/user"
 	"github.com/matrixon/matrixon/matrix/canonicaljson"
@@ -242,6 +243,7 @@ func uploadSignatures(ctx context.Context, o *user.Op, req *messages.UploadSigna
 	failures := map[string]map[string]any{}
 	var writes []persistence.Mutation
 	ownChanged, othersChanged := false, false
+	var devices []string // of the user, that were signed
 	for target, objects := range signed {
 		for keyID, object := range objects {
 			rows, err := acceptSignatures(ctx, o, target, keyID, object)
@@ -257,20 +259,29 @@ func uploadSignatures(ctx context.Context, o *user.Op, req *messages.UploadSigna
 				continue
 			}
 			writes = append(writes, rows...)
-			ownChanged = ownChanged || target == o.UserID && len(rows) > 0
-			othersChanged = othersChanged || target != o.UserID && len(rows) > 0
+			if target != o.UserID {
+				othersChanged = othersChanged || len(rows) > 0
+				continue
+			}
+			ownChanged = ownChanged || len(rows) > 0
+			if _, ok, err := schema.Devices.Get(ctx, o.Store, schema.Device{UserID: target, DeviceID: keyID}); err != nil {
+				return nil, err
+			} else if ok && len(rows) > 0 {
+				devices = append(devices, keyID)
+			}
 		}
 	}
 	if len(writes) > 0 {
 		notices := user.Notices{}
-		if ownChanged || othersChanged {
-			more, notice, err := o.DeviceListChange(ctx)
+		switch {
+		case ownChanged:
+			more, notice, err := o.DeviceListChange(ctx, devices...)
 			if err != nil {
 				return nil, err
 			}
-			if !ownChanged {
-				notice.Rooms = nil // signatures of other people's keys are seen by their maker only
-			}
+			writes, notices.DeviceList = append(writes, more...), notice
+		case othersChanged:
+			more, notice := o.SignatureChange()
 			writes, notices.DeviceList = append(writes, more...), notice
 		}
 		if _, err := o.Commit(ctx, writes, nil, notices); err != nil {
@@ -367,18 +378,31 @@ func signedKey(ctx context.Context, r persistence.Reader, userID, keyID string) 
 	if ok && device.Keys != nil {
 		return device.Keys, false, nil
 	}
-	stored, err := storedKeys(ctx, r, userID)
-	if err != nil || stored[master] == nil {
+	masterKey, err := masterKeyOf(ctx, r, userID)
+	if err != nil || masterKey == nil {
 		return nil, false, err
 	}
-	k, err := parseCrossSigningKey(userID, master, stored[master])
+	k, err := parseCrossSigningKey(userID, master, masterKey)
 	if err != nil {
 		return nil, false, err
 	}
 	if id, public := k.public(); public == keyID || id == keyID {
-		return stored[master], true, nil
+		return masterKey, true, nil
 	}
 	return nil, false, nil
+}
+
+// masterKeyOf gives the master key of a user of this server, or of one of another whose devices are kept here; nil when there is none.
+func masterKeyOf(ctx context.Context, r persistence.Reader, userID string) ([]byte, error) {
+	stored, err := storedKeys(ctx, r, userID)
+	if err != nil || stored[master] != nil {
+		return stored[master], err
+	}
+	remote, _, err := schema.RemoteDeviceLists.Get(ctx, r, schema.RemoteDeviceList{UserID: userID})
+	if key := gjson.GetBytes(remote.JSON, master+"_key"); key.IsObject() {
+		return []byte(key.Raw), err
+	}
+	return nil, err
 }
 
 // sameButSignatures compares two keys without what may be added to them.

@@ -61,22 +61,47 @@ func (a *Answer) Query(ctx context.Context, r persistence.Reader, asker, userID 
 	return a.crossSigning(ctx, r, asker, userID, signatures)
 }
 
+// Add adds what is known of a user of another server: devices, and the cross-signing keys, nil when there are none. The asker sees, besides
+// what came with the keys, their own signature of the master key.
+func (a *Answer) Add(ctx context.Context, r persistence.Reader, asker, userID string, devices map[string]jsontext.Value, masterKey, selfSigningKey jsontext.Value) error {
+	if len(devices) > 0 {
+		a.DeviceKeys[userID] = devices
+	}
+	if selfSigningKey != nil {
+		a.SelfSigningKeys[userID] = selfSigningKey
+	}
+	if _, err := parseCrossSigningKey(userID, master, masterKey); err != nil {
+		return nil // there is none, or the other server takes something else for one
+	}
+	signatures, err := signaturesOf(ctx, r, asker, userID)
+	if err != nil {
+		return err
+	}
+	return a.signedMaster(userID, masterKey, signatures)
+}
+
+// signedMaster adds a master key with the signatures that were made of it.
+func (a *Answer) signedMaster(userID string, raw jsontext.Value, signatures map[string]signerMap) error {
+	k, err := parseCrossSigningKey(userID, master, raw)
+	if err != nil {
+		return err
+	}
+	id, public := k.public()
+	added := signatures[public]
+	if added == nil {
+		added = signatures[id]
+	}
+	a.MasterKeys[userID], err = withSignatures(raw, added, nil)
+	return err
+}
+
 func (a *Answer) crossSigning(ctx context.Context, r persistence.Reader, asker, userID string, signatures map[string]signerMap) error {
 	stored, err := storedKeys(ctx, r, userID)
 	if err != nil {
 		return err
 	}
 	if raw := stored[master]; raw != nil {
-		k, err := parseCrossSigningKey(userID, master, raw)
-		if err != nil {
-			return err
-		}
-		id, public := k.public()
-		added := signatures[public]
-		if added == nil {
-			added = signatures[id]
-		}
-		if a.MasterKeys[userID], err = withSignatures(raw, added, nil); err != nil {
+		if err := a.signedMaster(userID, raw, signatures); err != nil {
 			return err
 		}
 	}

@@ -36,6 +36,7 @@ func sendToDevice(ctx context.Context, o *user.Op, req *messages.SendToDevice) (
 	txn.TS = o.Now.UnixMilli()
 	writes := []persistence.Mutation{schema.Transactions.Put(txn)}
 	var notices user.Notices
+	var elsewhere outbox
 	size := 0
 	for userID, byDevice := range inbox {
 		for device, content := range byDevice {
@@ -47,9 +48,15 @@ func sendToDevice(ctx context.Context, o *user.Op, req *messages.SendToDevice) (
 			}
 		}
 		if id.ServerOf(userID) != id.ServerOf(o.UserID) {
+			if !o.Federates {
+				continue
+			}
+			if elsewhere.add(userID, byDevice); elsewhere.targets > inboxTargets || elsewhere.size > inboxBytes {
+				return nil, tooMany()
+			}
 			continue
 		}
-		devices, err := addressed(ctx, o, userID, byDevice)
+		devices, err := Addressed(ctx, o.Store, userID, byDevice)
 		if err != nil {
 			return nil, err
 		}
@@ -64,17 +71,25 @@ func sendToDevice(ctx context.Context, o *user.Op, req *messages.SendToDevice) (
 			notices.Others = append(notices.Others, notice)
 		}
 		if len(writes) > inboxTargets || size > inboxBytes {
-			return nil, mxerr.TooLarge("messages may go to at most %d devices at once, and have %d bytes together", inboxTargets, inboxBytes)
+			return nil, tooMany()
 		}
 	}
-	_, err := o.Commit(ctx, writes, nil, notices)
+	edus, err := elsewhere.edus(o, req)
+	if err != nil {
+		return nil, err
+	}
+	_, err = o.Commit(ctx, append(writes, edus...), nil, notices)
 	return &messages.Done{}, err
 }
 
-// addressed gives the content for each existing device of the user that is meant; "*" means all of them.
-func addressed(ctx context.Context, o *user.Op, userID string, byDevice map[string]jsontext.Value) (map[string]jsontext.Value, error) {
+func tooMany() error {
+	return mxerr.TooLarge("messages may go to at most %d devices at once, and have %d bytes together", inboxTargets, inboxBytes)
+}
+
+// Addressed gives the content for each existing device of the user that is meant; "*" means all of them.
+func Addressed(ctx context.Context, r persistence.Reader, userID string, byDevice map[string]jsontext.Value) (map[string]jsontext.Value, error) {
 	contents := map[string]jsontext.Value{}
-	for d, err := range schema.Devices.Scan(ctx, o.Store, persistence.Range[schema.Device]{Prefix: schema.Device{UserID: userID}, Keys: 1}) {
+	for d, err := range schema.Devices.Scan(ctx, r, persistence.Range[schema.Device]{Prefix: schema.Device{UserID: userID}, Keys: 1}) {
 		if err != nil {
 			return nil, err
 		}

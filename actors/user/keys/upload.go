@@ -43,7 +43,7 @@ func uploadKeys(ctx context.Context, o *user.Op, req *messages.UploadKeys) (*mes
 		return nil, err
 	}
 	if changed {
-		more, notice, err := o.DeviceListChange(ctx)
+		more, notice, err := o.DeviceListChange(ctx, device.DeviceID)
 		if err != nil {
 			return nil, err
 		}

@@ -53,6 +53,9 @@ func (s *Server) recorder() persistence.Store {
 func (s *Server) told(pos persistence.Position, notices []proto.Message) {
 	s.hub.Publish(pos, notices)
 	s.appservices.board.Publish(pos, notices)
+	if s.dispatcher != nil {
+		s.dispatcher.Publish(pos, notices)
+	}
 	s.pushes.Publish(pos, notices)
 }
 
@@ -60,6 +63,9 @@ func (s *Server) told(pos persistence.Position, notices []proto.Message) {
 func (s *Server) typing(n *messages.RoomNotice) {
 	s.hub.Room(n)
 	s.appservices.board.Typing(n)
+	if s.dispatcher != nil {
+		s.dispatcher.Typing(n)
+	}
 }
 
 // tendAppservices has the actors live where they should, until the context ends.

@@ -9,8 +9,11 @@ import (
 	"os"
 	"time"
 
+	"github.com/matrixon/matrixon/actors/federation/devicelists"
+	"github.com/matrixon/matrixon/actors/federation/edus"
 	"github.com/matrixon/matrixon/actors/federation/entry"
 	"github.com/matrixon/matrixon/actors/federation/history"
+	"github.com/matrixon/matrixon/actors/federation/inquiry"
 	"github.com/matrixon/matrixon/actors/federation/keyring"
 	"github.com/matrixon/matrixon/actors/federation/verify"
 	"github.com/matrixon/matrixon/actors/room"
@@ -18,6 +21,7 @@ import (
 	"github.com/matrixon/matrixon/http/api"
 	"github.com/matrixon/matrixon/http/client"
 	"github.com/matrixon/matrixon/http/federation"
+	"github.com/matrixon/matrixon/http/media"
 	"github.com/matrixon/matrixon/http/outbound"
 )
 
@@ -27,17 +31,37 @@ func (s *Server) startFederation() error {
 	if !c.Enabled {
 		return nil
 	}
-	policy := outbound.Policy{AllowNetworks: c.AllowNetworks, UserAgent: "Matrixon/" + s.version, Resolver: resolver(c)}
-	var err error
-	if policy.Roots, err = trusted(c.CAFile); err != nil {
-		return fmt.Errorf("federation.ca_file: %w", err)
+	policy, err := s.federationPolicy()
+	if err != nil {
+		return err
 	}
 	s.federation = outbound.NewFederation(outbound.FederationOptions{ServerName: s.config.ServerName, Key: s.key, Policy: policy, Now: time.Now, Metrics: s.metrics})
 	s.keys = keyring.New(keyring.Options{
 		Own:   &keyring.Own{ServerName: s.config.ServerName, Current: s.key, Newest: s.signingKey, Store: s.store, Now: time.Now},
 		Store: s.store, Caller: s.federation, Notaries: c.TrustedKeyServers, Now: time.Now, Log: s.log})
+	policy.Redirects, policy.Timeout, policy.Secure = mediaRedirects, mediaTimeout, true
+	s.origin = &media.Origin{Caller: s.federation, Web: outbound.Client(policy), MaxSize: int64(s.config.Media.MaxRemote)}
+	s.inquirer = inquiry.New(s.config.ServerName, s.federation, time.Now)
+	s.deviceLists = devicelists.New(devicelists.Options{ServerName: s.config.ServerName, Store: s.store, Caller: s.federation,
+		Leads: func() bool { return s.node.Owner(sweeper) == s.node.Name() }, Now: time.Now, Log: s.log})
 	return nil
 }
+
+// federationPolicy says whom the server trusts and reaches.
+func (s *Server) federationPolicy() (outbound.Policy, error) {
+	c := s.config.Federation
+	roots, err := trusted(c.CAFile)
+	if err != nil {
+		return outbound.Policy{}, fmt.Errorf("federation.ca_file: %w", err)
+	}
+	return outbound.Policy{AllowNetworks: c.AllowNetworks, UserAgent: "Matrixon/" + s.version, Resolver: resolver(c), Roots: roots}, nil
+}
+
+// The bounds of fetching media from where another server says it is.
+const (
+	mediaRedirects = 3
+	mediaTimeout   = 10 * time.Minute
+)
 
 // startHandshakes makes what takes users into rooms of other servers, and what fetches the history of those.
 func (s *Server) startHandshakes() {
@@ -66,6 +90,18 @@ func (s *Server) creator() *room.Creator {
 		c.Invite = s.handshakes.Invite
 	}
 	return c
+}
+
+// takeEDUs takes the EDUs of a transaction, in order.
+func (s *Server) takeEDUs(ctx context.Context, origin string, all []federation.EDU) error {
+	receiver := edus.New(edus.Deps{ServerName: s.config.ServerName, Store: s.recorder(), Reader: s.reader, Actors: s.node, Devices: s.deviceLists,
+		Presence: s.config.Presence.Enabled, Now: time.Now, Log: s.log})
+	for _, e := range all {
+		if err := receiver.Receive(ctx, origin, e.Type, e.Content); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // trusted are the system's certificate authorities and those in the file; nil are the system's alone.
@@ -117,8 +153,10 @@ func (s *Server) federationEndpoints() {
 	deps := federation.Deps{ServerName: s.config.ServerName, Store: s.store, Caller: s.node, Reader: s.reader, Keys: s.keys,
 		Client: s.deps(), Now: time.Now, Log: s.log}
 	s.api.Add(api.Federation, federation.Version(s.version))
+	s.api.Add(api.Federation, federation.Transactions(deps, federation.TransactionOptions{
+		Verifier: s.verifier, Stage: s.history.Stage, EDUs: s.takeEDUs})...)
 	s.api.Add(api.Federation, federation.Memberships(deps, federation.MembershipOptions{Verifier: s.verifier, Key: s.key, Handshakes: s.handshakes})...)
-	for _, area := range [][]api.Endpoint{federation.Keys(deps), federation.Queries(deps), federation.Devices(deps), federation.Directory(deps), s.media.Federated()} {
+	for _, area := range [][]api.Endpoint{federation.Keys(deps), federation.Queries(deps), federation.Devices(deps), federation.History(deps), federation.Directory(deps), s.media.Federated()} {
 		s.api.Add(api.Federation, area...)
 	}
 }

@@ -2,7 +2,6 @@ package server
 
 import (
 	"context"
-	"crypto/rand"
 	"errors"
 	"fmt"
 	"os"
@@ -103,11 +102,10 @@ func fileKey(file string) (signing.Key, error) {
 	if !errors.Is(err, os.ErrNotExist) {
 		return signing.Key{}, err
 	}
-	seed := make([]byte, 32)
-	if _, err := rand.Read(seed); err != nil {
-		return signing.Key{}, err
+	key, err := newSigningKey()
+	if err != nil {
+		return key, err
 	}
-	key := signing.NewKey("a_"+rand.Text()[:6], seed)
 	return key, writeDurably(file, key.Format())
 }
 

@@ -58,7 +58,7 @@ func (s *Server) startMedia(ctx context.Context) error {
 	if c.Previews.Enabled {
 		pages = preview.NewFetcher(outbound.Policy{AllowNetworks: c.Previews.AllowNetworks, UserAgent: "Matrixon/" + s.version + " (preview bot)"})
 	}
-	s.media = media.New(media.Options{
+	o := media.Options{
 		ServerName: s.config.ServerName, Rows: s.store, Blobs: store, StoreID: id, Caller: s.node, Now: time.Now, Log: s.log,
 		MaxUpload: int64(c.MaxUpload), MaxRemote: int64(c.MaxRemote), QuotaFiles: int64(c.Quota.Files), QuotaBytes: int64(c.Quota.Size),
 		MostPending: int64(c.Pending.Most), PendingLifetime: time.Duration(c.Pending.Lifetime),
@@ -66,7 +66,11 @@ func (s *Server) startMedia(ctx context.Context) error {
 		Pages:    pages, PreviewLifetime: time.Duration(c.Previews.Lifetime),
 		Retention: media.Retention{Local: time.Duration(c.Retention.Local), Remote: time.Duration(c.Retention.Remote)},
 		Public:    c.Unauthenticated, Redirect: c.S3.Redirect,
-	})
+	}
+	if s.origin != nil {
+		o.Remote = s.origin
+	}
+	s.media = media.New(o)
 	return nil
 }
 

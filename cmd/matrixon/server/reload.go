@@ -35,6 +35,11 @@ func (s *Server) Reload(ctx context.Context, c *config.Config) error {
 		return errors.Join(fmt.Errorf("registration.tokens: %w", err), s.setWeight(ctx, was.Cluster.Weight))
 	}
 	s.live.Store(c)
+	if s.listener != nil {
+		if err := s.listener.Renew(); err != nil {
+			s.log.Error("a certificate could not be read again; the one that was read before serves on", "error", err)
+		}
+	}
 	s.reregister(services)
 	if was.Limits != c.Limits {
 		s.limits.set(c.Limits)

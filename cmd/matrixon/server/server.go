@@ -19,8 +19,11 @@ import (
 	"github.com/prometheus/client_golang/prometheus/collectors"
 
 	sender "github.com/matrixon/matrixon/actors/delayed"
+	"github.com/matrixon/matrixon/actors/destination"
+	"github.com/matrixon/matrixon/actors/federation/devicelists"
 	"github.com/matrixon/matrixon/actors/federation/entry"
 	"github.com/matrixon/matrixon/actors/federation/history"
+	"github.com/matrixon/matrixon/actors/federation/inquiry"
 	"github.com/matrixon/matrixon/actors/federation/keyring"
 	"github.com/matrixon/matrixon/actors/federation/verify"
 	"github.com/matrixon/matrixon/actors/hub"
@@ -40,10 +43,12 @@ import (
 	"github.com/matrixon/matrixon/cluster"
 	"github.com/matrixon/matrixon/cmd/matrixon/config"
 	"github.com/matrixon/matrixon/http/api"
+	"github.com/matrixon/matrixon/http/api/address"
 	"github.com/matrixon/matrixon/http/api/password"
 	"github.com/matrixon/matrixon/http/client"
 	"github.com/matrixon/matrixon/http/media"
 	"github.com/matrixon/matrixon/http/outbound"
+	"github.com/matrixon/matrixon/http/outbound/mail"
 	"github.com/matrixon/matrixon/matrix/signing"
 	"github.com/matrixon/matrixon/persistence"
 	"github.com/matrixon/matrixon/persistence/schema"
@@ -84,6 +89,8 @@ type Server struct {
 	syncer      *syncer.Syncer
 	delayed     *sender.Sender
 	pushes      *push.Dispatcher
+	mailer      *mail.Mailer       // nil when the server sends no email
+	addresses   *address.Validator // nil when the server sends no email
 	hasher      *password.Hasher
 	limits      limits
 	tokens      *api.Tokens
@@ -92,10 +99,15 @@ type Server struct {
 	media       *media.Repository
 	federation  *outbound.Federation // nil when the server does not federate
 	keys        *keyring.Ring        // likewise
+	rotating    sync.Mutex           // held while the signing key is replaced
+	deviceLists *devicelists.Lists   // likewise
+	inquirer    *inquiry.Inquirer    // likewise
+	origin      *media.Origin        // likewise
 	verifier    *verify.Verifier     // likewise
 	handshakes  *entry.Handshakes    // likewise
 	history     *history.History     // likewise
 	appservices appservices
+	dispatcher  *destination.Dispatcher // nil without federation
 
 	api      *api.API
 	listener *api.Server
@@ -163,6 +175,9 @@ func (s *Server) start() error {
 	if err := s.startFederation(); err != nil {
 		return err
 	}
+	if err := s.startEmail(); err != nil {
+		return err
+	}
 	if err := s.startActors(); err != nil {
 		return err
 	}
@@ -190,6 +205,9 @@ func (s *Server) startActors() error {
 	s.limits.node = s.node
 	s.limits.set(s.config.Limits)
 	s.hub = hub.New(s.node)
+	if s.federation != nil {
+		s.dispatcher = destination.NewDispatcher(destination.DispatcherOptions{Store: s.store, Caller: s.node, Mine: s.mine, ServerName: s.config.ServerName, Log: s.log})
+	}
 	if s.reader, err = reader.New(s.store, time.Now); err != nil {
 		return err
 	}
@@ -212,11 +230,12 @@ func (s *Server) startActors() error {
 	handlers := slices.Concat(account.Handlers(accounts), keys.Handlers(), dehydrated.Handlers(accounts), usermedia.Handlers(),
 		delayed.Handlers(), appserviceHandlers)
 	users := cluster.Kind{Name: cluster.KindUser, Bound: userBound, IdleAfter: userIdle, New: user.New(user.Deps{
-		Store: s.recorder(), Hub: s.hub, Now: time.Now, Log: s.log, Presence: s.config.Presence.Enabled}, handlers...)}
+		Store: s.recorder(), Hub: s.hub, Now: time.Now, Log: s.log, Presence: s.config.Presence.Enabled, Federates: s.federation != nil}, handlers...)}
 	if s.rebalancer, err = node.NewRebalancer(s.node, s.log, s.metrics); err != nil {
 		return err
 	}
-	return errors.Join(s.node.Register(rooms), s.node.Register(users), s.node.Register(services), s.node.Register(pushers), s.node.Register(s.nodeKind()))
+	return errors.Join(s.node.Register(rooms), s.node.Register(users), s.node.Register(services), s.node.Register(pushers), s.startDestinations(),
+		s.node.Register(s.nodeKind()))
 }
 
 // claimName makes sure that the data belongs to the server's name: ids and signatures in it hold that name.
@@ -285,10 +304,14 @@ var delayer = cluster.Identity{Kind: "job", ID: "delayed"}
 func (s *Server) background(ctx context.Context) {
 	defer close(s.stopped)
 	var running sync.WaitGroup
+	if s.deviceLists != nil {
+		running.Go(func() { s.deviceLists.Run(ctx) })
+	}
 	running.Go(func() { s.search.Run(ctx) })
 	running.Go(func() { s.tendMedia(ctx) })
 	running.Go(func() { s.delayed.Run(ctx, func() bool { return s.node.Owner(delayer) == s.node.Name() }) })
 	running.Go(func() { s.tendAppservices(ctx) })
+	running.Go(func() { s.tendDestinations(ctx) })
 	running.Go(func() { s.pushes.Run(ctx) })
 	if s.history != nil {
 		running.Go(func() { s.history.Run(ctx) })
@@ -310,10 +333,13 @@ func (s *Server) background(ctx context.Context) {
 		case <-flush.C:
 			s.seen.Flush(ctx)
 		case <-sweep.C:
+			if err := s.warnOfOldKey(ctx); err != nil && ctx.Err() == nil {
+				s.log.Error("it could not be looked up which key signs", "error", err)
+			}
 			if s.node.Owner(sweeper) != s.node.Name() {
 				continue
 			}
-			if err := account.Sweep(ctx, s.store, time.Now(), authLifetime); err != nil && ctx.Err() == nil {
+			if err := errors.Join(account.Sweep(ctx, s.store, time.Now(), authLifetime), address.Sweep(ctx, s.store, time.Now())); err != nil && ctx.Err() == nil {
 				s.log.Error("expired rows could not be deleted", "error", err)
 			}
 		}
