@@ -20,9 +20,14 @@ func Queries(d Deps) []api.Endpoint {
 	return []api.Endpoint{
 		{Methods: get, Path: v1 + "/query/profile", Auth: api.Signed, Limit: api.LimitFederation, Handler: q.profile},
 		{Methods: get, Path: v1 + "/query/directory", Auth: api.Signed, Limit: api.LimitFederation, Handler: q.directory},
-		{Methods: get, Path: v1 + "/openid/userinfo", Limit: api.LimitFederation, Handler: q.userInfo},
 		{Methods: []string{http.MethodPut}, Path: v1 + "/3pid/onbind", Limit: api.LimitFederation, Handler: q.onBind},
 	}
+}
+
+// UserInfo tells third parties whose OpenID token they were given (server-server API, "OpenID"). Services that know nothing of
+// federation ask for it, such as those that let users into calls, so it is served without federation too.
+func UserInfo(d Deps) api.Endpoint {
+	return api.Endpoint{Methods: get, Path: v1 + "/openid/userinfo", Limit: api.LimitFederation, Handler: queries{d}.userInfo}
 }
 
 type queries struct{ Deps }

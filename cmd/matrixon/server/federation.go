@@ -155,11 +155,12 @@ func (s *Server) federationEndpoints() {
 		s.api.Add(api.Client, federation.WellKnown(delegated))
 		s.api.Add(api.Federation, federation.WellKnown(delegated))
 	}
+	deps := federation.Deps{ServerName: s.config.ServerName, Store: s.store, Caller: s.node, Reader: s.reader, Keys: s.keys,
+		Client: s.deps(), Now: time.Now, Log: s.log}
+	s.api.Add(api.Federation, federation.UserInfo(deps))
 	if s.keys == nil {
 		return
 	}
-	deps := federation.Deps{ServerName: s.config.ServerName, Store: s.store, Caller: s.node, Reader: s.reader, Keys: s.keys,
-		Client: s.deps(), Now: time.Now, Log: s.log}
 	s.api.Add(api.Federation, federation.Version(s.version))
 	s.api.Add(api.Federation, federation.Transactions(deps, federation.TransactionOptions{
 		Verifier: s.verifier, Stage: s.history.Stage, EDUs: s.takeEDUs})...)
