@@ -2,6 +2,7 @@
 # make cluster run Consul, Postgres, three nodes and a load balancer on this machine: http://127.0.0.1:8008
 # make test    everything that must hold: format, vet, lint, all tests under the race detector
 # make faults  breaks a cluster in every way, each alone and several times, and holds it to the bounds of a quiet machine
+# make ghosts  a bridge with many users in many rooms, while the server is killed and the bridge is away
 # make lint    golangci-lint alone, installed first if need be
 # make bench   measures the real server over HTTP
 # make microbench  the benchmarks of single packages
@@ -12,7 +13,7 @@ VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo deve
 COMMIT ?= $(shell git rev-parse --short=12 HEAD 2>/dev/null)
 LDFLAGS := -X main.version=$(VERSION) -X main.commit=$(COMMIT)
 
-.PHONY: build run cluster test faults lint bench microbench proto
+.PHONY: build run cluster test faults ghosts lint bench microbench proto
 
 build:
 	go build -trimpath -ldflags '$(LDFLAGS)' -o build/matrixon ./cmd/matrixon
@@ -36,6 +37,12 @@ ROUNDS ?= 3
 FAULT ?=
 faults:
 	go test ./tests/cluster -count 1 -parallel 1 -v -timeout 2h -args -rounds $(ROUNDS) -fault '$(FAULT)' -back-within 5s -held-within 500ms -revoked-within 1s
+
+# GHOSTS is how many users the bridge has, in how many ROOMS.
+GHOSTS ?= 10000
+ROOMS ?= 500
+ghosts:
+	go test ./tests/appservice -run 'TestManyGhosts$$' -count 1 -v -timeout 1h -args -ghosts $(GHOSTS) -rooms $(ROOMS)
 
 lint:
 	scripts/lint.sh

@@ -122,6 +122,7 @@ type RegisterAccount struct {
 	DisplayName       string                 `protobuf:"bytes,3,opt,name=display_name,json=displayName,proto3" json:"display_name,omitempty"`                   // empty for none
 	RegistrationToken string                 `protobuf:"bytes,4,opt,name=registration_token,json=registrationToken,proto3" json:"registration_token,omitempty"` // one use of it is counted; empty for none
 	Session           *OpenSession           `protobuf:"bytes,5,opt,name=session,proto3" json:"session,omitempty"`                                              // absent: no login
+	ThirdPartyId      *AddThirdPartyID       `protobuf:"bytes,6,opt,name=third_party_id,json=thirdPartyId,proto3" json:"third_party_id,omitempty"`              // an address that was validated; absent for none. Failure M_THREEPID_IN_USE
 	unknownFields     protoimpl.UnknownFields
 	sizeCache         protoimpl.SizeCache
 }
@@ -187,6 +188,13 @@ func (x *RegisterAccount) GetRegistrationToken() string {
 func (x *RegisterAccount) GetSession() *OpenSession {
 	if x != nil {
 		return x.Session
+	}
+	return nil
+}
+
+func (x *RegisterAccount) GetThirdPartyId() *AddThirdPartyID {
+	if x != nil {
+		return x.ThirdPartyId
 	}
 	return nil
 }
@@ -1349,7 +1357,8 @@ var File_account_proto protoreflect.FileDescriptor
 
 const file_account_proto_rawDesc = "" +
 	"\n" +
-	"\raccount.proto\x12\bmatrixon\"\x95\x02\n" +
+	"\raccount.proto\x12\bmatrixon\x1a\n" +
+	"push.proto\"\x95\x02\n" +
 	"\vOpenSession\x12\x1b\n" +
 	"\tdevice_id\x18\x01 \x01(\tR\bdeviceId\x12!\n" +
 	"\fdisplay_name\x18\x02 \x01(\tR\vdisplayName\x12\x1f\n" +
@@ -1358,13 +1367,14 @@ const file_account_proto_rawDesc = "" +
 	"\x11access_expires_ts\x18\x04 \x01(\x03R\x0faccessExpiresTs\x12!\n" +
 	"\frefresh_hash\x18\x05 \x01(\fR\vrefreshHash\x12,\n" +
 	"\x12refresh_expires_ts\x18\x06 \x01(\x03R\x10refreshExpiresTs\x12(\n" +
-	"\x10login_token_hash\x18\a \x01(\fR\x0eloginTokenHash\"\xcf\x01\n" +
+	"\x10login_token_hash\x18\a \x01(\fR\x0eloginTokenHash\"\x90\x02\n" +
 	"\x0fRegisterAccount\x12#\n" +
 	"\rpassword_hash\x18\x01 \x01(\tR\fpasswordHash\x12\x14\n" +
 	"\x05admin\x18\x02 \x01(\bR\x05admin\x12!\n" +
 	"\fdisplay_name\x18\x03 \x01(\tR\vdisplayName\x12-\n" +
 	"\x12registration_token\x18\x04 \x01(\tR\x11registrationToken\x12/\n" +
-	"\asession\x18\x05 \x01(\v2\x15.matrixon.OpenSessionR\asession\"8\n" +
+	"\asession\x18\x05 \x01(\v2\x15.matrixon.OpenSessionR\asession\x12?\n" +
+	"\x0ethird_party_id\x18\x06 \x01(\v2\x19.matrixon.AddThirdPartyIDR\fthirdPartyId\"8\n" +
 	"\x05LogIn\x12/\n" +
 	"\asession\x18\x01 \x01(\v2\x15.matrixon.OpenSessionR\asession\"\xed\x01\n" +
 	"\x0eRefreshSession\x12!\n" +
@@ -1488,16 +1498,18 @@ var file_account_proto_goTypes = []any{
 	(*DeletePushRule)(nil),    // 19: matrixon.DeletePushRule
 	(*ChangePushRule)(nil),    // 20: matrixon.ChangePushRule
 	(*IssueShortToken)(nil),   // 21: matrixon.IssueShortToken
+	(*AddThirdPartyID)(nil),   // 22: matrixon.AddThirdPartyID
 }
 var file_account_proto_depIdxs = []int32{
 	0,  // 0: matrixon.RegisterAccount.session:type_name -> matrixon.OpenSession
-	0,  // 1: matrixon.LogIn.session:type_name -> matrixon.OpenSession
-	10, // 2: matrixon.DevicesSeen.devices:type_name -> matrixon.DeviceSeen
-	3,  // [3:3] is the sub-list for method output_type
-	3,  // [3:3] is the sub-list for method input_type
-	3,  // [3:3] is the sub-list for extension type_name
-	3,  // [3:3] is the sub-list for extension extendee
-	0,  // [0:3] is the sub-list for field type_name
+	22, // 1: matrixon.RegisterAccount.third_party_id:type_name -> matrixon.AddThirdPartyID
+	0,  // 2: matrixon.LogIn.session:type_name -> matrixon.OpenSession
+	10, // 3: matrixon.DevicesSeen.devices:type_name -> matrixon.DeviceSeen
+	4,  // [4:4] is the sub-list for method output_type
+	4,  // [4:4] is the sub-list for method input_type
+	4,  // [4:4] is the sub-list for extension type_name
+	4,  // [4:4] is the sub-list for extension extendee
+	0,  // [0:4] is the sub-list for field type_name
 }
 
 func init() { file_account_proto_init() }
@@ -1505,6 +1517,7 @@ func file_account_proto_init() {
 	if File_account_proto != nil {
 		return
 	}
+	file_push_proto_init()
 	file_account_proto_msgTypes[7].OneofWrappers = []any{}
 	file_account_proto_msgTypes[13].OneofWrappers = []any{}
 	file_account_proto_msgTypes[20].OneofWrappers = []any{}

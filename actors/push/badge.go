@@ -2,7 +2,6 @@ package push
 
 import (
 	"context"
-	"math"
 	"sync"
 	"time"
 
@@ -13,6 +12,9 @@ import (
 // badgeMemory is how long counts are believed of rooms of which nothing was heard: a redaction or a changed push rule changes
 // them too.
 const badgeMemory = time.Minute
+
+// newest is a position above all.
+const newest = 1 << 62
 
 // badge is how much of everything a user has not read: the unread notifications of all rooms, and the invites.
 type badge struct {
@@ -75,7 +77,7 @@ func (b *badge) room(ctx context.Context, roomID string) (int64, error) {
 	if n, known := b.rooms[roomID]; known && !b.stale[roomID] {
 		return n, nil
 	}
-	last, _, err := b.deps.Reader.Last(ctx, roomID, math.MaxUint64)
+	last, _, err := b.deps.Reader.Last(ctx, roomID, newest)
 	if err != nil {
 		return 0, err
 	}

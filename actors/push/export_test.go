@@ -18,4 +18,7 @@ const (
 	QueueBound = queueBound
 	GiveUp     = giveUp
 	FirstPause = firstPause
+
+	Settle       = settle
+	FirstSilence = firstSilence
 )

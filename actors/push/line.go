@@ -16,7 +16,10 @@ import (
 )
 
 // The kinds of pushers.
-const httpKind = "http"
+const (
+	httpKind  = "http"
+	emailKind = "email"
+)
 
 // The back-off of a pusher whose gateway fails: doubled from the first to the last, each cut by a random part of a quarter.
 const (
@@ -45,8 +48,14 @@ func (l *line) run(ctx context.Context, p schema.Pusher) error {
 		if l.left == 0 || a.deps.Now().Before(l.next) || a.draining.Load() {
 			return nil
 		}
-		if !p.Enabled || p.Kind != httpKind {
+		switch {
+		case !p.Enabled || p.Kind != httpKind && (p.Kind != emailKind || a.deps.Mail == nil):
 			if err := l.drop(ctx, items); err != nil {
+				return err
+			}
+			continue
+		case p.Kind == emailKind:
+			if done, err := l.digest(ctx, p, items); err != nil || !done {
 				return err
 			}
 			continue
@@ -74,7 +83,11 @@ func (l *line) items(ctx context.Context, p schema.Pusher) ([]schema.PushItem, e
 	if err != nil {
 		return nil, err
 	}
-	oldest := l.actor.deps.Now().Add(-giveUp).UnixMilli()
+	patience := giveUp
+	if p.Kind == emailKind {
+		patience += longestSilence
+	}
+	oldest := l.actor.deps.Now().Add(-patience).UnixMilli()
 	var keep, gone []schema.PushItem
 	for i, item := range items {
 		// What comes later brings the count too.
@@ -143,7 +156,7 @@ func (l *line) fail(p schema.Pusher, err error) {
 	deps := l.actor.deps
 	deps.Metrics.count(failed)
 	if l.pause == 0 {
-		deps.Log.Info("a push gateway does not take a notification; it is tried again", "user", p.UserID, "app_id", p.AppID, "error", err)
+		deps.Log.Info("a notification could not be delivered; it is tried again", "user", p.UserID, "app_id", p.AppID, "error", err)
 	}
 	text := fmt.Sprintf("%s: %v", p.AppID, err)
 	l.actor.last.Store(&text)
@@ -157,6 +170,19 @@ func (l *line) notification(ctx context.Context, item schema.PushItem) (*notific
 	if item.Seq == 0 {
 		return nil, nil
 	}
+	n, err := l.unread(ctx, item)
+	if err != nil || n == nil {
+		return nil, err
+	}
+	if n.unread, err = a.badge.total(ctx); err != nil {
+		return nil, err
+	}
+	return n, n.describe(ctx, a.deps.Reader)
+}
+
+// unread gives the event of an item, nil when it is of no interest any more.
+func (l *line) unread(ctx context.Context, item schema.PushItem) (*notification, error) {
+	a := l.actor
 	row, err := a.deps.Reader.EventAt(ctx, item.RoomID, item.Seq)
 	if err != nil {
 		return nil, err
@@ -165,11 +191,7 @@ func (l *line) notification(ctx context.Context, item schema.PushItem) (*notific
 	if err != nil || found == nil || found.Read {
 		return nil, err
 	}
-	n := &notification{event: &row, highlight: highlight, actions: found.Actions, userID: a.userID}
-	if n.unread, err = a.badge.total(ctx); err != nil {
-		return nil, err
-	}
-	return n, n.describe(ctx, a.deps.Reader)
+	return &notification{event: &row, highlight: highlight, actions: found.Actions, userID: a.userID}, nil
 }
 
 // count gives how much is unread, nil when the gateway knows that.

@@ -29,6 +29,29 @@ type Gateways interface {
 	Notify(ctx context.Context, url string, body []byte) (rejected []string, err error)
 }
 
+// Digest is the message about what a user has missed.
+type Digest struct {
+	UserID string
+	Rooms  []DigestRoom
+}
+
+// DigestRoom is what was missed in one room.
+type DigestRoom struct {
+	ID     string
+	Name   string // empty: it has none
+	Invite bool   // the user is invited to it
+	Lines  []DigestLine
+	More   int // events that are not in Lines
+}
+
+// DigestLine is one event.
+type DigestLine struct {
+	Sender    string
+	Text      string // empty: it cannot be said, as with what is encrypted
+	Time      time.Time
+	Highlight bool
+}
+
 // Deps are what the dispatcher and push actors need.
 type Deps struct {
 	Store      persistence.Store
@@ -36,6 +59,7 @@ type Deps struct {
 	Unread     *unread.Counter
 	Caller     cluster.Caller
 	Gateways   Gateways
+	Mail       func(ctx context.Context, to string, d Digest) error // sends a Digest; nil: no email is sent
 	ServerName string
 	Now        func() time.Time
 	Log        *slog.Logger

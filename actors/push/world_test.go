@@ -5,6 +5,7 @@ import (
 	"errors"
 	"log/slog"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -78,6 +79,8 @@ type world struct {
 	*actortest.World
 	t          *testing.T
 	gateway    *gateway
+	mail       chan push.Digest
+	mailDown   atomic.Bool
 	dispatcher *push.Dispatcher
 	alice, bob *actortest.Device
 	room       string
@@ -98,15 +101,44 @@ func newWorld(t *testing.T) *world {
 func (w *world) begin() {
 	w.t.Helper()
 	w.gateway = &gateway{t: w.t, came: make(chan string)}
+	w.mail = make(chan push.Digest)
 	counter, err := unread.New(w.Store)
 	if err != nil {
 		w.t.Fatal(err)
 	}
-	deps := push.Deps{Store: w.Store, Reader: w.Reader, Unread: counter, Caller: w.Node, Gateways: w.gateway,
+	deps := push.Deps{Store: w.Store, Reader: w.Reader, Unread: counter, Caller: w.Node, Gateways: w.gateway, Mail: w.take,
 		ServerName: actortest.ServerName, Now: w.Clock.Now, Log: slog.New(slog.DiscardHandler)}
 	w.dispatcher = push.NewDispatcher(deps, func(cluster.Identity) bool { return true })
 	if err := w.Node.Register(cluster.Kind{Name: cluster.KindPush, Bound: 64, New: push.New(deps)}); err != nil {
 		w.t.Fatal(err)
+	}
+}
+
+// take is the post.
+func (w *world) take(ctx context.Context, to string, d push.Digest) error {
+	if to != "alice@example.org" || d.UserID != w.alice.User {
+		w.t.Errorf("a message for %s went to %s", d.UserID, to)
+	}
+	select {
+	case w.mail <- d:
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+	if w.mailDown.Load() {
+		return errDown
+	}
+	return nil
+}
+
+// letter is the message that comes when the time has come.
+func (w *world) letter() push.Digest {
+	w.t.Helper()
+	select {
+	case d := <-w.mail:
+		return d
+	case <-time.After(patience):
+		w.t.Fatal("no message came")
+		return push.Digest{}
 	}
 }
 

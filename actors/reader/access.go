@@ -32,6 +32,24 @@ func (r *Reader) Access(ctx context.Context, roomID, userID string) (*Access, er
 	return &Access{r: r, RoomID: roomID, UserID: userID, Member: m, standings: map[string]string{}}, nil
 }
 
+// insider is a user with a membership of a room.
+type insider struct{ userID, roomID string }
+
+// IsInsider reports whether the user has, or ever had, any membership of the room, an invite or a ban for example. A membership changes but
+// never ceases to be, so each is looked up once.
+func (r *Reader) IsInsider(ctx context.Context, roomID, userID string) (bool, error) {
+	who := insider{userID, roomID}
+	if _, ok := r.insiders.GetIfPresent(who); ok {
+		return true, nil
+	}
+	a, err := r.Access(ctx, roomID, userID)
+	if err != nil || a.Member.Membership == "" {
+		return false, err
+	}
+	r.insiders.Set(who, struct{}{})
+	return true, nil
+}
+
 // Joined reports whether the user is in the room now.
 func (a *Access) Joined() bool { return a.Member.Membership == "join" }
 

@@ -22,6 +22,7 @@ import (
 const (
 	nodeCacheSize       = 20_000
 	visibilityCacheSize = 20_000
+	insiderCacheSize    = 20_000
 )
 
 // Reader answers questions about rooms from the store. It is safe for concurrent use.
@@ -30,6 +31,7 @@ type Reader struct {
 	now        func() time.Time
 	nodes      *otter.Cache[nodeKey, []byte]
 	visibility *otter.Cache[nodeKey, string]
+	insiders   *otter.Cache[insider, struct{}]
 }
 
 // nodeKey names a node of a room's state trees by the bytes of its hash.
@@ -45,7 +47,11 @@ func New(store persistence.Reader, now func() time.Time) (*Reader, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &Reader{store: store, now: now, nodes: nodes, visibility: visibility}, nil
+	insiders, err := otter.New(&otter.Options[insider, struct{}]{MaximumSize: insiderCacheSize})
+	if err != nil {
+		return nil, err
+	}
+	return &Reader{store: store, now: now, nodes: nodes, visibility: visibility, insiders: insiders}, nil
 }
 
 // Store is what the reader reads.

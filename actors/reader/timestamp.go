@@ -20,25 +20,32 @@ func (a *Access) NearTimestamp(ctx context.Context, ts int64, backwards bool) (s
 	if err != nil {
 		return schema.Event{}, err
 	}
-	q := persistence.Range[schema.EventByTime]{Prefix: schema.EventByTime{RoomID: a.RoomID}, Keys: 1, Reverse: backwards, Limit: timestampScan}
+	return a.r.nearTimestamp(ctx, a.RoomID, ts, backwards, func(row *schema.Event) (bool, error) {
+		if row.StateKey == nil && ignored[row.Sender] {
+			return false, nil
+		}
+		return a.Sees(ctx, row)
+	})
+}
+
+// nearTimestamp finds the event closest to the time that is seen.
+func (r *Reader) nearTimestamp(ctx context.Context, roomID string, ts int64, backwards bool, seen func(*schema.Event) (bool, error)) (schema.Event, error) {
+	q := persistence.Range[schema.EventByTime]{Prefix: schema.EventByTime{RoomID: roomID}, Keys: 1, Reverse: backwards, Limit: timestampScan}
 	switch {
 	case !backwards:
 		q.From = &schema.EventByTime{OriginServerTS: ts}
 	case ts < math.MaxInt64:
 		q.Before = &schema.EventByTime{OriginServerTS: ts + 1}
 	}
-	for at, err := range schema.EventsByTime.Scan(ctx, a.r.store, q) {
+	for at, err := range schema.EventsByTime.Scan(ctx, r.store, q) {
 		if err != nil {
 			return schema.Event{}, err
 		}
-		row, err := a.r.EventAt(ctx, a.RoomID, at.Seq)
+		row, err := r.EventAt(ctx, roomID, at.Seq)
 		if err != nil {
 			return row, err
 		}
-		if row.StateKey == nil && ignored[row.Sender] {
-			continue
-		}
-		sees, err := a.Sees(ctx, &row)
+		sees, err := seen(&row)
 		if err != nil || sees {
 			return row, err
 		}

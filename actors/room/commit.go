@@ -102,7 +102,7 @@ func (a *actor) rows(b *room.Batch) []persistence.Mutation {
 	w := make(writes, 0, 4*len(b.Entries)+len(b.Nodes)+len(b.Receipts)+4)
 	for _, e := range b.Entries {
 		w.event(a.roomID, e)
-		w.add(schema.EventsByID.Put(schema.EventByID{RoomID: a.roomID, EventID: e.Event.ID(), Seq: e.Seq, Epoch: uint64(a.epoch)}))
+		a.findable(&w, e)
 		if e.Status == room.Accepted {
 			w.add(schema.EventsByTime.Put(schema.EventByTime{RoomID: a.roomID, OriginServerTS: e.Event.OriginServerTS(), Seq: e.Seq}))
 			w.searchTask(a.roomID, e)

@@ -23,7 +23,7 @@ func (a *actor) federatedRows(w *writes, b *room.Batch) {
 	}
 	for _, e := range b.Older {
 		w.event(a.roomID, e)
-		w.add(schema.EventsByID.Put(schema.EventByID{RoomID: a.roomID, EventID: e.Event.ID(), Seq: e.Seq, Epoch: uint64(a.epoch)}))
+		a.findable(w, e)
 		a.placed(w, e)
 		if e.Status == room.Accepted {
 			w.add(schema.EventsByTime.Put(schema.EventByTime{RoomID: a.roomID, OriginServerTS: e.Event.OriginServerTS(), Seq: e.Seq}))
@@ -32,7 +32,7 @@ func (a *actor) federatedRows(w *writes, b *room.Batch) {
 	}
 	for _, e := range b.Outliers {
 		w.event(a.roomID, e)
-		w.add(schema.EventsByID.Put(schema.EventByID{RoomID: a.roomID, EventID: e.Event.ID(), Seq: e.Seq, Epoch: uint64(a.epoch)}))
+		a.findable(w, e)
 	}
 	for _, edge := range b.Edges {
 		var cites []byte
@@ -55,6 +55,12 @@ func (a *actor) federatedRows(w *writes, b *room.Batch) {
 		}
 		w.add(schema.RoomGaps.Put(schema.RoomGap{RoomID: a.roomID, Seq: seq, Next: gap.Next, Floor: gap.Floor, Wanted: wanted}))
 	}
+}
+
+// findable has the event found by its id, in its room and in all.
+func (a *actor) findable(w *writes, e *room.Entry) {
+	w.add(schema.EventsByID.Put(schema.EventByID{RoomID: a.roomID, EventID: e.Event.ID(), Seq: e.Seq, Epoch: uint64(a.epoch)}))
+	w.add(schema.EventRooms.Put(schema.EventRoom{EventID: e.Event.ID(), RoomID: a.roomID}))
 }
 
 // placed leads from the number of an outlier to the place that it has got.

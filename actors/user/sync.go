@@ -171,6 +171,8 @@ func (a *actor) presenceNews(since token.Sync) bool {
 // plan lists what is newer than the token; everything that there is for an initial sync.
 func (a *actor) plan(ask *messages.SyncAsk, since token.Sync, timedOut bool) *messages.SyncPlan {
 	s := &a.stamps
+	// What was acknowledged never comes again, whatever is still to be deleted and however old the token.
+	since.ToDevice = max(since.ToDevice, s.acknowledged[ask.By.GetDeviceId()])
 	next := token.Sync{Pos: s.pos, ToDevice: since.ToDevice, Epoch: uint64(a.epoch), Ephemeral: s.ephemeral}
 	p := &messages.SyncPlan{
 		Next: next.String(), SincePos: since.Pos, Pos: next.Pos, ToDeviceSince: since.ToDevice,

@@ -28,6 +28,7 @@ const (
 	LimitAccount     Limit = "account" // changes of the account: profile, account data, push rules, devices
 	LimitRead        Limit = "read"    // costly reading
 	LimitReport      Limit = "report"
+	LimitEmail       Limit = "email"      // messages to an email address that somebody names
 	LimitFederation  Limit = "federation" // requests by remote server
 )
 
@@ -53,6 +54,7 @@ func DefaultRates() map[Limit]Rate {
 		LimitAccount:     {10, 200},
 		LimitRead:        {50, 500},
 		LimitReport:      {0.2, 10},
+		LimitEmail:       {0.005, 5},
 		LimitFederation:  {100, 1000},
 	}
 }

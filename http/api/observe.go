@@ -1,10 +1,13 @@
 package api
 
 import (
+	"bufio"
 	"context"
 	"log/slog"
+	"net"
 	"net/http"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -21,10 +24,11 @@ type observer struct {
 	duration *prometheus.HistogramVec
 	inFlight prometheus.Gauge
 	now      func() time.Time
+	timing   bool
 }
 
 func newObserver(o Options) *observer {
-	ob := &observer{log: o.Log, tracer: o.Tracer, now: o.Now}
+	ob := &observer{log: o.Log, tracer: o.Tracer, now: o.Now, timing: o.ServerTiming}
 	if ob.tracer == nil {
 		ob.tracer = noop.NewTracerProvider().Tracer("")
 	}
@@ -51,6 +55,8 @@ type observation struct {
 	user     string
 	span     trace.Span
 	method   string
+	elapsed  func() time.Duration // nil: the client is not told
+	hijacked bool
 }
 
 type observationKey struct{}
@@ -66,8 +72,12 @@ func (o *observation) route(template string) {
 }
 
 func (o *observation) WriteHeader(status int) {
+	if o.hijacked { // the compression writes an empty answer when nobody else has written any
+		return
+	}
 	if o.status == 0 {
 		o.status = status
+		o.tellTime()
 	}
 	o.ResponseWriter.WriteHeader(status)
 }
@@ -75,22 +85,48 @@ func (o *observation) WriteHeader(status int) {
 func (o *observation) Write(p []byte) (int, error) {
 	if o.status == 0 {
 		o.status = http.StatusOK
+		o.tellTime()
 	}
 	n, err := o.ResponseWriter.Write(p)
 	o.bytes += int64(n)
 	return n, err
 }
 
+// tellTime writes how long it took until the answer began, in milliseconds (W3C, Server Timing).
+func (o *observation) tellTime() {
+	if o.elapsed != nil {
+		o.Header().Set("Server-Timing", "total;dur="+strconv.FormatFloat(o.elapsed().Seconds()*1000, 'f', 3, 64))
+	}
+}
+
 // Flush lets streams push what they have.
 func (o *observation) Flush() { _ = http.NewResponseController(o.ResponseWriter).Flush() }
 
+// Hijack lets a WebSocket take the connection over.
+func (o *observation) Hijack() (net.Conn, *bufio.ReadWriter, error) {
+	conn, buffered, err := http.NewResponseController(o.ResponseWriter).Hijack()
+	o.hijacked = o.hijacked || err == nil
+	return conn, buffered, err
+}
+
 // Unwrap is for http.ResponseController.
 func (o *observation) Unwrap() http.ResponseWriter { return o.ResponseWriter }
+
+// path is the request's path as it may be logged: a delay_id lets whoever knows it change a delayed event (MSC4140).
+func (o *observation) path(r *http.Request) string {
+	if strings.Contains(o.template, "{delayId}") {
+		return o.template
+	}
+	return r.URL.EscapedPath()
+}
 
 func (ob *observer) serve(w http.ResponseWriter, r *http.Request, next http.Handler) {
 	begun := ob.now()
 	ob.inFlight.Inc()
 	o := &observation{ResponseWriter: w, template: "unknown", method: knownMethod(r.Method)}
+	if ob.timing {
+		o.elapsed = func() time.Duration { return ob.now().Sub(begun) }
+	}
 	ctx, span := ob.tracer.Start(r.Context(), o.method, trace.WithSpanKind(trace.SpanKindServer))
 	o.span = span
 	defer func() {
@@ -102,7 +138,7 @@ func (ob *observer) serve(w http.ResponseWriter, r *http.Request, next http.Hand
 			span.SetStatus(codes.Error, "")
 		}
 		span.End()
-		ob.log.LogAttrs(ctx, slog.LevelDebug, "request", slog.String("method", o.method), slog.String("path", r.URL.EscapedPath()),
+		ob.log.LogAttrs(ctx, slog.LevelDebug, "request", slog.String("method", o.method), slog.String("path", o.path(r)),
 			slog.Int("status", o.status), slog.Duration("took", took), slog.Int64("bytes", o.bytes), slog.String("user", o.user))
 	}()
 	next.ServeHTTP(o, r.WithContext(context.WithValue(ctx, observationKey{}, o)))

@@ -64,6 +64,9 @@ func (r *Request) Self(variable string) error {
 	return nil
 }
 
+// Recheck refuses when the caller may not use the endpoint any more, for what goes on for long after it was admitted.
+func (r *Request) Recheck() error { return r.api.authenticate(r) }
+
 // OnDrain calls f when the server begins to shut down, unless stopped before.
 func (r *Request) OnDrain(f func()) (stop func() bool) { return context.AfterFunc(r.api.draining, f) }
 

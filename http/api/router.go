@@ -33,6 +33,8 @@ type Options struct {
 	MaxBody int64
 	// TrustedProxies are the networks whose X-Forwarded-For header is believed.
 	TrustedProxies []netip.Prefix
+	// ServerTiming tells clients how long their requests took, in the Server-Timing header.
+	ServerTiming bool
 	// BodyTimeout bounds the reading of a small body, and the wait for the next piece of one that streams; 0 is 30 seconds.
 	BodyTimeout time.Duration
 }
@@ -204,7 +206,7 @@ func (s *service) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		w.WriteHeader(http.StatusNoContent)
 		return
 	}
-	h.Set("Access-Control-Expose-Headers", "Retry-After, ETag, Location, Content-Disposition, Last-Modified, Expires")
+	h.Set("Access-Control-Expose-Headers", "Retry-After, ETag, Location, Content-Disposition, Last-Modified, Expires, Server-Timing")
 	s.api.observe.serve(w, r, s.routed)
 }
 

@@ -36,6 +36,8 @@ const (
 	readHeaderTimeout = 10 * time.Second
 	idleTimeout       = 3 * time.Minute
 	maxHeaderBytes    = 64 << 10
+	// maxStreams is how many requests one HTTP/2 connection may have under way. A proxy sends those of many users over one.
+	maxStreams = 1000
 )
 
 // Listen opens the listeners; Serve then serves them.
@@ -60,6 +62,8 @@ func (s *Server) open(l Listener) error {
 		IdleTimeout:       idleTimeout,
 		MaxHeaderBytes:    maxHeaderBytes,
 		ErrorLog:          slog.NewLogLogger(s.log.Handler(), slog.LevelDebug),
+		Protocols:         protocols(l.Certificate != ""),
+		HTTP2:             &http.HTTP2Config{MaxConcurrentStreams: maxStreams},
 		// OPTIONS * is answered as every other OPTIONS is.
 		DisableGeneralOptionsHandler: true,
 	}
@@ -74,6 +78,15 @@ func (s *Server) open(l Listener) error {
 	s.servers = append(s.servers, server)
 	s.nets = append(s.nets, ln)
 	return nil
+}
+
+// protocols are HTTP/1.1 and HTTP/2. Without TLS the client, which is a proxy, has to begin with HTTP/2 (RFC 9113, section 3.3).
+func protocols(tls bool) *http.Protocols {
+	p := new(http.Protocols)
+	p.SetHTTP1(true)
+	p.SetHTTP2(tls)
+	p.SetUnencryptedHTTP2(!tls)
+	return p
 }
 
 // Addresses are those listened on, in the order of the listeners, with the port that was chosen for port 0.

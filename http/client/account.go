@@ -8,6 +8,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"github.com/matrixon/matrixon/http/api"
+	"github.com/matrixon/matrixon/http/api/address"
 	"github.com/matrixon/matrixon/http/api/uia"
 	"github.com/matrixon/matrixon/matrix/mxerr"
 	"github.com/matrixon/matrixon/messages"
@@ -23,7 +24,8 @@ func (a *accounts) account() []api.Endpoint {
 	}
 }
 
-// changePassword replaces the password, of the session's user or of whoever proves to know the old one.
+// changePassword replaces the password, of the session's user or of whoever proves to know the old one, or to have the account's email
+// address.
 func (a *accounts) changePassword(r *api.Request) (any, error) {
 	var q struct {
 		NewPassword   *string `json:"new_password"`
@@ -32,15 +34,21 @@ func (a *accounts) changePassword(r *api.Request) (any, error) {
 	if err := r.Decode(&q); err != nil {
 		return nil, err
 	}
-	proof, err := a.o.UIA.Require(r, uia.ByPassword)
+	if q.NewPassword != nil && *q.NewPassword != "" {
+		if err := a.acceptable(*q.NewPassword); err != nil {
+			return nil, err
+		}
+	}
+	challenge := uia.ByPassword
+	if a.o.Addresses != nil {
+		challenge = uia.Challenge{Flows: [][]string{{uia.Password}, {uia.Email}}, EmailFor: address.Password}
+	}
+	proof, err := a.o.UIA.Require(r, challenge)
 	if err != nil {
 		return nil, err
 	}
 	if q.NewPassword == nil || *q.NewPassword == "" {
 		return nil, mxerr.MissingParam("new_password is required")
-	}
-	if err := a.acceptable(*q.NewPassword); err != nil {
-		return nil, err
 	}
 	hash, err := a.o.Passwords.Hash(r.Ctx, *q.NewPassword)
 	if err != nil {

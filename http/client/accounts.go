@@ -9,6 +9,7 @@ import (
 	"google.golang.org/protobuf/proto"
 
 	"github.com/matrixon/matrixon/http/api"
+	"github.com/matrixon/matrixon/http/api/address"
 	"github.com/matrixon/matrixon/http/api/password"
 	"github.com/matrixon/matrixon/http/api/uia"
 	"github.com/matrixon/matrixon/messages"
@@ -31,6 +32,8 @@ type AccountOptions struct {
 
 	Discovery DiscoveryOptions
 	Push      PushOptions
+	// Addresses validates email addresses; nil: the server sends no email, and keeps no addresses.
+	Addresses *address.Validator
 	// RemoteProfile asks the server of a remote user for the profile, or for one field of it; nil without federation.
 	RemoteProfile func(ctx context.Context, userID, field string) (map[string]jsontext.Value, error)
 }
@@ -40,6 +43,7 @@ type RegistrationOptions struct {
 	Open           bool
 	TokensRequired bool   // a registration token is needed, whether or not registration is open to all
 	SharedSecret   string // allows POST /_synapse/admin/v1/register; empty: off
+	EmailRequired  bool   // an email address must be confirmed
 	// Terms are the policies to agree to, as params of m.login.terms; nil: none.
 	Terms any
 }

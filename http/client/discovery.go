@@ -143,7 +143,7 @@ func (a *accounts) capabilities(r *api.Request) (any, error) {
 		"m.room_versions":            map[string]any{"default": roomversion.Default, "available": available},
 		"m.set_displayname":          enabled(true),
 		"m.set_avatar_url":           enabled(true),
-		"m.3pid_changes":             enabled(false),
+		"m.3pid_changes":             enabled(a.o.Addresses != nil),
 		"m.get_login_token":          enabled(r.Session.Appservice == ""),
 		"m.profile_fields":           enabled(true),
 		"m.forget_forced_upon_leave": enabled(false),

@@ -114,31 +114,15 @@ type loginRequest struct {
 	Token      string          `json:"token"`
 }
 
-// user gives the id of the user that the request names.
-func (q *loginRequest) user(serverName string) (string, error) {
-	name := q.User
-	if q.Identifier != nil {
-		switch q.Identifier.Type {
-		case "m.id.user":
-			name = q.Identifier.User
-		case "m.id.thirdparty", "m.id.phone":
-			return "", mxerr.Forbidden("this server knows no third-party identifiers")
-		case "":
-			return "", mxerr.MissingParam("identifier.type is required")
-		default:
-			return "", mxerr.New(http.StatusBadRequest, "M_UNKNOWN", "this server does not know the type of identifier %.64q", q.Identifier.Type)
-		}
-	} else if q.Medium != "" || q.Address != "" {
-		return "", mxerr.Forbidden("this server knows no third-party identifiers")
+// user says who is named.
+func (q *loginRequest) user() uia.Identifier {
+	switch {
+	case q.Identifier != nil:
+		return *q.Identifier
+	case q.Medium != "" || q.Address != "":
+		return uia.Identifier{Type: "m.id.thirdparty", Medium: q.Medium, Address: q.Address}
 	}
-	if name == "" {
-		return "", mxerr.MissingParam("identifier.user is required")
-	}
-	userID, ok := uia.UserID(name, serverName)
-	if !ok {
-		return "", mxerr.Forbidden("the user name or the password is wrong")
-	}
-	return userID, nil
+	return uia.Identifier{Type: "m.id.user", User: q.User}
 }
 
 // postLogin begins a session (client-server API, "Login").
@@ -201,7 +185,7 @@ func usable(a schema.Account) error {
 }
 
 func (a *accounts) byPassword(r *api.Request, q *loginRequest) (schema.Account, error) {
-	userID, err := q.user(a.ServerName)
+	userID, err := q.user().UserID(r.Ctx, a.Store, a.ServerName)
 	if err != nil {
 		return schema.Account{}, err
 	}
@@ -241,7 +225,7 @@ func (a *accounts) forAppservice(r *api.Request, q *loginRequest) (schema.Accoun
 	if err != nil {
 		return schema.Account{}, errors.Join(r.Take(api.LimitLogin), err)
 	}
-	userID, err := q.user(a.ServerName)
+	userID, err := q.user().UserID(r.Ctx, a.Store, a.ServerName)
 	if err != nil {
 		return schema.Account{}, err
 	}

@@ -10,11 +10,13 @@ import (
 	"encoding/hex"
 	"errors"
 	"net/http"
+	"slices"
 	"strings"
 	"time"
 
 	"github.com/matrixon/matrixon/actors/user/account"
 	"github.com/matrixon/matrixon/http/api"
+	"github.com/matrixon/matrixon/http/api/address"
 	"github.com/matrixon/matrixon/http/api/password"
 	"github.com/matrixon/matrixon/http/api/uia"
 	"github.com/matrixon/matrixon/matrix/mxerr"
@@ -91,21 +93,36 @@ func (a *accounts) register(r *api.Request) (any, error) {
 	if err != nil {
 		return nil, err
 	}
-	return a.make(r, userID, &q, &messages.RegisterAccount{PasswordHash: hash, RegistrationToken: proof.RegistrationToken})
+	m := &messages.RegisterAccount{PasswordHash: hash, RegistrationToken: proof.RegistrationToken}
+	if proof.Email.Address != "" {
+		m.ThirdPartyId = &messages.AddThirdPartyID{Medium: account.Email, Address: proof.Email.Address, ValidatedTs: proof.Email.TS}
+	}
+	return a.make(r, userID, &q, m)
 }
 
+// registrationChallenge is what those who register must show: a token or nothing, an email address where the server can ask for one,
+// and that they agree to the terms.
 func (a *accounts) registrationChallenge() uia.Challenge {
-	c := uia.Challenge{LateBinding: true}
-	stage := uia.Dummy
-	if a.o.Registration().TokensRequired {
-		stage = uia.RegistrationToken
+	o := a.o.Registration()
+	c := uia.Challenge{LateBinding: true, EmailFor: address.Register}
+	var first, last []string
+	if o.TokensRequired {
+		first = []string{uia.RegistrationToken}
 	}
-	flow := []string{stage}
-	if a.o.Registration().Terms != nil {
-		flow = append(flow, uia.Terms)
-		c.Params = map[string]any{uia.Terms: a.o.Registration().Terms}
+	if o.Terms != nil {
+		last = []string{uia.Terms}
+		c.Params = map[string]any{uia.Terms: o.Terms}
 	}
-	c.Flows = [][]string{flow}
+	if !o.EmailRequired {
+		bare := first
+		if bare == nil {
+			bare = []string{uia.Dummy}
+		}
+		c.Flows = append(c.Flows, slices.Concat(bare, last))
+	}
+	if a.o.Addresses != nil {
+		c.Flows = append(c.Flows, slices.Concat(first, []string{uia.Email}, last))
+	}
 	return c
 }
 

@@ -101,14 +101,15 @@ func (h *rooms) known(ctx context.Context, roomID string) error {
 
 // member gives the room of the path if the user has or had anything to do with it; strangers learn nothing about rooms.
 func (h *rooms) member(r *api.Request) (string, error) {
-	a, err := h.access(r)
+	roomID, err := roomID(r)
 	if err != nil {
 		return "", err
 	}
-	if a.Member.Membership == "" {
-		return "", mxerr.Forbidden("you are not in the room %s", a.RoomID)
+	is, err := h.Reader.IsInsider(r.Ctx, roomID, r.User())
+	if err == nil && !is {
+		err = mxerr.Forbidden("you are not in the room %s", roomID)
 	}
-	return a.RoomID, nil
+	return roomID, err
 }
 
 // view is how the request's client sees events outside of sync.

@@ -35,33 +35,40 @@ func Sync(d Deps, s *syncer.Syncer, presence bool) []api.Endpoint {
 }
 
 func (y *syncing) sync(r *api.Request) (any, error) {
-	req := syncer.Request{UserID: r.User(), DeviceID: r.Device(), Since: r.Param("since")}
+	req, err := y.request(r)
+	if err != nil {
+		return nil, err
+	}
 	timeout, err := r.Int("timeout", 0, 0, longestPoll)
 	if err != nil {
 		return nil, err
 	}
 	req.Timeout = time.Duration(timeout) * time.Millisecond
+	return y.poll(r, req)
+}
+
+// request reads the parameters of a sync but for the timeout.
+func (y *syncing) request(r *api.Request) (req syncer.Request, err error) {
+	req = syncer.Request{UserID: r.User(), DeviceID: r.Device(), Since: r.Param("since")}
 	if req.FullState, err = r.Bool("full_state", false); err != nil {
-		return nil, err
+		return req, err
 	}
 	if req.SetPresence, err = r.Enum("set_presence", "online", "offline", "online", "unavailable"); err != nil {
-		return nil, err
+		return req, err
 	}
 	if req.StateAfter, err = r.Bool("use_state_after", false); err != nil {
-		return nil, err
+		return req, err
 	}
 	if req.UnstableStateAfter, err = r.Bool("org.matrix.msc4222.use_state_after", false); err != nil {
-		return nil, err
+		return req, err
 	}
-	if req.Filter, err = y.filter(r); err != nil {
-		return nil, err
-	}
-	return y.poll(r, req)
+	req.Filter, err = y.filter(r)
+	return req, err
 }
 
 // poll syncs, but no longer than the server serves: when it shuts down, the client gets its token back and asks another node, or this
 // one when it is up again.
-func (y *syncing) poll(r *api.Request, req syncer.Request) (any, error) {
+func (y *syncing) poll(r *api.Request, req syncer.Request) (*syncer.Response, error) {
 	if req.Timeout == 0 || req.Since == "" {
 		return y.syncer.Sync(r.Ctx, req)
 	}

@@ -1,14 +1,10 @@
 package federation
 
 import (
-	"bufio"
 	"cmp"
 	"context"
-	"io"
-	"net/http"
 	"slices"
-
-	"github.com/go-json-experiment/json/jsontext"
+	"strconv"
 
 	"github.com/matrixon/matrixon/actors/reader"
 	"github.com/matrixon/matrixon/http/api"
@@ -35,15 +31,7 @@ func (h *memberships) sendJoin(r *api.Request) (any, error) {
 	if err != nil {
 		return nil, err
 	}
-	return api.Stream(func(w http.ResponseWriter, q *http.Request) error {
-		w.Header().Set("Content-Type", "application/json")
-		if err := a.write(q.Context(), w); err != nil {
-			// The headers are out, and half an answer must not look like a whole one.
-			h.Log.Warn("the answer to send_join broke off", "room", a.join.RoomID, "server", r.Origin, "error", err)
-			panic(http.ErrAbortHandler)
-		}
-		return nil
-	}), nil
+	return h.stream(r, a.write), nil
 }
 
 // joinAnswer is what a server gets that has joined a room. The events are read while it is written, since rooms may be larger than memory allows.
@@ -125,7 +113,7 @@ func (h *memberships) servers(ctx context.Context, join *schema.Event) ([]string
 }
 
 // write writes the answer: first the state, then its auth chain.
-func (a *joinAnswer) write(ctx context.Context, to io.Writer) error {
+func (a *joinAnswer) write(ctx context.Context, w *writer) error {
 	chain, err := a.r.AuthChain(ctx, a.join.RoomID)
 	if err != nil {
 		return err
@@ -133,25 +121,8 @@ func (a *joinAnswer) write(ctx context.Context, to io.Writer) error {
 	if err := chain.Add(&a.join); err != nil {
 		return err
 	}
-	out := bufio.NewWriterSize(to, 64<<10)
-	e := jsontext.NewEncoder(out)
-	text := func(tokens ...jsontext.Token) (err error) {
-		for _, t := range tokens {
-			if err == nil {
-				err = e.WriteToken(t)
-			}
-		}
-		return err
-	}
-	if err := text(jsontext.BeginObject, jsontext.String("event")); err != nil {
-		return err
-	}
-	if err := e.WriteValue(a.signed); err != nil {
-		return err
-	}
-	if err := text(jsontext.String("state"), jsontext.BeginArray); err != nil {
-		return err
-	}
+	w.value("event", a.signed)
+	w.begin("state")
 	for _, entry := range a.state {
 		row, err := a.r.EventAt(ctx, a.join.RoomID, entry.Seq)
 		if err != nil {
@@ -160,39 +131,19 @@ func (a *joinAnswer) write(ctx context.Context, to io.Writer) error {
 		if err := chain.Add(&row); err != nil {
 			return err
 		}
-		if err := e.WriteValue(row.JSON); err != nil {
-			return err
-		}
+		w.item(row.JSON)
 	}
-	if err := text(jsontext.EndArray, jsontext.String("auth_chain"), jsontext.BeginArray); err != nil {
+	w.end()
+	if err := w.chain(ctx, "auth_chain", chain, pduJSON); err != nil {
 		return err
 	}
-	for row, err := range chain.All(ctx) {
-		if err != nil {
-			return err
-		}
-		if err := e.WriteValue(row.JSON); err != nil {
-			return err
-		}
-	}
-	if err := text(jsontext.EndArray, jsontext.String("members_omitted"), jsontext.Bool(a.omitted)); err != nil {
-		return err
-	}
+	w.value("members_omitted", strconv.AppendBool(nil, a.omitted))
 	if a.omitted {
-		if err := text(jsontext.String("servers_in_room"), jsontext.BeginArray); err != nil {
-			return err
-		}
+		w.begin("servers_in_room")
 		for _, server := range a.servers {
-			if err := text(jsontext.String(server)); err != nil {
-				return err
-			}
+			w.item(quoted(server))
 		}
-		if err := text(jsontext.EndArray); err != nil {
-			return err
-		}
+		w.end()
 	}
-	if err := text(jsontext.EndObject); err != nil {
-		return err
-	}
-	return out.Flush()
+	return w.err
 }

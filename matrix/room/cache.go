@@ -1,6 +1,10 @@
 package room
 
-import "github.com/matrixon/matrixon/matrix/statetree"
+import (
+	"slices"
+
+	"github.com/matrixon/matrixon/matrix/statetree"
+)
 
 // cache keeps what was used lately in two generations: what is not used during a whole generation is dropped.
 // A generation is dropped only when every batch that wrote into it is durable, because until then the store
@@ -18,19 +22,20 @@ type generation struct {
 	receipts    map[ReceiptKey]ReceiptRow
 	annotations map[AnnotationKey]bool
 	nodes       map[statetree.Hash][]byte
-	edges       map[uint64][]uint64 // the numbers of the auth events of state events
+	edges       map[uint64][]uint64           // the numbers of the auth events of state events
+	redactions  map[string][]PendingRedaction // by target
 }
 
 func newGeneration() *generation {
 	return &generation{
 		entries: map[uint64]*Entry{}, ids: map[string]uint64{}, members: map[string]MemberRow{},
 		receipts: map[ReceiptKey]ReceiptRow{}, annotations: map[AnnotationKey]bool{}, nodes: map[statetree.Hash][]byte{},
-		edges: map[uint64][]uint64{},
+		edges: map[uint64][]uint64{}, redactions: map[string][]PendingRedaction{},
 	}
 }
 
 func (g *generation) size() int {
-	return len(g.entries) + len(g.members) + len(g.receipts) + len(g.annotations) + len(g.nodes)
+	return len(g.entries) + len(g.members) + len(g.receipts) + len(g.annotations) + len(g.nodes) + len(g.edges) + len(g.redactions)
 }
 
 func (c *cache) reset() { c.young, c.old = newGeneration(), newGeneration() }
@@ -99,6 +104,15 @@ func (c *cache) putAnnotation(key AnnotationKey, exists bool) { c.young.annotati
 func (c *cache) putEdges(number uint64, cites []uint64) { c.young.edges[number] = cites }
 func (c *cache) edges(number uint64) ([]uint64, bool) {
 	return promote(c.young.edges, c.old.edges, number)
+}
+
+// putRedaction notes a redaction that waits for its target, and may not be durable yet.
+func (c *cache) putRedaction(r PendingRedaction) {
+	c.young.redactions[r.TargetID] = append(c.young.redactions[r.TargetID], r)
+}
+
+func (c *cache) redactionsOf(target string) []PendingRedaction {
+	return slices.Concat(c.old.redactions[target], c.young.redactions[target])
 }
 
 func (c *cache) addNode(n statetree.Node)             { c.young.nodes[n.Hash] = n.Bytes }

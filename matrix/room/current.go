@@ -110,6 +110,9 @@ func (d *draft) setMembership(userID string, now, was, at *Entry) error {
 	case (row.Membership == "invite" || row.Membership == "knock") && now != nil && d.local(userID):
 		row.StrippedState = d.strippedState(now.Event)
 	}
+	if now != at && before != row.Membership && d.local(userID) {
+		d.outside = append(d.outside, OutOfBand{UserID: userID, Row: row, Before: before}) // whom no event tells
+	}
 	d.head.summary.count(before, row.Membership)
 	d.members = append(d.members, MemberChange{UserID: userID, Row: row})
 	return d.waiting()

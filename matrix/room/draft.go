@@ -93,6 +93,9 @@ func (d *draft) keep() {
 	for key, exists := range d.annotations {
 		c.putAnnotation(key, exists)
 	}
+	for _, r := range d.redactions {
+		c.putRedaction(r)
+	}
 	for _, t := range d.transactions {
 		d.m.transactions.add(t)
 	}

@@ -115,6 +115,25 @@ func (d *draft) narrow(gap Gap, first uint64) {
 	}
 }
 
+// wanted takes in that an event has come by itself which gaps want, and reports whether there was one. What follows the event is here
+// already, so that it is no forward extremity: it would bring back the state of then.
+func (d *draft) wanted(eventID string) bool {
+	found := false
+	for _, gap := range d.m.gaps {
+		i := slices.Index(gap.Wanted, eventID)
+		if changed, ok := d.gaps[gap.Seq]; i < 0 || ok && changed == nil {
+			continue
+		}
+		found = true
+		if gap.Wanted = slices.Delete(slices.Clone(gap.Wanted), i, i+1); len(gap.Wanted) == 0 {
+			d.closeGap(gap.Seq)
+		} else {
+			d.openGap(gap)
+		}
+	}
+	return found
+}
+
 func (d *draft) closeGap(seq uint64) {
 	if d.gaps == nil {
 		d.gaps = map[uint64]*Gap{}

@@ -118,6 +118,10 @@ func (d *draft) take(pdu PDU, now int64, before *statetree.Tree) (Result, error)
 			entry.Status, r.Reason = Rejected, "it was rejected before"
 		}
 	}
+	if len(e.PrevEvents()) == 0 {
+		// The room has its create event; another would make it another room.
+		entry.Status, r.Reason = Rejected, "only the first event of a room follows none"
+	}
 	if entry.Status == Accepted {
 		if entry.Status, r.Reason, err = d.judge(e, auths, d.viewOf(*before)); err != nil {
 			return r, err
@@ -301,9 +305,14 @@ func (d *draft) enter(entry *Entry, before statetree.Tree) error {
 			entry.StateAfter = after.Root()
 		}
 	}
-	if entry.Status != Accepted {
+	wanted := d.wanted(e.ID())
+	if entry.Status != Accepted || wanted {
 		if current != entry.StateAfter {
 			entry.RoomState = current
+		}
+		d.snapshot = d.snapshot || wanted
+		if entry.Status == Accepted {
+			return d.entered(entry)
 		}
 		return d.waiting()
 	}
@@ -316,9 +325,8 @@ func (d *draft) enter(entry *Entry, before statetree.Tree) error {
 	if err != nil {
 		return err
 	}
-	if !follows {
-		d.snapshot = true
-	}
+	// Even an event that follows everything may come with a state that is not the one before: it cites older events besides.
+	d.snapshot = true
 	if err := d.moveTo(state, entry); err != nil {
 		return err
 	}
@@ -371,7 +379,7 @@ func (d *draft) pendingFor(eventID string) []PendingRedaction {
 	if !known {
 		d.need.Pending = append(d.need.Pending, eventID)
 	}
-	return pending
+	return slices.Concat(pending, d.m.cache.redactionsOf(eventID))
 }
 
 // redactedBefore applies a redaction that came before its target.

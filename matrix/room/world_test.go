@@ -1,7 +1,10 @@
 package room
 
 import (
+	"cmp"
 	"fmt"
+	"maps"
+	"slices"
 	"strings"
 	"testing"
 
@@ -33,6 +36,15 @@ type world struct {
 	aliases   map[string]AliasRow
 	elsewhere map[Elsewhere]bool
 	summary   Summary
+	outliers  map[uint64]*Entry
+	servers   map[string]ServerRow
+	gaps      map[uint64]Gap
+	pending   map[string][]PendingRedaction
+	edges     map[uint64][]uint64
+	abroad    map[string]bool
+	outbound  []uint64
+	current   map[event.Tuple]string
+	outside   []OutOfBand
 	snapshots map[uint64][]byte // by the seq after which they were taken
 	flight    *Batch            // is being committed
 	fetched   *Facts            // were read, and are on their way to the machine
@@ -43,6 +55,9 @@ func newWorld(t testing.TB) *world {
 		t: t, o: Options{ServerName: "test", Key: signing.NewKey("test", make([]byte, 32))}, now: 1_700_000_000_000,
 		replies: map[uint64]Reply{}, nodes: map[statetree.Hash][]byte{}, members: map[string]MemberRow{}, receipts: map[ReceiptKey]ReceiptRow{},
 		relations: map[uint64]RelationRow{}, aliases: map[string]AliasRow{}, elsewhere: map[Elsewhere]bool{}, snapshots: map[uint64][]byte{},
+		outliers: map[uint64]*Entry{}, servers: map[string]ServerRow{}, gaps: map[uint64]Gap{}, pending: map[string][]PendingRedaction{},
+		edges: map[uint64][]uint64{}, abroad: map[string]bool{},
+		current: map[event.Tuple]string{},
 	}
 }
 
@@ -174,8 +189,8 @@ func (w *world) taken(b *Batch) bool {
 func (w *world) store(b *Batch) {
 	w.pos++
 	for _, e := range b.Entries {
-		if e.Seq != uint64(len(w.entries))+1 {
-			w.t.Fatalf("entry %d comes after %d", e.Seq, len(w.entries))
+		if n := len(w.entries); n > 0 && e.Seq <= w.entries[n-1].Seq {
+			w.t.Fatalf("entry %d comes after %d", e.Seq, w.entries[n-1].Seq)
 		}
 		if n := len(w.entries); n > 0 && e.ReceivedTS < w.entries[n-1].ReceivedTS {
 			w.t.Fatalf("entry %d was received before the one before it", e.Seq)
@@ -184,13 +199,45 @@ func (w *world) store(b *Batch) {
 		kept.Pos, kept.PrevMembership = w.pos, ""
 		w.entries = append(w.entries, &kept)
 	}
+	for _, e := range slices.Concat(b.Older, b.Outliers) {
+		kept := *e
+		kept.Pos, kept.PrevMembership = w.pos, ""
+		w.put(&kept)
+	}
+	for _, s := range b.State {
+		if s.Entry == nil {
+			delete(w.current, s.Tuple)
+		} else {
+			w.current[s.Tuple] = s.Entry.Event.ID()
+		}
+	}
+	for _, edge := range b.Edges {
+		w.edges[edge.Number] = edge.Cites
+	}
+	maps.Copy(w.servers, b.Servers)
+	for seq, gap := range b.Gaps {
+		if gap == nil {
+			delete(w.gaps, seq)
+		} else {
+			w.gaps[seq] = *gap
+		}
+	}
+	for _, r := range b.Redactions {
+		w.pending[r.TargetID] = append(w.pending[r.TargetID], r)
+	}
+	for _, e := range b.Entries {
+		if e.Outbound {
+			w.outbound = append(w.outbound, e.Seq)
+		}
+	}
+	w.outside = append(w.outside, b.Outside...)
 	for _, e := range b.Amended {
 		if e.Pos == 0 || e.Pos == w.pos {
 			w.t.Fatalf("the amended entry %d has position %d", e.Seq, e.Pos)
 		}
 		kept := *e
 		kept.PrevMembership = ""
-		w.entries[e.Seq-1] = &kept
+		w.put(&kept)
 	}
 	for _, n := range b.Nodes {
 		w.nodes[n.Hash] = n.Bytes
@@ -229,11 +276,48 @@ func (w *world) store(b *Batch) {
 	w.snapshots[uint64(len(w.entries))] = b.Snapshot()
 }
 
+// put writes an entry over the one that has its number, or where the order of numbers wants it.
+func (w *world) put(e *Entry) {
+	if e.outlier() {
+		w.outliers[e.Seq] = e
+		return
+	}
+	i, ok := slices.BinarySearchFunc(w.entries, e.Seq, func(e *Entry, seq uint64) int { return cmp.Compare(e.Seq, seq) })
+	if ok {
+		w.entries[i] = e
+	} else {
+		w.entries = slices.Insert(w.entries, i, e)
+	}
+}
+
+func (w *world) node(h statetree.Hash) []byte {
+	b, ok := w.nodes[h]
+	if !ok {
+		w.t.Fatalf("the node %x was never stored", h)
+	}
+	return b
+}
+
+// byID is the entry with the event id, its place before the outlier that it was.
+func (w *world) byID(id string) *Entry {
+	for _, e := range w.entries {
+		if e.Event.ID() == id {
+			return w.entry(e.Seq)
+		}
+	}
+	for _, e := range w.outliers {
+		if e.Event.ID() == id {
+			return w.entry(e.Seq)
+		}
+	}
+	return nil
+}
+
 // facts answers as the store would.
 func (w *world) facts(missing *Missing) Facts {
 	f := Facts{
 		Members: map[string]MemberRow{}, Receipts: map[ReceiptKey]ReceiptRow{}, Annotations: map[AnnotationKey]bool{},
-		Aliases: map[string]AliasRow{}, Elsewhere: map[Elsewhere]bool{},
+		Aliases: map[string]AliasRow{}, Elsewhere: map[Elsewhere]bool{}, Edges: map[uint64][]uint64{}, Pending: map[string][]PendingRedaction{},
 	}
 	for _, key := range missing.State {
 		tree := statetree.Open(key.Root, func(h statetree.Hash) ([]byte, error) {
@@ -256,15 +340,42 @@ func (w *world) facts(missing *Missing) Facts {
 		f.Entries = append(f.Entries, w.entry(seq))
 	}
 	for _, id := range missing.IDs {
-		found := false
-		for _, e := range w.entries {
-			if e.Event.ID() == id {
-				f.Entries, found = append(f.Entries, w.entry(e.Seq)), true
-			}
-		}
-		if !found {
+		if e := w.byID(id); e != nil {
+			f.Entries = append(f.Entries, e)
+		} else {
 			f.NoIDs = append(f.NoIDs, id)
 		}
+	}
+	for _, h := range missing.Nodes {
+		f.Nodes = append(f.Nodes, statetree.Node{Hash: h, Bytes: w.node(h)})
+	}
+	for _, root := range missing.Trees {
+		for _, err := range statetree.Open(root, func(h statetree.Hash) ([]byte, error) {
+			f.Nodes = append(f.Nodes, statetree.Node{Hash: h, Bytes: w.node(h)})
+			return w.node(h), nil
+		}).All() {
+			if err != nil {
+				w.t.Fatal(err)
+			}
+		}
+	}
+	for waiting := slices.Clone(missing.Chains); len(waiting) > 0; {
+		number := waiting[0]
+		if waiting = waiting[1:]; f.Edges[number] != nil {
+			continue
+		}
+		cites, ok := w.edges[number]
+		if !ok {
+			w.t.Fatalf("the auth events of %d were never stored", number)
+		}
+		f.Edges[number] = append([]uint64{}, cites...)
+		waiting = append(waiting, cites...)
+	}
+	for _, id := range missing.Pending {
+		f.Pending[id] = w.pending[id]
+	}
+	if missing.Outliers {
+		f.Outliers = uint64(len(w.outliers)) + 1
 	}
 	for _, userID := range missing.Members {
 		f.Members[userID] = w.members[userID]
@@ -307,7 +418,20 @@ func (w *world) annotated(key AnnotationKey) bool {
 
 // entry is a copy, as it would come from a store.
 func (w *world) entry(seq uint64) *Entry {
-	e := *w.entries[seq-1]
+	if e := w.outliers[seq]; e != nil {
+		for _, placed := range w.entries {
+			if placed.Number == seq {
+				e = placed
+			}
+		}
+		copied := *e
+		return &copied
+	}
+	i, ok := slices.BinarySearchFunc(w.entries, seq, func(e *Entry, seq uint64) int { return cmp.Compare(e.Seq, seq) })
+	if !ok {
+		w.t.Fatalf("there is no entry %d", seq)
+	}
+	e := *w.entries[i]
 	return &e
 }
 

@@ -47,6 +47,13 @@ type RoomPosition struct {
 	Seq    uint64 `col:"seq"`
 }
 
+// EventRoom finds the room of an event when only its id is told. Servers choose the ids in room versions 1 and 2, so that there may be several.
+// Written with the event.
+type EventRoom struct {
+	EventID string `col:"event_id,key"`
+	RoomID  string `col:"room_id,key"`
+}
+
 // The tables of rooms that are shared with other servers.
 var (
 	RoomGaps       = persistence.NewTable[RoomGap]("room_gaps")
@@ -54,4 +61,5 @@ var (
 	OutboundEvents = persistence.NewTable[OutboundEvent]("outbound_events")
 	AuthEdges      = persistence.NewTable[AuthEdge]("auth_edges")
 	RoomPositions  = persistence.NewTable[RoomPosition]("room_positions")
+	EventRooms     = persistence.NewTable[EventRoom]("event_rooms")
 )

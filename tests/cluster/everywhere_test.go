@@ -53,9 +53,9 @@ func key(s string) string { return strings.ReplaceAll(s, ".", `\.`) }
 // TestEverywhere uses a homeserver of two nodes of which neither needs to be told what was done at the other.
 func TestEverywhere(t *testing.T) {
 	t.Parallel()
+	f := newFleet(t, 2)
 	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Minute)
 	defer cancel()
-	f := newFleet(t, 2)
 	a, b := f.members[0], f.members[1]
 	alice, err := register(ctx, f.web, "alice")
 	if err != nil {
@@ -180,10 +180,10 @@ func refusedWithin(ctx context.Context, u *user, within time.Duration) error {
 // TestLimitsAreExact sends through both nodes in turn, and is told to wait after as many as one node would let pass.
 func TestLimitsAreExact(t *testing.T) {
 	t.Parallel()
-	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Minute)
-	defer cancel()
 	const burst = 8
 	f := newFleet(t, 2, "limits.enabled=true", "limits.message.per_second=0.01", fmt.Sprintf("limits.message.burst=%d", burst))
+	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Minute)
+	defer cancel()
 	alice, err := register(ctx, f.web, "alice")
 	if err != nil {
 		t.Fatal(err)

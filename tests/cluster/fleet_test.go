@@ -8,7 +8,6 @@ import (
 	"io"
 	"math/rand/v2"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"strconv"
 	"strings"
@@ -16,6 +15,7 @@ import (
 	"time"
 
 	"github.com/matrixon/matrixon/deploy/local"
+	"github.com/matrixon/matrixon/tests/binary"
 	"github.com/matrixon/matrixon/tests/line"
 )
 
@@ -42,8 +42,6 @@ type member struct {
 // newFleet starts a cluster of this many nodes, with these settings besides those that make tests quick.
 func newFleet(t *testing.T, nodes int, settings ...string) *fleet {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(context.Background(), 15*time.Minute) // the first time Consul is built
-	defer cancel()
 	seed := uint64(time.Now().UnixNano())
 	if text := os.Getenv("CLUSTER_TEST_SEED"); text != "" {
 		var err error
@@ -52,11 +50,9 @@ func newFleet(t *testing.T, nodes int, settings ...string) *fleet {
 		}
 	}
 	t.Logf("CLUSTER_TEST_SEED=%d", seed)
-	f := &fleet{t: t, dir: t.TempDir(), web: newWeb(), settings: settings, rng: rand.New(rand.NewPCG(seed, 0))}
-	f.program = filepath.Join(f.dir, "matrixon")
-	if out, err := exec.Command("go", "build", "-o", f.program, "github.com/matrixon/matrixon/cmd/matrixon").CombinedOutput(); err != nil {
-		t.Fatalf("%v: %s", err, out)
-	}
+	f := &fleet{t: t, dir: t.TempDir(), program: binary.Program(t), web: newWeb(), settings: settings, rng: rand.New(rand.NewPCG(seed, 0))}
+	ctx, cancel := context.WithTimeout(context.Background(), 15*time.Minute) // the first time Consul is built
+	defer cancel()
 	var err error
 	if f.consul, err = local.StartConsul(ctx, nil); err != nil {
 		t.Fatal(err)
@@ -79,8 +75,8 @@ func (f *fleet) add(ctx context.Context) *member {
 	f.added++
 	m := &member{toConsul: line.New(f.t, f.consul.Address), toPostgres: line.New(f.t, f.postgres.Address)}
 	var err error
-	m.Node, err = local.NewNode(local.NodeOptions{Name: name, Program: f.program, Dir: filepath.Join(f.dir, name), Secret: "the secret of the test",
-		Postgres: f.postgres.URL(m.toPostgres.Address, "matrixon"), Consul: m.toConsul.Address, Out: f.log(name),
+	m.Node, err = local.NewNode(local.NodeOptions{Name: name, Program: f.program, Dir: filepath.Join(f.dir, name), Secret: clusterSecret,
+		Postgres: strings.Replace(f.postgres.URL(m.toPostgres.Address, "matrixon"), "@", ":"+databasePassword+"@", 1), Consul: m.toConsul.Address, Out: f.log(name),
 		Through: func(listen string) (string, error) {
 			m.fromPeers = line.New(f.t, listen)
 			return m.fromPeers.Address, nil

@@ -1,14 +1,17 @@
-// Package js has the library that Element is made with use a real server: run.mjs and what it imports.
+// Package js has libraries that clients and bridges are made with use a real server: run.mjs and appservice.mjs, and what they import.
 package js
 
 import (
 	"bufio"
 	"encoding/json"
+	"errors"
 	"io"
+	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -21,9 +24,14 @@ type line struct {
 	Finished               bool
 }
 
+// installing is for one test at a time.
+var installing sync.Mutex
+
 // install fetches the packages of package-lock.json unless they are there.
 func install(t *testing.T) {
 	t.Helper()
+	installing.Lock()
+	defer installing.Unlock()
 	lock, err := os.Stat("package-lock.json")
 	if err != nil {
 		t.Fatal(err)
@@ -41,7 +49,36 @@ func TestMatrixJSSDK(t *testing.T) {
 	t.Parallel()
 	install(t)
 	server := binary.Start(t)
-	program := exec.Command("node", "run.mjs", server.URL)
+	run(t, server, "run.mjs", server.URL)
+}
+
+// matrix-bot-sdk is what many bots and bridges are made with. Its encryption is not part of this: it is a library of machine code from
+// elsewhere than the registry.
+func TestMatrixBotSDK(t *testing.T) {
+	t.Parallel()
+	install(t)
+	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, port, err := net.SplitHostPort(listener.Addr().String())
+	if err = errors.Join(err, listener.Close()); err != nil {
+		t.Fatal(err)
+	}
+	registration := filepath.Join(t.TempDir(), "bots.yaml")
+	text := "{id: bots, url: 'http://127.0.0.1:" + port + "', as_token: as_bots_secret, hs_token: hs_bots_secret, sender_localpart: _bots_bot, rate_limited: false, " +
+		"receive_ephemeral: true, protocols: [bots], namespaces: {users: [{exclusive: true, regex: '@_bots_.*'}], aliases: [{exclusive: true, regex: '#_bots_.*'}]}}"
+	if err := os.WriteFile(registration, []byte(text), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	server := binary.Start(t, "appservices="+registration)
+	run(t, server, "appservice.mjs", server.URL, port)
+}
+
+// run has a program of this folder use the server.
+func run(t *testing.T, server *binary.Server, args ...string) {
+	t.Helper()
+	program := exec.Command("node", args...) //nolint:gosec // of this folder
 	in, err := program.StdinPipe()
 	if err != nil {
 		t.Fatal(err)
@@ -50,8 +87,8 @@ func TestMatrixJSSDK(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	var errors strings.Builder
-	program.Stderr = &errors
+	var complaints strings.Builder
+	program.Stderr = &complaints
 	if err := program.Start(); err != nil {
 		t.Fatal(err)
 	}
@@ -67,7 +104,7 @@ func TestMatrixJSSDK(t *testing.T) {
 	}
 	err = program.Wait()
 	if !s.line.Finished || err != nil {
-		t.Errorf("the program did not come to its end: %v\n%s", err, tail(errors.String()))
+		t.Errorf("the program did not come to its end: %v\n%s", err, tail(complaints.String()))
 	}
 	if t.Failed() {
 		t.Logf("the server said:\n%s", tail(server.Log()))

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"net/http"
+	"slices"
 
 	"github.com/go-json-experiment/json"
 
@@ -41,6 +42,10 @@ func (ops *operations) register(ctx context.Context, o *user.Op, m *messages.Reg
 		writes = append(writes, schema.ProfileFields.Put(schema.ProfileField{UserID: o.UserID, Field: "displayname", Value: value}))
 	}
 	writes = append(writes, listed(o.UserID, nil, Terms(o.UserID, m.DisplayName))...)
+	if t := m.ThirdPartyId; t != nil {
+		rows, free := thirdPartyID(o, t.Medium, t.Address, t.ValidatedTs)
+		writes, absent = append(writes, rows...), append(absent, free...)
+	}
 	if m.Session != nil {
 		session, err := openSession(ctx, o, m.Session)
 		if err != nil {
@@ -53,7 +58,7 @@ func (ops *operations) register(ctx context.Context, o *user.Op, m *messages.Reg
 		if err != nil {
 			return nil, err
 		}
-		_, err = o.Commit(ctx, append(writes[:len(writes):len(writes)], use...), append(absent[:1:1], use...), user.Notices{})
+		_, err = o.Commit(ctx, append(writes[:len(writes):len(writes)], use...), append(slices.Clip(absent), use...), user.Notices{})
 		if !errors.Is(err, persistence.ErrExists) {
 			return &messages.Done{}, err
 		}
@@ -63,6 +68,15 @@ func (ops *operations) register(ctx context.Context, o *user.Op, m *messages.Reg
 		}
 		if taken {
 			return nil, UserInUse()
+		}
+		if t := m.ThirdPartyId; t != nil {
+			_, taken, err := schema.ThirdPartyIDs.Get(ctx, o.Store, schema.ThirdPartyID{Medium: t.Medium, Address: t.Address})
+			if err != nil {
+				return nil, err
+			}
+			if taken {
+				return nil, ThirdPartyIDInUse()
+			}
 		}
 		// Somebody else used the registration token in the meantime: count again.
 	}

@@ -215,7 +215,7 @@ func (b *binder) scalar(path, where, text string, v reflect.Value) {
 			return
 		}
 		v.SetInt(n)
-	case reflect.Uint8, reflect.Uint32:
+	case reflect.Uint8, reflect.Uint16, reflect.Uint32:
 		n, err := strconv.ParseUint(text, 10, v.Type().Bits())
 		if err != nil {
 			b.fail(where, path, "%q is not a whole number from 0 to %d", text, uint64(1)<<v.Type().Bits()-1)

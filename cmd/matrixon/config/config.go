@@ -30,6 +30,7 @@ type Config struct {
 	DelayedEvents   DelayedEvents  `yaml:"delayed_events"`
 	UserDirectory   UserDirectory  `yaml:"user_directory"`
 	Push            Push           `yaml:"push"`
+	Email           Email          `yaml:"email"`
 	TURN            TURN           `yaml:"turn"`
 	RTC             RTC            `yaml:"rtc"`
 	Limits          Limits         `yaml:"limits"`
@@ -90,6 +91,28 @@ type Registration struct {
 	SharedSecret   Secret   `yaml:"shared_secret"` // of POST /_synapse/admin/v1/register; empty: not served
 	TokensRequired bool     `yaml:"tokens_required"`
 	Tokens         []Secret `yaml:"tokens"` // registration tokens that never expire
+	EmailRequired  bool     `yaml:"email_required"`
+	Terms          []Policy `yaml:"terms"` // to which those who register agree
+}
+
+// Policy is a document that those who register agree to, in one language.
+type Policy struct {
+	ID       string `yaml:"id"`       // the same in all languages
+	Version  string `yaml:"version"`  // the same in all languages
+	Language string `yaml:"language"` // such as en
+	Name     string `yaml:"name"`
+	URL      string `yaml:"url"`
+}
+
+// Email is how messages leave the server.
+type Email struct {
+	Host     string `yaml:"host"` // of the SMTP server; empty: no email is sent
+	Port     uint16 `yaml:"port"`
+	TLS      string `yaml:"tls"` // starttls, tls or none
+	CAFile   string `yaml:"ca_file"`
+	User     string `yaml:"user"`
+	Password Secret `yaml:"password"`
+	From     string `yaml:"from"`
 }
 
 // PasswordHash are the costs of argon2id (RFC 9106).
@@ -167,6 +190,7 @@ type Limits struct {
 	Account     Rate `yaml:"account"`
 	Read        Rate `yaml:"read"`
 	Report      Rate `yaml:"report"`
+	Email       Rate `yaml:"email"`
 	Federation  Rate `yaml:"federation"`
 }
 
@@ -301,7 +325,8 @@ type Logging struct {
 
 // Metrics says whether Prometheus can ask for figures, on the listeners that serve metrics.
 type Metrics struct {
-	Enabled bool `yaml:"enabled"`
+	Enabled      bool `yaml:"enabled"`
+	ServerTiming bool `yaml:"server_timing"` // tell clients how long their requests took
 }
 
 // Tracing sends spans to an OpenTelemetry collector.

@@ -66,6 +66,7 @@ func TestDefaults(t *testing.T) {
 		Events:          config.Events{MaxBody: api.DefaultMaxBody},
 		DelayedEvents:   config.DelayedEvents{MaxDelay: config.Duration(24 * time.Hour), MaxScheduled: 100},
 		UserDirectory:   config.UserDirectory{Enabled: true},
+		Email:           config.Email{Port: 587, TLS: "starttls"},
 		TURN:            config.TURN{Lifetime: config.Duration(24 * time.Hour)},
 		Federation:      config.Federation{Enabled: true},
 		Media: config.Media{

@@ -25,6 +25,9 @@ func (c *Config) CheckFiles() error {
 	if c.Federation.CAFile != "" {
 		check("federation.ca_file", checkCertificates(c.Federation.CAFile))
 	}
+	if c.Email.CAFile != "" {
+		check("email.ca_file", checkCertificates(c.Email.CAFile))
+	}
 	if c.Push.CAFile != "" {
 		check("push.ca_file", checkCertificates(c.Push.CAFile))
 	}

@@ -44,6 +44,7 @@ func (b *binder) validate() {
 	b.accounts()
 	b.wellKnown()
 	b.limits()
+	b.email()
 	b.turn()
 	b.rtc()
 	b.atLeast("delayed_events.max_delay", c.DelayedEvents.MaxDelay, time.Second)
@@ -141,6 +142,31 @@ func (b *binder) accounts() {
 		b.atLeast("session.refresh_token_lifetime", c.Session.RefreshTokenLifetime, time.Duration(c.Session.AccessTokenLifetime))
 	}
 	b.sizeAtLeast("events.max_body", c.Events.MaxBody, largestEvent)
+}
+
+func (b *binder) email() {
+	e := b.config.Email
+	for i, p := range b.config.Registration.Terms {
+		key := fmt.Sprintf("registration.terms.%d", i)
+		if p.ID == "" || p.Version == "" || p.Language == "" || p.Name == "" {
+			b.reject(key, "id, version, language, name and url are needed")
+		}
+		b.check(key+".url", webURL(p.URL))
+	}
+	if b.config.Registration.EmailRequired && e.Host == "" {
+		b.reject("registration.email_required", "it needs email.host, to send the messages with which addresses are confirmed")
+	}
+	b.oneOf("email.tls", e.TLS, "starttls", "tls", "none")
+	if e.Host == "" {
+		return
+	}
+	b.between("email.port", int64(e.Port), 1, 65535)
+	if _, err := mail.ParseAddress(e.From); err != nil {
+		b.reject("email.from", "%q is no sender; write for example \"Example <noreply@example.org>\"", e.From)
+	}
+	if b.config.WellKnown.ClientBaseURL == "" {
+		b.reject("well_known.client_base_url", "it is needed with email.host: the links in messages lead there")
+	}
 }
 
 func (b *binder) turn() {

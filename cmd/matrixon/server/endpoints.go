@@ -20,11 +20,11 @@ const authLifetime = uia.Lifetime
 // buildAPI adds the endpoints of every area.
 func (s *Server) buildAPI() {
 	deps := s.deps()
-	engine := &uia.Engine{ServerName: s.config.ServerName, Store: s.store, Passwords: s.hasher}
+	engine := &uia.Engine{ServerName: s.config.ServerName, Store: s.store, Passwords: s.hasher, Addresses: s.addresses}
 	s.seen = api.NewLastSeen(client.WriteSightings(deps))
 	s.tokens = api.NewTokens(api.TokensOptions{Store: s.store, Now: time.Now, Remember: s.sessionMemory(), FirstUse: client.ConfirmRefresh(deps)})
 	s.api = api.New(api.Options{Auth: appservice.Tokens{Services: s.appservices.services, Next: s.tokens}, Federation: s.federationAuth(), Limits: &s.limits, Seen: s.seen, Log: s.log, Metrics: s.metrics, Now: time.Now,
-		TrustedProxies: s.config.TrustedProxies, MaxBody: int64(s.config.Events.MaxBody), Tracer: otel.Tracer("github.com/matrixon/matrixon/http")})
+		TrustedProxies: s.config.TrustedProxies, MaxBody: int64(s.config.Events.MaxBody), ServerTiming: s.config.Metrics.ServerTiming, Tracer: otel.Tracer("github.com/matrixon/matrixon/http")})
 	operator := api.Operator{ServerName: s.config.ServerName, Version: s.version, Ready: s.ready}
 	if s.config.Metrics.Enabled {
 		operator.Gatherer = s.metrics
@@ -34,7 +34,7 @@ func (s *Server) buildAPI() {
 		Sessions: s.tokens, Passwords: s.hasher, UIA: engine,
 		Registration:   s.registration,
 		AccessLifetime: time.Duration(s.config.Session.AccessTokenLifetime), RefreshLifetime: time.Duration(s.config.Session.RefreshTokenLifetime),
-		Discovery: s.discovery(), Push: s.pushOptions(),
+		Discovery: s.discovery(), Push: s.pushOptions(), Addresses: s.addresses,
 	}
 	if s.inquirer != nil {
 		accounts.RemoteProfile = s.inquirer.Profile
@@ -59,6 +59,7 @@ func (s *Server) buildAPI() {
 	s.api.Add(api.Client, client.Rooms(deps, rooms)...)
 	s.api.Add(api.Client, client.Encryption(deps, client.EncryptionOptions{UIA: engine, Syncer: s.syncer, Remote: s.deviceLists})...)
 	s.api.Add(api.Client, client.Sync(deps, s.syncer, s.config.Presence.Enabled)...)
+	s.api.Add(api.Client, client.SyncStreams(deps, s.syncer, s.config.Presence.Enabled)...)
 	s.api.Add(api.Client, client.OldSync(deps, client.OldSyncOptions{Reader: s.reader, Syncer: s.syncer})...)
 	s.api.Add(api.Client, s.appservices.services.Endpoints()...)
 	s.api.Add(api.Media, s.media.Endpoints()...)
@@ -71,7 +72,8 @@ func (s *Server) buildAPI() {
 // registration says who may make an account now.
 func (s *Server) registration() client.RegistrationOptions {
 	r := s.live.Load().Registration
-	return client.RegistrationOptions{Open: r.Open, TokensRequired: r.TokensRequired, SharedSecret: r.SharedSecret.Reveal()}
+	return client.RegistrationOptions{Open: r.Open, TokensRequired: r.TokensRequired, SharedSecret: r.SharedSecret.Reveal(),
+		EmailRequired: r.EmailRequired, Terms: terms(r.Terms)}
 }
 
 func (s *Server) sessionMemory() time.Duration {

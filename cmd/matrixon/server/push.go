@@ -30,11 +30,14 @@ func (s *Server) startPush() (cluster.Kind, error) {
 	}
 	deps := push.Deps{Store: s.store, Reader: s.reader, Unread: s.unread, Caller: s.node, Gateways: outbound.NewPushGateways(policy),
 		ServerName: s.config.ServerName, Now: time.Now, Log: s.log, Metrics: metrics}
+	if s.mailer != nil {
+		deps.Mail = s.mailer.Digest
+	}
 	s.pushes = push.NewDispatcher(deps, func(id cluster.Identity) bool { return s.node.Owner(id) == s.node.Name() })
 	return cluster.Kind{Name: cluster.KindPush, Bound: pushBound, IdleAfter: pushIdle, New: push.New(deps)}, nil
 }
 
 // pushOptions say which pushers users may have.
 func (s *Server) pushOptions() client.PushOptions {
-	return client.PushOptions{Networks: s.config.Push.AllowNetworks}
+	return client.PushOptions{Networks: s.config.Push.AllowNetworks, Email: s.mailer != nil}
 }

@@ -43,10 +43,12 @@ import (
 	"github.com/matrixon/matrixon/cluster"
 	"github.com/matrixon/matrixon/cmd/matrixon/config"
 	"github.com/matrixon/matrixon/http/api"
+	"github.com/matrixon/matrixon/http/api/address"
 	"github.com/matrixon/matrixon/http/api/password"
 	"github.com/matrixon/matrixon/http/client"
 	"github.com/matrixon/matrixon/http/media"
 	"github.com/matrixon/matrixon/http/outbound"
+	"github.com/matrixon/matrixon/http/outbound/mail"
 	"github.com/matrixon/matrixon/matrix/signing"
 	"github.com/matrixon/matrixon/persistence"
 	"github.com/matrixon/matrixon/persistence/schema"
@@ -87,6 +89,8 @@ type Server struct {
 	syncer      *syncer.Syncer
 	delayed     *sender.Sender
 	pushes      *push.Dispatcher
+	mailer      *mail.Mailer       // nil when the server sends no email
+	addresses   *address.Validator // nil when the server sends no email
 	hasher      *password.Hasher
 	limits      limits
 	tokens      *api.Tokens
@@ -169,6 +173,9 @@ func (s *Server) start() error {
 	}
 	s.metrics.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	if err := s.startFederation(); err != nil {
+		return err
+	}
+	if err := s.startEmail(); err != nil {
 		return err
 	}
 	if err := s.startActors(); err != nil {
@@ -332,7 +339,7 @@ func (s *Server) background(ctx context.Context) {
 			if s.node.Owner(sweeper) != s.node.Name() {
 				continue
 			}
-			if err := account.Sweep(ctx, s.store, time.Now(), authLifetime); err != nil && ctx.Err() == nil {
+			if err := errors.Join(account.Sweep(ctx, s.store, time.Now(), authLifetime), address.Sweep(ctx, s.store, time.Now())); err != nil && ctx.Err() == nil {
 				s.log.Error("expired rows could not be deleted", "error", err)
 			}
 		}

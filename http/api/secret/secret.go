@@ -21,6 +21,7 @@ const (
 	Login   Kind = "mxlt"
 	OpenID  Kind = "mxoi"
 	Session Kind = "mxus" // of user-interactive authentication
+	Email   Kind = "mxem" // in a link that confirms an address
 )
 
 const randomBytes = 30 // 240 bits: 40 characters without padding

@@ -21,9 +21,9 @@ import (
 
 	"github.com/matrixon/matrixon/actors/user/account"
 	"github.com/matrixon/matrixon/http/api"
+	"github.com/matrixon/matrixon/http/api/address"
 	"github.com/matrixon/matrixon/http/api/password"
 	"github.com/matrixon/matrixon/http/api/secret"
-	"github.com/matrixon/matrixon/matrix/id"
 	"github.com/matrixon/matrixon/matrix/mxerr"
 	"github.com/matrixon/matrixon/persistence"
 	"github.com/matrixon/matrixon/persistence/schema"
@@ -35,6 +35,7 @@ const (
 	Dummy             = "m.login.dummy"
 	RegistrationToken = "m.login.registration_token"
 	Terms             = "m.login.terms"
+	Email             = "m.login.email.identity"
 )
 
 // Lifetime is how long a session may take.
@@ -45,6 +46,8 @@ type Engine struct {
 	ServerName string
 	Store      persistence.Store
 	Passwords  *password.Hasher
+	// Addresses validates email addresses; nil: there is no such stage.
+	Addresses *address.Validator
 }
 
 // Challenge is what an endpoint wants.
@@ -58,6 +61,8 @@ type Challenge struct {
 	// LateBinding binds the body only when the first stage is completed: for registration, where there is no account
 	// yet that could be deceived, and where clients begin with a part of the body.
 	LateBinding bool
+	// EmailFor is what the address of the stage m.login.email.identity must have been validated for.
+	EmailFor address.Purpose
 }
 
 // ByPassword is the challenge of endpoints that change an account.
@@ -69,6 +74,8 @@ type Proof struct {
 	UserID string
 	// RegistrationToken is the token that was given; empty without that stage.
 	RegistrationToken string
+	// Email is the address that was validated; its Address is empty without that stage.
+	Email address.Validated
 }
 
 // binding is what a session is for.
@@ -85,6 +92,8 @@ type stage struct {
 	Body              string `json:"body,omitzero"`
 	UserID            string `json:"user_id,omitzero"`
 	RegistrationToken string `json:"registration_token,omitzero"`
+	Email             string `json:"email,omitzero"`
+	EmailTS           int64  `json:"email_ts,omitzero"`
 }
 
 // auth is the auth member of a request.
@@ -95,12 +104,15 @@ type auth struct {
 	User       string      `json:"user"`
 	Password   string      `json:"password"`
 	Token      string      `json:"token"`
+
+	Credentials    *credentials `json:"threepid_creds"`
+	OldCredentials *credentials `json:"threepidCreds"` // as clients spelt it once
 }
 
-// Identifier names a user (client-server API, "Identifier types").
-type Identifier struct {
-	Type string `json:"type"`
-	User string `json:"user"`
+// credentials name a validated address (client-server API, "Email-based").
+type credentials struct {
+	SID          string `json:"sid"`
+	ClientSecret string `json:"client_secret"`
 }
 
 // session is a session in progress.
@@ -274,6 +286,8 @@ func (e *Engine) attempt(r *api.Request, s *session, c Challenge, given *auth, n
 	case RegistrationToken:
 		done.RegistrationToken = given.Token
 		err = e.checkRegistrationToken(r, given.Token)
+	case Email:
+		err = e.checkEmail(r, c, given, &done)
 	default:
 		err = mxerr.Forbidden("this server has no stage %.64q", given.Type)
 	}
@@ -289,17 +303,17 @@ func (e *Engine) attempt(r *api.Request, s *session, c Challenge, given *auth, n
 
 // checkPassword checks the password stage. With a session, only the password of its own user counts.
 func (e *Engine) checkPassword(r *api.Request, given *auth) (string, error) {
-	name := given.User
-	if given.Identifier != nil {
-		if given.Identifier.Type != "m.id.user" {
-			return "", mxerr.Forbidden("this server knows users by identifiers of the type m.id.user only")
-		}
-		name = given.Identifier.User
-	}
 	userID := r.User()
-	if name != "" || userID == "" {
-		named, ok := UserID(name, e.ServerName)
-		if !ok || userID != "" && !strings.EqualFold(named, userID) {
+	if given.Identifier != nil || given.User != "" || userID == "" {
+		identifier := Identifier{Type: "m.id.user", User: given.User}
+		if given.Identifier != nil {
+			identifier = *given.Identifier
+		}
+		named, err := identifier.UserID(r.Ctx, e.Store, e.ServerName)
+		if err != nil {
+			return "", err
+		}
+		if userID != "" && !strings.EqualFold(named, userID) {
 			return "", mxerr.Forbidden("the password must be your own")
 		}
 		if userID == "" {
@@ -308,6 +322,37 @@ func (e *Engine) checkPassword(r *api.Request, given *auth) (string, error) {
 	}
 	a, err := CheckPassword(r, e.Store, e.Passwords, userID, given.Password)
 	return a.UserID, err
+}
+
+// checkEmail checks the stage of a validated address. Where it names a user, only the session's own counts.
+func (e *Engine) checkEmail(r *api.Request, c Challenge, given *auth, done *stage) error {
+	creds := given.Credentials
+	if creds == nil {
+		creds = given.OldCredentials
+	}
+	if creds == nil || creds.SID == "" || creds.ClientSecret == "" {
+		return mxerr.MissingParam("threepid_creds with sid and client_secret are required")
+	}
+	if e.Addresses == nil {
+		return mxerr.Forbidden("this server validates no email addresses")
+	}
+	proven, err := e.Addresses.Use(r.Ctx, r.Now, c.EmailFor, creds.SID, creds.ClientSecret)
+	if err != nil {
+		return err
+	}
+	done.Email, done.EmailTS = proven.Address, proven.TS
+	if c.EmailFor != address.Password {
+		return nil
+	}
+	owner, ok, err := schema.ThirdPartyIDs.Get(r.Ctx, e.Store, schema.ThirdPartyID{Medium: account.Email, Address: proven.Address})
+	if err != nil {
+		return err
+	}
+	if !ok || owner.UserID != proven.UserID || r.User() != "" && r.User() != owner.UserID {
+		return mxerr.Forbidden("the address does not belong to the account")
+	}
+	done.UserID = owner.UserID
+	return nil
 }
 
 // checkRegistrationToken checks that the token could be used now.
@@ -381,6 +426,9 @@ func (s *session) proof() Proof {
 	for _, d := range s.done {
 		p.UserID += d.UserID
 		p.RegistrationToken += d.RegistrationToken
+		if d.Email != "" {
+			p.Email = address.Validated{Address: d.Email, UserID: d.UserID, TS: d.EmailTS}
+		}
 	}
 	return p
 }
@@ -409,47 +457,4 @@ func challenge(s *session, c Challenge, because *mxerr.Error) error {
 		body["errcode"], body["error"] = because.Code, because.Message
 	}
 	return incomplete{body}
-}
-
-// UserID gives the full id of a local user who is named by a full id or a localpart.
-func UserID(name, serverName string) (string, bool) {
-	if len(name) == 0 || len(name) > 255 {
-		return "", false
-	}
-	full := name
-	if name[0] != '@' {
-		full = "@" + name + ":" + serverName
-	}
-	localpart, server, err := id.ParseUser(full)
-	if err != nil || server != serverName {
-		return "", false
-	}
-	return "@" + localpart + ":" + server, true
-}
-
-// CheckPassword gives the account of a local user if the password is right, else 403 M_FORBIDDEN, which does not tell whether
-// there is such a user. Where there is none of this spelling, the one in lower case is meant. Failures are counted by account.
-func CheckPassword(r *api.Request, store persistence.Reader, passwords *password.Hasher, userID, given string) (schema.Account, error) {
-	a, ok, err := schema.Accounts.Get(r.Ctx, store, schema.Account{UserID: userID})
-	if err == nil && !ok {
-		userID = strings.ToLower(userID)
-		a, _, err = schema.Accounts.Get(r.Ctx, store, schema.Account{UserID: userID})
-	}
-	if err != nil {
-		return a, err
-	}
-	if err := r.Exhausted(api.LimitLoginFailed, userID); err != nil {
-		return schema.Account{}, err
-	}
-	right, err := passwords.Matches(r.Ctx, a.PasswordHash, given)
-	if err != nil {
-		return a, err
-	}
-	if !right {
-		if err := r.TakeFor(api.LimitLoginFailed, userID); err != nil {
-			return a, err
-		}
-		return a, mxerr.Forbidden("the user name or the password is wrong")
-	}
-	return a, nil
 }

@@ -1,6 +1,7 @@
 package clienttest
 
 import (
+	"context"
 	"io"
 	"net/http"
 	"net/url"
@@ -55,7 +56,7 @@ func (u *User) Do(method, path string, body any) *Answer {
 		}
 		reader = strings.NewReader(string(raw))
 	}
-	if !strings.HasPrefix(path, "/_matrix/") {
+	if !strings.HasPrefix(path, "/_matrix") {
 		path = "/_matrix/client/v3" + path
 	}
 	req, err := http.NewRequestWithContext(t.Context(), method, u.world.http.URL+path, reader)
@@ -216,4 +217,17 @@ func Path(parts ...string) string {
 		b.WriteString("/" + url.PathEscape(part))
 	}
 	return b.String()
+}
+
+// Request is a GET request that the test makes itself.
+func (u *User) Request(ctx context.Context, path string) *http.Request {
+	u.world.T.Helper()
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, u.world.http.URL+path, nil)
+	if err != nil {
+		u.world.T.Fatal(err)
+	}
+	if u.Token != "" {
+		req.Header.Set("Authorization", "Bearer "+u.Token)
+	}
+	return req
 }

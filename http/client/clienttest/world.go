@@ -142,6 +142,7 @@ func New(t *testing.T) *World {
 	a.Add(api.Client, client.Rooms(deps, rooms)...)
 	a.Add(api.Client, client.Encryption(deps, client.EncryptionOptions{UIA: engine, Syncer: sync})...)
 	a.Add(api.Client, client.Sync(deps, sync, true)...)
+	a.Add(api.Client, client.SyncStreams(deps, sync, true)...)
 	a.Add(api.Client, client.OldSync(deps, client.OldSyncOptions{Reader: w.Reader, Syncer: sync})...)
 	a.Add(api.Client, client.Calls(deps, client.TURN{URIs: []string{"turn:turn.example.org?transport=udp"}, Secret: "north", Lifetime: time.Hour})...)
 	a.Add(api.Client, client.RTC{LiveKit: []string{"https://rtc.example.org"}}.Endpoints()...)
@@ -209,6 +210,7 @@ func (w *World) session(userID, device string) *User {
 	w.Write(
 		schema.Devices.Put(schema.Device{UserID: userID, DeviceID: device}),
 		schema.AccessTokens.Put(schema.AccessToken{Hash: secret.Hash(u.Token), UserID: userID, DeviceID: device}),
+		schema.TokensByDevice.Put(schema.TokenByDevice{UserID: userID, DeviceID: device, Kind: "access", Hash: secret.Hash(u.Token)}),
 	)
 	return u
 }

@@ -38,3 +38,9 @@ CREATE TABLE "room_positions" (
     "seq" bigint NOT NULL,
     PRIMARY KEY ("room_id", "pos")
 );
+
+CREATE TABLE "event_rooms" (
+    "event_id" text COLLATE "C" NOT NULL,
+    "room_id" text COLLATE "C" NOT NULL,
+    PRIMARY KEY ("event_id", "room_id")
+);

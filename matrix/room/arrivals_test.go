@@ -1,0 +1,150 @@
+package room
+
+import (
+	"maps"
+	"strings"
+	"testing"
+
+	"github.com/matrixon/matrixon/matrix/event"
+)
+
+// TestInvitationsFromElsewhere: a user is invited from another server, and declines, or joins.
+func TestInvitationsFromElsewhere(t *testing.T) {
+	t.Parallel()
+	allVersions(t, func(t *testing.T, version string) {
+		a, b := newWorld(t), newServer(t, "other")
+		a.create("@alice:test", `{"preset":"private_chat","room_version":"`+version+`"}`)
+		b.meet(a)
+		b.refused(ChangeMembership{From: b.from("@bob:other"), Action: Leave, Target: "@bob:other"}, "M_NOT_FOUND")
+		invite := func() *event.Event {
+			n := len(a.entries)
+			from := a.from("@alice:test")
+			built := a.okay(BuildEvent{From: from, Change: ChangeMembership{From: from, Action: Invite, Target: "@bob:other"}})
+			if len(a.entries) != n || !strings.Contains(string(built.StrippedState), "m.room.create") {
+				t.Fatal("building an event appends it, or does not show the room")
+			}
+			signed, err := built.Built.Sign("other", b.o.Key)
+			if err != nil {
+				t.Fatal(err)
+			}
+			b.okay(SetOutOfBand{From: b.from(""), Version: version, PDU: pduOf(signed),
+				StrippedState: []byte(`[{"type":"m.room.name","state_key":"","sender":"@alice:test","content":{"name":"x"}}]`)})
+			if b.m.Exists() {
+				t.Fatal("an invitation makes the room exist")
+			}
+			a.accepts(signed)
+			return signed
+		}
+		e := invite()
+		row := b.members["@bob:other"]
+		if row.Membership != "invite" || row.EventID != e.ID() || row.Pos == 0 || !strings.Contains(string(row.StrippedState), `"@bob:other"`) || len(b.outside) != 1 {
+			t.Errorf("the row is %+v (%s)", row, row.StrippedState)
+		}
+		b.okay(ChangeMembership{From: b.from("@bob:other"), Action: Leave, Target: "@bob:other"})
+		if b.members["@bob:other"].Membership != "leave" {
+			t.Errorf("after declining: %+v", b.members["@bob:other"])
+		}
+		template := a.okay(MakeMembership{From: a.from(""), Action: Leave, Target: "@bob:other"}).Built
+		a.okay(SendMembership{From: a.from(""), Origin: "other", PDU: pduOf(b.complete(template)), Action: Leave})
+		invite()
+		join := b.join("@bob:other", a)
+		agree(t, a, b)
+		if row := b.members["@bob:other"]; row.Membership != "join" || row.JoinedSeq != join.Seq || row.StrippedState != nil {
+			t.Errorf("after joining: %+v", row)
+		}
+		b.accepts(a.say("@alice:test", "welcome").Event)
+	})
+}
+
+// TestASecondCreateEventIsRejected: the server that a room began on cannot begin it again.
+func TestASecondCreateEventIsRejected(t *testing.T) {
+	t.Parallel()
+	allVersions(t, func(t *testing.T, version string) {
+		a, b := newWorld(t), newServer(t, "other")
+		a.create("@alice:test", `{"preset":"public_chat","room_version":"`+version+`"}`)
+		b.join("@bob:other", a)
+		stateKey := ""
+		p := event.Proto{Type: "m.room.create", StateKey: &stateKey, Sender: "@alice:test", RoomID: a.o.RoomID, Depth: 1,
+			Content: []byte(`{"creator":"@alice:test","room_version":"` + version + `","again":true}`), OriginServerTS: 1, EventIDRandom: "again"}
+		if b.m.version.RoomIDFromCreate {
+			p.RoomID = "" // it is of another room then
+		}
+		create, err := event.Build(p, b.m.version, "test", a.o.Key)
+		if err != nil {
+			t.Fatal(err)
+		}
+		before := maps.Clone(b.current)
+		if r := b.receive(create)[0]; r.Status != ResultRejected {
+			t.Errorf("%+v", r)
+		}
+		if !maps.Equal(before, b.current) || len(b.m.Extremities()) != 1 {
+			t.Error("it changes the room")
+		}
+	})
+}
+
+// TestRedactionsBeforeTheirTargets: in whatever order a redaction and its target come, in one transaction or two, the target is pruned.
+func TestRedactionsBeforeTheirTargets(t *testing.T) {
+	t.Parallel()
+	allVersions(t, func(t *testing.T, version string) {
+		for _, together := range []bool{true, false} {
+			a, b := newWorld(t), newServer(t, "other")
+			a.create("@alice:test", `{"preset":"public_chat","room_version":"`+version+`"}`)
+			b.join("@bob:other", a)
+			// Two ends of the graph, so that the redaction does not follow its target.
+			base := a.m.Extremities()[0]
+			build := func(p event.Proto) *event.Event {
+				p.RoomID, p.Sender, p.PrevEvents, p.Depth, p.OriginServerTS = a.o.RoomID, "@alice:test", []string{base.EventID}, base.Depth+1, a.now
+				for _, tuple := range []event.Tuple{createTuple, powerLevelsTuple, memberTuple("@alice:test")} {
+					if tuple != createTuple || !a.m.version.RoomIDFromCreate {
+						p.AuthEvents = append(p.AuthEvents, a.current[tuple])
+					}
+				}
+				e, err := event.Build(p, a.m.version, "test", a.o.Key)
+				if err != nil {
+					t.Fatal(err)
+				}
+				return e
+			}
+			said := build(event.Proto{Type: "m.room.message", Content: []byte(`{"body":"secret"}`), EventIDRandom: "said"})
+			redaction := build(event.Proto{Type: "m.room.redaction", Content: []byte(`{}`), Redacts: said.ID(), EventIDRandom: "redaction"})
+			if together {
+				b.accepts(redaction, said)
+			} else {
+				b.accepts(redaction)
+				b.accepts(said)
+			}
+			if e := b.byID(said.ID()); e.RedactedBy != redaction.ID() || strings.Contains(string(e.Event.JSON()), "secret") {
+				t.Errorf("together %v: the event is %s, redacted by %q", together, e.Event.JSON(), e.RedactedBy)
+			}
+		}
+	})
+}
+
+// TestLateEventsBringNoOldStateBack: an event that comes after those that follow it changes nothing of the present.
+func TestLateEventsBringNoOldStateBack(t *testing.T) {
+	t.Parallel()
+	allVersions(t, func(t *testing.T, version string) {
+		a, b := newWorld(t), newServer(t, "other")
+		a.create("@alice:test", `{"preset":"public_chat","room_version":"`+version+`"}`)
+		b.join("@bob:other", a)
+		late := a.set("@alice:test", "m.room.topic", "", `{"topic":"old"}`)
+		next := a.set("@alice:test", "m.room.topic", "", `{"topic":"new"}`)
+		var before []string
+		for _, e := range a.stateAt(next.StateBefore) {
+			before = append(before, e.Event.ID())
+		}
+		b.outliersOf(a, before...)
+		r := b.okay(ReceivePDUAt{From: b.from(""), Origin: "test", PDU: pduOf(next.Event), StateBefore: before}).Results[0]
+		if r.Status != ResultAccepted || len(b.gaps) != 2 {
+			t.Fatalf("%+v, gaps %v", r, b.gaps)
+		}
+		b.accepts(a.say("@alice:test", "and on").Event)
+		extremities := len(b.m.Extremities())
+		b.accepts(late.Event)
+		if b.summary.Topic != "new" || len(b.m.Extremities()) != extremities || len(b.gaps) != 1 {
+			t.Errorf("the topic is %q; extremities %v, gaps %v", b.summary.Topic, b.m.Extremities(), b.gaps)
+		}
+		agree(t, a, b)
+	})
+}
