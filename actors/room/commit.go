@@ -58,11 +58,11 @@ func (a *actor) notices(b *room.Batch) []proto.Message {
 
 func (a *actor) notice(b *room.Batch) *messages.RoomNotice {
 	n := &messages.RoomNotice{RoomId: a.roomID, LastSeq: max(a.seq, b.Seq()), Version: a.machine.Version()}
+	for _, o := range b.Outside { // the state with which the room begins comes before the events that follow
+		n.Events = append(n.Events, outside(o))
+	}
 	for _, e := range b.Entries {
 		n.Events = append(n.Events, roomEvent(e))
-	}
-	for _, o := range b.Outside {
-		n.Events = append(n.Events, outside(o))
 	}
 	for _, r := range b.Receipts {
 		n.Receipts = append(n.Receipts, &messages.ReceiptUpdate{

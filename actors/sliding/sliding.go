@@ -93,7 +93,7 @@ func (s *Syncer) sync(ctx context.Context, req Request) (*Response, error) {
 		if err != nil {
 			return nil, err
 		}
-		b := newBuilder(s, ctx, &req, plan)
+		b := newBuilder(ctx, s, &req, plan)
 		if err := b.build(); err != nil {
 			return nil, err
 		}
@@ -148,7 +148,7 @@ type builder struct {
 // answerBudget is how many events one answer holds, roughly: rooms beyond it come with the next answer, which then does not wait.
 const answerBudget = 20_000
 
-func newBuilder(s *Syncer, ctx context.Context, req *Request, plan *messages.SlidingPlan) *builder {
+func newBuilder(ctx context.Context, s *Syncer, req *Request, plan *messages.SlidingPlan) *builder {
 	return &builder{
 		Syncer: s, ctx: persistence.AsOf(ctx, persistence.Position(plan.Pos)), newest: ctx, req: req, plan: plan,
 		since: plan.Sent.GetUpto(), budget: answerBudget, became: map[string]*sentRoom{},

@@ -3,6 +3,8 @@ package client_test
 import (
 	"net/url"
 	"slices"
+	"strconv"
+	"strings"
 	"testing"
 
 	"github.com/tidwall/gjson"
@@ -290,4 +292,39 @@ func TestSlidingSyncStable(t *testing.T) {
 	}
 	body["pos"] = "unknown"
 	alice.Post(path, body).Refused(400, "M_UNKNOWN_POS")
+}
+
+// What is wrong in a request is said, and changes nothing.
+func TestSlidingSyncRefuses(t *testing.T) {
+	t.Parallel()
+	alice := clienttest.New(t).Register("alice")
+	list := func(l J) J { return J{"lists": J{"all": l}} }
+	many := J{}
+	for i := range 101 {
+		many["!"+strconv.Itoa(i)+":test"] = J{"timeline_limit": 1}
+	}
+	for _, c := range []struct {
+		code string
+		body any
+	}{
+		{"M_INVALID_PARAM", J{"conn_id": strings.Repeat("x", 300)}},
+		{"M_INVALID_PARAM", J{"conn_id": "\x00"}},
+		{"M_INVALID_PARAM", list(J{"ranges": [][2]int{{-1, 4}}})},
+		{"M_INVALID_PARAM", list(J{"timeline_limit": -1})},
+		{"M_INVALID_PARAM", list(J{"required_state": [][2]string{{"\x00", ""}}})},
+		{"M_INVALID_PARAM", list(J{"required_state": [][2]string{{strings.Repeat("x", 40_000), ""}}})},
+		{"M_INVALID_PARAM", J{"room_subscriptions": many}},
+		{"M_INVALID_PARAM", J{"extensions": J{"to_device": J{"enabled": true, "limit": 0}}}},
+		{"M_INVALID_PARAM", J{"extensions": J{"to_device": J{"enabled": true, "since": "x"}}}},
+		{"M_BAD_JSON", J{"lists": J{"all": nil}}},
+		{"M_BAD_JSON", list(J{"ranges": [][]int{{1}}})},
+		{"M_BAD_JSON", list(J{"required_state": [][]string{{"m.room.name"}}})},
+		{"M_BAD_JSON", J{"lists": []string{}}},
+	} {
+		alice.Post(slidingPath, c.body).Refused(400, c.code)
+	}
+	alice.Post(slidingPath+"?set_presence=busy", J{}).Refused(400, "M_INVALID_PARAM")
+	alice.Post(slidingPath+"?timeout=-1", J{}).Refused(400, "M_INVALID_PARAM")
+	alice.Post(slidingPath, J{"room_subscriptions": J{"!nowhere:test": J{"timeline_limit": 1}, "\x00": J{"timeline_limit": 1}},
+		"extensions": J{"unknown": J{"enabled": true}}, "unknown": 1}).OK()
 }
