@@ -3,6 +3,7 @@
 # make test    everything that must hold: format, vet, lint, all tests under the race detector
 # make faults  breaks a cluster in every way, each alone and several times, and holds it to the bounds of a quiet machine
 # make ghosts  a bridge with many users in many rooms, while the server is killed and the bridge is away
+# make interop rooms shared with Synapse, the reference homeserver, which is installed into a chroot first (as root, on Debian)
 # make lint    golangci-lint alone, installed first if need be
 # make bench   measures the real server over HTTP
 # make microbench  the benchmarks of single packages
@@ -13,7 +14,7 @@ VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo deve
 COMMIT ?= $(shell git rev-parse --short=12 HEAD 2>/dev/null)
 LDFLAGS := -X main.version=$(VERSION) -X main.commit=$(COMMIT)
 
-.PHONY: build run cluster test faults ghosts lint bench microbench proto
+.PHONY: build run cluster test faults ghosts interop lint bench microbench proto
 
 build:
 	go build -trimpath -ldflags '$(LDFLAGS)' -o build/matrixon ./cmd/matrixon
@@ -43,6 +44,9 @@ GHOSTS ?= 10000
 ROOMS ?= 500
 ghosts:
 	go test ./tests/appservice -run 'TestManyGhosts$$' -count 1 -v -timeout 1h -args -ghosts $(GHOSTS) -rooms $(ROOMS)
+
+interop:
+	go test -tags interop -count 1 -v ./tests/interop
 
 lint:
 	scripts/lint.sh

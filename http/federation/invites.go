@@ -4,6 +4,7 @@ import (
 	"slices"
 
 	"github.com/go-json-experiment/json/jsontext"
+	"github.com/tidwall/gjson"
 
 	"github.com/matrixon/matrixon/actors/federation/entry"
 	"github.com/matrixon/matrixon/http/api"
@@ -99,8 +100,9 @@ func (h *memberships) invited(r *api.Request, versionID string, raw jsontext.Val
 	return signed.JSON(), err
 }
 
-// checkShown wants the create event among what is shown of the room, and all of it signed and of that room, in the room versions that
-// can be trusted to have it so (PUT /invite/{roomId}/{eventId}: "MAY apply to room versions 1 through 11 and SHOULD apply to all other").
+// checkShown wants the create event among what is shown of the room, signed and of that room, in the room versions whose ids rest on it
+// (PUT /invite/{roomId}/{eventId}: "MAY apply to room versions 1 through 11 and SHOULD apply to all other"). What else comes as a
+// PDU must be good as well; other servers still show the rest in the stripped form, which nobody can verify in any version.
 func (h *memberships) checkShown(r *api.Request, invite *event.Event, version *roomversion.Version, shown []jsontext.Value) error {
 	if !version.RoomIDFromCreate {
 		return nil
@@ -108,23 +110,25 @@ func (h *memberships) checkShown(r *api.Request, invite *event.Event, version *r
 	if len(shown) > entry.MaxShown {
 		return mxerr.InvalidParam("invite_room_state has more than %d events", entry.MaxShown)
 	}
-	raws := make([][]byte, len(shown))
-	for i, raw := range shown {
-		raws[i] = raw
+	var raws [][]byte
+	for _, raw := range shown {
+		if gjson.GetBytes(raw, "signatures").Exists() {
+			raws = append(raws, raw)
+		}
 	}
 	created := false
-	for i, result := range h.Verifier.PDUs(r.Ctx, raws, version) {
+	for _, result := range h.Verifier.PDUs(r.Ctx, raws, version) {
 		switch e := result.Event; {
 		case result.Err != nil:
 			return invalid(result.Err)
 		case e.RoomID() != invite.RoomID():
-			return mxerr.InvalidParam("the event %d of invite_room_state is of another room", i)
+			return mxerr.InvalidParam("%s of invite_room_state is of another room", e.ID())
 		case e.Type() == "m.room.create":
 			created = true
 		}
 	}
 	if !created {
-		return mxerr.InvalidParam("invite_room_state lacks the m.room.create event")
+		return mxerr.InvalidParam("invite_room_state lacks the m.room.create event in the format of the room version")
 	}
 	return nil
 }

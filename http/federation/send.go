@@ -165,6 +165,13 @@ func (h *transactions) tell(ctx context.Context, origin, roomID string, raws [][
 		return nil
 	}
 	answer, err := askRoom[*messages.PduResults](ctx, h.Deps, roomID, request)
+	if err != nil && passing(err) {
+		// One room that cannot take its events now must not hold up all others of the server.
+		for _, p := range request.Pdus {
+			results.set(p.EventId, "")
+		}
+		return h.Stage(ctx, roomID, origin, request.Pdus)
+	}
 	if err != nil {
 		return h.refused(raws, version, err, results)
 	}
@@ -188,16 +195,22 @@ func (h *transactions) tell(ctx context.Context, origin, roomID string, raws [][
 
 // refused notes why events are not taken. What may pass is an error: the transaction comes again then.
 func (h *transactions) refused(raws [][]byte, version *roomversion.Version, err error, results *fates) error {
-	known := mxerr.From(err)
-	if known.Status >= http.StatusInternalServerError || known.Status == http.StatusTooManyRequests {
+	if passing(err) {
 		return err
 	}
+	known := mxerr.From(err)
 	for _, raw := range raws {
 		if eventID := idOf(raw, version); eventID != "" {
 			results.set(eventID, known.Message)
 		}
 	}
 	return nil
+}
+
+// passing reports whether the same may succeed later.
+func passing(err error) bool {
+	status := mxerr.From(err).Status
+	return status >= http.StatusInternalServerError || status == http.StatusTooManyRequests
 }
 
 // idOf is the id of a PDU, "" when it cannot be told: in room versions 1 and 2 it says it itself, and that of others depends on the version.

@@ -61,7 +61,7 @@ var rules = []rule{
 	{why: "What everybody has, and what finds only what they may know of.", results: "200 *",
 		of: "getCapabilities getTokenOwner getDevices getJoinedRooms sync getPushRules getPushRulesGlobal getPushRule getPushRuleActions isPushRuleEnabled " +
 			"setPushRuleActions setPushRuleEnabled getAccount3PIDs getNotifications queryKeys claimKeys uploadCrossSigningSignatures sendToDevice search " +
-			"searchUserDirectory queryPublicRooms getEvents initialSync postRoomKeysVersion getPushers postPusher getThreadSubscriptions"},
+			"searchUserDirectory queryPublicRooms getEvents initialSync postRoomKeysVersion getPushers postPusher getThreadSubscriptions slidingSync slidingSyncStable"},
 	{why: "Account data, tags, filters and so on are for their user: 403 M_FORBIDDEN, \"not authorised to modify this user's account data\".",
 		results: "403 FORBIDDEN other; 200 *", of: "getRoomTags setRoomTag deleteRoomTag defineFilter requestOpenIdToken setAccountData setAccountDataPerRoom deleteAccountData deleteAccountDataPerRoom getWhoIs"},
 	{why: "The same, where they have nothing yet.", results: "403 FORBIDDEN other; 404 NOT_FOUND *", of: "getAccountData getAccountDataPerRoom getFilter"},

@@ -70,7 +70,7 @@ type world struct {
 
 func newWorld(t *testing.T, set ...string) *world {
 	t.Helper()
-	set = append(set, "listeners=[{address: '127.0.0.1:0', serves: [client, media]}]")
+	set = append(set, "federation.enabled=false", "listeners=[{address: '127.0.0.1:0', serves: [client, media]}]")
 	return &world{server: binary.Start(t, set...), http: &http.Client{
 		Transport:     &http.Transport{MaxIdleConnsPerHost: 64},
 		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },

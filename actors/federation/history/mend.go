@@ -86,6 +86,9 @@ func (h *History) walk(ctx context.Context, in room, server string, left []*even
 	for _, end := range h.ends(left, found) {
 		latest = append(latest, end.ID())
 	}
+	if len(latest) == 0 { // it is not predecessors that are missing
+		return nil
+	}
 	newest, ok, err := h.d.Reader.Last(ctx, in.id, 1<<62)
 	if err != nil {
 		return err

@@ -111,6 +111,7 @@ func (w *world) write(m ...persistence.Mutation) {
 // take makes an event known to this server, in its place.
 func (w *world) take(e *event.Event) {
 	w.placed = append(w.placed, e.ID())
+	w.write(schema.RoomPositions.Put(schema.RoomPosition{RoomID: roomID, Seq: uint64(len(w.placed))}))
 	w.keep(e, uint64(len(w.placed)), schema.Accepted)
 }
 

@@ -1,0 +1,184 @@
+//go:build interop
+
+// Package interop has Synapse, the reference homeserver, as a peer. scripts/synapse.sh installs it; `make interop` runs the test.
+package interop
+
+import (
+	"context"
+	"fmt"
+	"net"
+	"net/http"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/matrixon/matrixon/tests/matrixclient"
+	"github.com/matrixon/matrixon/tests/peers"
+)
+
+// synapse is a real Synapse in its chroot.
+type synapse struct {
+	t       *testing.T
+	root    string // of the chroot
+	home    string // below it
+	name    string // of the server
+	url     string
+	command *exec.Cmd
+}
+
+// startSynapse installs Synapse if need be, and runs one that trusts the authority. It keeps its data in SQLite.
+func startSynapse(t *testing.T, a *peers.Authority) *synapse {
+	t.Helper()
+	out, err := exec.Command("../../scripts/synapse.sh").Output()
+	if err != nil {
+		t.Fatalf("Synapse could not be installed: %v", err)
+	}
+	s := &synapse{t: t, root: strings.TrimSpace(string(out))}
+	s.home, err = os.MkdirTemp(filepath.Join(s.root, "srv"), "test-")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { os.RemoveAll(s.home) })
+	client, federation := freePort(t), freePort(t)
+	s.name, s.url = fmt.Sprintf("localhost:%d", federation), fmt.Sprintf("http://127.0.0.1:%d", client)
+	inside := strings.TrimPrefix(s.home, s.root)
+	certificate, key := a.Files("localhost")
+	s.copy(certificate, "server.crt")
+	s.copy(key, "server.key")
+	s.copy(a.File, "ca.pem")
+	s.write("log.yaml", "version: 1\ndisable_existing_loggers: false\nroot: {level: INFO, handlers: [file]}\n"+
+		"formatters: {line: {format: '%(asctime)s %(name)s %(levelname)s %(request)s %(message)s'}}\n"+
+		"handlers: {file: {class: logging.FileHandler, formatter: line, filename: "+inside+"/homeserver.log}}\n")
+	s.write("homeserver.yaml", strings.NewReplacer("NAME", s.name, "CLIENT", fmt.Sprint(client), "FEDERATION", fmt.Sprint(federation), "HOME", inside).Replace(`
+server_name: "NAME"
+listeners:
+  - {type: http, port: CLIENT, bind_addresses: ["127.0.0.1"], tls: false, resources: [{names: [client]}]}
+  - {type: http, port: FEDERATION, bind_addresses: ["127.0.0.1"], tls: true, resources: [{names: [federation]}]}
+database: {name: sqlite3, args: {database: HOME/homeserver.db}}
+signing_key_path: HOME/signing.key
+media_store_path: HOME/media
+log_config: HOME/log.yaml
+tls_certificate_path: HOME/server.crt
+tls_private_key_path: HOME/server.key
+federation_custom_ca_list: [HOME/ca.pem]
+ip_range_blacklist: []
+trusted_key_servers: []
+federation: {client_timeout: 20s, destination_min_retry_interval: 1s, destination_max_retry_interval: 5s}
+report_stats: false
+enable_registration: true
+enable_registration_without_verification: true
+macaroon_secret_key: macaroon
+form_secret: form
+bcrypt_rounds: 4
+allow_public_rooms_over_federation: true
+presence: {enabled: true}
+rc_login: {address: &free {per_second: 100000, burst_count: 100000}, account: *free, failed_attempts: *free}
+rc_registration: *free
+rc_message: *free
+rc_room_creation: *free
+rc_joins: {local: *free, remote: *free}
+rc_joins_per_room: *free
+rc_invites: {per_room: *free, per_user: *free, per_issuer: *free}
+rc_federation: {window_size: 1, sleep_limit: 100000, sleep_delay: 0, reject_limit: 100000, concurrent: 100}
+`))
+	if out, err := exec.Command("chroot", s.root, "chown", "-R", "matrix-synapse", inside).CombinedOutput(); err != nil {
+		t.Fatalf("%v: %s", err, out)
+	}
+	if out, err := s.python("--generate-keys").CombinedOutput(); err != nil {
+		t.Fatalf("%v: %s", err, out)
+	}
+	s.run()
+	t.Cleanup(s.stop)
+	return s
+}
+
+func (s *synapse) python(arguments ...string) *exec.Cmd {
+	inside := strings.TrimPrefix(s.home, s.root)
+	return exec.Command("chroot", append([]string{"--userspec=matrix-synapse", s.root, "python3", "-m", "synapse.app.homeserver", "-c", inside + "/homeserver.yaml"}, arguments...)...)
+}
+
+// run starts it, and waits until it serves.
+func (s *synapse) run() {
+	s.t.Helper()
+	s.command = s.python()
+	s.command.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGTERM}
+	if err := s.command.Start(); err != nil {
+		s.t.Fatal(err)
+	}
+	ctx, cancel := context.WithTimeout(s.t.Context(), time.Minute)
+	defer cancel()
+	for {
+		r, err := http.NewRequestWithContext(ctx, http.MethodGet, s.url+"/_matrix/client/versions", nil)
+		if err != nil {
+			s.t.Fatal(err)
+		}
+		if resp, err := http.DefaultClient.Do(r); err == nil {
+			resp.Body.Close()
+			return
+		}
+		select {
+		case <-ctx.Done():
+			log, _ := os.ReadFile(filepath.Join(s.home, "homeserver.log"))
+			s.t.Fatalf("Synapse does not start: %.3000s", log)
+		case <-time.After(100 * time.Millisecond):
+		}
+	}
+}
+
+// stop ends it; run starts it again.
+func (s *synapse) stop() {
+	if s.command == nil {
+		return
+	}
+	_ = s.command.Process.Signal(syscall.SIGTERM)
+	_ = s.command.Wait()
+	s.command = nil
+	if s.t.Failed() {
+		log, _ := os.ReadFile(filepath.Join(s.home, "homeserver.log"))
+		for _, line := range strings.Split(string(log), "\n") {
+			if strings.Contains(line, " WARNING ") || strings.Contains(line, " ERROR ") {
+				s.t.Logf("synapse: %.600s", line)
+			}
+		}
+	}
+}
+
+func (s *synapse) copy(from, name string) {
+	s.t.Helper()
+	raw, err := os.ReadFile(from)
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	s.write(name, string(raw))
+}
+
+func (s *synapse) write(name, content string) {
+	s.t.Helper()
+	if err := os.WriteFile(filepath.Join(s.home, name), []byte(content), 0o600); err != nil {
+		s.t.Fatal(err)
+	}
+}
+
+func (s *synapse) user(name string) *matrixclient.Client {
+	s.t.Helper()
+	nobody := &matrixclient.Client{URL: s.url, HTTP: &http.Client{Timeout: time.Minute}}
+	c, err := nobody.Register(s.t.Context(), name, "a password of "+name)
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	return c
+}
+
+func freePort(t *testing.T) int {
+	t.Helper()
+	ln, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer ln.Close()
+	return ln.Addr().(*net.TCPAddr).Port
+}
