@@ -32,4 +32,5 @@ if [ -f tests/js/package-lock.json ]; then
 fi
 
 step tests
-go test -race -p 2 -timeout 20m "$@" ./...
+# -count 1: many tests build and run the program itself, of which go test's cache knows nothing.
+go test -race -p 2 -count 1 -timeout 20m "$@" ./...
