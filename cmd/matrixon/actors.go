@@ -27,7 +27,7 @@ type actorsCommand struct {
 
 type actorsList struct {
 	configFlags
-	Kind  string `help:"Only of this kind: room, user or appservice." placeholder:"KIND"`
+	Kind  string `help:"Only of this kind, such as room, user, destination or appservice." placeholder:"KIND"`
 	Node  string `help:"Only those that live on this node." placeholder:"NODE"`
 	Match string `help:"Only those in whose id this stands." placeholder:"TEXT"`
 	Sort  string `help:"By mailbox, rate, load, messages or recent." default:"load" enum:"mailbox,rate,load,messages,recent"`

@@ -59,7 +59,7 @@ func StartConsul(ctx context.Context, out io.Writer) (*Consul, error) {
 	}
 	c := &Consul{program: program, out: out}
 	for i := range c.ports {
-		if c.ports[i], err = freePort(); err != nil {
+		if c.ports[i], err = FreePort(); err != nil {
 			return nil, err
 		}
 	}

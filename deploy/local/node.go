@@ -45,11 +45,11 @@ func NewNode(o NodeOptions) (*Node, error) {
 	var err error
 	port := o.Port
 	if port == 0 {
-		if port, err = freePort(); err != nil {
+		if port, err = FreePort(); err != nil {
 			return nil, err
 		}
 	}
-	peers, err := freePort()
+	peers, err := FreePort()
 	if err != nil {
 		return nil, err
 	}

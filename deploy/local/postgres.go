@@ -43,7 +43,7 @@ func StartPostgres(ctx context.Context, dir string, out io.Writer) (*Postgres, e
 			return nil, err
 		}
 	}
-	port, err := freePort()
+	port, err := FreePort()
 	if err != nil {
 		return nil, err
 	}
@@ -157,7 +157,7 @@ func (p *Postgres) Kill() { p.process.Stop(syscall.SIGQUIT, 10*time.Second) }
 // StartStandby makes a streaming copy of the server in another folder and starts it.
 func (p *Postgres) StartStandby(ctx context.Context, dir string) (*Postgres, error) {
 	s := &Postgres{programs: p.programs, dir: dir, as: p.as, out: p.out}
-	port, err := freePort()
+	port, err := FreePort()
 	if err != nil {
 		return nil, err
 	}

@@ -115,9 +115,9 @@ func (p *Process) Running() bool {
 // Done is closed when it has ended.
 func (p *Process) Done() <-chan struct{} { return p.done }
 
-// freePort is a port of 127.0.0.1 that nobody uses now. It is not one of those that systems give to outgoing connections
+// FreePort is a port of 127.0.0.1 that nobody uses now. It is not one of those that systems give to outgoing connections
 // (32768 and more, as a rule), since such a connection could take it before whoever is to listen there does, or between two runs.
-func freePort() (int, error) {
+func FreePort() (int, error) {
 	const first, last, tries = 10_000, 32_000, 100
 	var err error
 	for range tries {

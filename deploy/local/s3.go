@@ -32,7 +32,7 @@ func StartS3(ctx context.Context, dir string, out io.Writer) (*S3, error) {
 			return nil, err
 		}
 	}
-	port, err := freePort()
+	port, err := FreePort()
 	if err != nil {
 		return nil, err
 	}

@@ -2,11 +2,11 @@ package federation
 
 import (
 	"context"
-	"encoding/json"
 	"net/http"
 	"sync"
 	"time"
 
+	"github.com/go-json-experiment/json"
 	"github.com/go-json-experiment/json/jsontext"
 	"github.com/tidwall/gjson"
 	"golang.org/x/sync/errgroup"
@@ -119,7 +119,7 @@ func (h *transactions) take(ctx context.Context, origin string, raws []jsontext.
 			return nil, err
 		}
 	}
-	return json.Marshal(map[string]any{"pdus": results.of})
+	return json.Marshal(map[string]any{"pdus": results.of}, json.Deterministic(true))
 }
 
 // fate is the result of one PDU, as the answer has it.

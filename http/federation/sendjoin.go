@@ -1,21 +1,18 @@
 package federation
 
 import (
-	"cmp"
 	"context"
 	"slices"
 	"strconv"
 
 	"github.com/matrixon/matrixon/actors/reader"
+	"github.com/matrixon/matrixon/actors/syncer"
 	"github.com/matrixon/matrixon/http/api"
 	"github.com/matrixon/matrixon/matrix/event"
 	"github.com/matrixon/matrixon/messages"
 	"github.com/matrixon/matrixon/persistence"
 	"github.com/matrixon/matrixon/persistence/schema"
 )
-
-// heroCount is how many members name a nameless room (client-server API, "Room summary").
-const heroCount = 5
 
 // sendJoin takes a join, and answers the state before it and what authorises that state.
 func (h *memberships) sendJoin(r *api.Request) (any, error) {
@@ -56,7 +53,7 @@ func (h *memberships) joined(ctx context.Context, roomID string, sent *messages.
 	a := &joinAnswer{r: h.Reader, join: join, signed: sent.Json, omitted: omit}
 	keep := func(event.Tuple) bool { return true }
 	if omit {
-		heroes, err := h.heroes(ctx, &join)
+		heroes, err := syncer.Heroes(ctx, h.Reader, roomID, join.Sender)
 		if err != nil {
 			return nil, err
 		}
@@ -67,34 +64,6 @@ func (h *memberships) joined(ctx context.Context, roomID string, sent *messages.
 	}
 	a.state, err = state.Entries(keep)
 	return a, err
-}
-
-// heroes are the members that name the room for the one who joins: none when it has a name.
-func (h *memberships) heroes(ctx context.Context, join *schema.Event) ([]string, error) {
-	room, err := h.Reader.Room(ctx, join.RoomID)
-	if err != nil || room.Name != "" || room.CanonicalAlias != "" {
-		return nil, err
-	}
-	members, err := h.Reader.CurrentOf(ctx, join.RoomID, "m.room.member")
-	if err != nil {
-		return nil, err
-	}
-	gone := func(m schema.CurrentState) int {
-		if m.Membership == "join" || m.Membership == "invite" {
-			return 0
-		}
-		return 1
-	}
-	slices.SortFunc(members, func(a, b schema.CurrentState) int {
-		return cmp.Or(cmp.Compare(gone(a), gone(b)), cmp.Compare(a.Seq, b.Seq))
-	})
-	var heroes []string
-	for _, m := range members {
-		if m.StateKey != join.Sender && len(heroes) < heroCount {
-			heroes = append(heroes, m.StateKey)
-		}
-	}
-	return heroes, nil
 }
 
 // servers are those that had users in the room before the join.

@@ -161,9 +161,6 @@ func (d *draft) shared() bool {
 	return false
 }
 
-// concerns reports whether the other servers of the room must be sent an event of ours.
-func (d *draft) concerns(*event.Event) bool { return d.shared() }
-
 // cites notes the numbers of a state event's auth events.
 func (d *draft) cites(entry *Entry) error {
 	row := EdgeRow{Number: entry.number(), Cites: []uint64{}}

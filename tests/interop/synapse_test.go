@@ -6,7 +6,6 @@ package interop
 import (
 	"context"
 	"fmt"
-	"net"
 	"net/http"
 	"os"
 	"os/exec"
@@ -16,6 +15,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/matrixon/matrixon/deploy/local"
 	"github.com/matrixon/matrixon/tests/matrixclient"
 	"github.com/matrixon/matrixon/tests/peers"
 )
@@ -175,10 +175,9 @@ func (s *synapse) user(name string) *matrixclient.Client {
 
 func freePort(t *testing.T) int {
 	t.Helper()
-	ln, err := net.Listen("tcp", "127.0.0.1:0")
+	port, err := local.FreePort()
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer ln.Close()
-	return ln.Addr().(*net.TCPAddr).Port
+	return port
 }

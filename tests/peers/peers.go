@@ -4,9 +4,11 @@ import (
 	"fmt"
 	"net"
 	"net/http"
+	"strconv"
 	"testing"
 	"time"
 
+	"github.com/matrixon/matrixon/deploy/local"
 	"github.com/matrixon/matrixon/tests/binary"
 	"github.com/matrixon/matrixon/tests/matrixclient"
 )
@@ -42,12 +44,11 @@ func (a *Authority) Start(n int, set ...string) []*Server {
 // freeAddress is an address on which nobody listens now.
 func freeAddress(t testing.TB) string {
 	t.Helper()
-	ln, err := net.Listen("tcp", "127.0.0.1:0")
+	port, err := local.FreePort()
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer ln.Close()
-	return ln.Addr().String()
+	return net.JoinHostPort("127.0.0.1", strconv.Itoa(port))
 }
 
 // User registers a user.
