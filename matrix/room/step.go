@@ -15,7 +15,7 @@ func (m *Machine) Step(in Input) {
 	case TypingExpired:
 		m.typing.expire(in.Now)
 	default:
-		m.queue = append(m.queue, apart(in)...)
+		m.queue = append(m.queue, m.apart(in)...)
 		m.drain()
 	}
 }

@@ -121,7 +121,7 @@ func (h *History) ends(left []*event.Event, found map[string]*event.Event) []*ev
 
 // ordered puts events after their predecessors.
 func ordered(found map[string]*event.Event) []*event.Event {
-	return pdus.Ordered(found, (*event.Event).PrevEvents)
+	return event.Ordered(found, (*event.Event).PrevEvents)
 }
 
 // receive gives events to the room, in order, and gives those that it still cannot take. Auth chains that it lacks are fetched.
