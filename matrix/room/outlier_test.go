@@ -19,7 +19,7 @@ func TestOutliersComeInAnyOrder(t *testing.T) {
 		bob := a.okay(ChangeMembership{From: a.from("@bob:test"), Action: Join, Target: "@bob:test"}).Entry
 		b.meet(a)
 		request := AddOutliers{From: b.from(""), Version: version, PDUs: []PDU{{EventID: "$nothing", JSON: []byte(`{}`)}}}
-		for _, e := range slices.Backward(a.chain(bob.Event.ID())) {
+		for _, e := range slices.Backward(a.chain(bob.Event.ID(), a.entries[0].Event.ID())) {
 			request.PDUs = append(request.PDUs, pduOf(e.Event))
 		}
 		results := b.okay(request).Results
