@@ -110,6 +110,14 @@ func (d *draft) take(pdu PDU, now int64, before *statetree.Tree) (Result, error)
 		}
 		before = &merged
 	}
+	partial := d.lacking() != nil
+	if partial {
+		adopted, err := d.adopt(*before, auths)
+		if err != nil {
+			return r, err
+		}
+		before = &adopted
+	}
 	entry := &Entry{Event: e, ReceivedTS: max(now, d.head.receivedTS), StateBefore: before.Root()}
 	if known != nil {
 		entry.Number = known.Seq
@@ -129,7 +137,7 @@ func (d *draft) take(pdu PDU, now int64, before *statetree.Tree) (Result, error)
 	if entry.Status == Accepted && pdu.SoftFail {
 		entry.Status, r.Reason = SoftFailed, "a policy of the room refuses it"
 	}
-	if entry.Status == Accepted && before.Root() != d.head.state.Root() {
+	if entry.Status == Accepted && !partial && before.Root() != d.head.state.Root() {
 		if err := d.check(e, d); err != nil {
 			if errors.Is(err, errMissing) {
 				return r, err

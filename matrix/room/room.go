@@ -72,6 +72,7 @@ type Machine struct {
 	passing passing
 
 	servers map[string]ServerRow
+	partial *Partial       // nil: all members are known
 	gaps    map[uint64]Gap // by their Seq
 
 	cache        cache

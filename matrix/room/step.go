@@ -32,6 +32,7 @@ func (m *Machine) drain() {
 			if v := d.ver(); v != nil {
 				d.need.Version = v.ID
 			}
+			d.need.unique()
 			m.missing = &d.need
 			return
 		}
@@ -96,6 +97,8 @@ func (d *draft) handle(in Input) error {
 		return d.backfill(in)
 	case MakeMembership:
 		return d.makeMembership(in)
+	case TellState:
+		return d.tellState(in)
 	case SendMembership:
 		return d.sendMembership(in)
 	case BuildEvent:
