@@ -41,8 +41,10 @@ type Deps struct {
 	Rooms      cluster.Caller
 	Servers    federation.Caller
 	Verifier   *verify.Verifier
-	Now        func() time.Time
-	Log        *slog.Logger
+	// Complete has the members of a room fetched that was joined without them.
+	Complete func(roomID string)
+	Now      func() time.Time
+	Log      *slog.Logger
 }
 
 // Bounds of one handshake.

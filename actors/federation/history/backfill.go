@@ -8,6 +8,7 @@ import (
 	"github.com/go-json-experiment/json"
 
 	"github.com/matrixon/matrixon/actors/federation/pdus"
+	"github.com/matrixon/matrixon/actors/reader"
 	"github.com/matrixon/matrixon/matrix/event"
 	"github.com/matrixon/matrixon/matrix/mxerr"
 	"github.com/matrixon/matrixon/messages"
@@ -46,6 +47,9 @@ func (h *History) backfill(ctx context.Context, roomID string, gap uint64) error
 	}
 	var wanted []string
 	if err := json.Unmarshal(row.Wanted, &wanted); err != nil {
+		return err
+	}
+	if err := reader.AwaitWhole(ctx, h.d.Store, roomID); err != nil { // the states of history are whole
 		return err
 	}
 	in, err := h.room(ctx, roomID)

@@ -30,8 +30,10 @@ type Deps struct {
 	Verifier   *verify.Verifier
 	// Leads reports whether this node takes up what was left behind by nodes that have ended.
 	Leads func() bool
-	Now   func() time.Time
-	Log   *slog.Logger
+	// Mine reports whether the room's actor should live on this node, which then fetches the room's members.
+	Mine func(roomID string) bool
+	Now  func() time.Time
+	Log  *slog.Logger
 }
 
 // The bounds of the work.
@@ -45,20 +47,24 @@ const (
 
 // History does the work of one node. It is safe for concurrent use.
 type History struct {
-	d       Deps
-	turns   chan struct{} // one for each room that is being mended
-	pages   singleflight.Group
-	mu      sync.Mutex
-	busy    map[string]bool // rooms; true: something came while the room was being mended
-	ended   bool
-	running sync.WaitGroup
-	ctx     context.Context
-	stop    context.CancelFunc
+	d     Deps
+	turns chan struct{} // one for each room that is being mended
+	pages singleflight.Group
+	mu    sync.Mutex
+	busy  map[string]bool // rooms; true: something came while the room was being mended
+	// completing are the rooms whose members are being fetched, or wait for that.
+	completing map[string]bool
+	wholeTurns chan struct{}
+	ended      bool
+	running    sync.WaitGroup
+	ctx        context.Context
+	stop       context.CancelFunc
 }
 
 // New makes the history of a node. Close ends it.
 func New(d Deps) *History {
-	h := &History{d: d, turns: make(chan struct{}, roomsAtOnce), busy: map[string]bool{}}
+	h := &History{d: d, turns: make(chan struct{}, roomsAtOnce), busy: map[string]bool{},
+		completing: map[string]bool{}, wholeTurns: make(chan struct{}, wholeAtOnce)}
 	h.ctx, h.stop = context.WithCancel(context.Background())
 	return h
 }

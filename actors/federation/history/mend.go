@@ -9,8 +9,10 @@ import (
 	"slices"
 
 	"github.com/matrixon/matrixon/actors/federation/pdus"
+	"github.com/matrixon/matrixon/actors/reader"
 	"github.com/matrixon/matrixon/matrix/event"
 	"github.com/matrixon/matrixon/messages"
+	"github.com/matrixon/matrixon/persistence/schema"
 )
 
 // The bounds of what is fetched for one event.
@@ -37,9 +39,15 @@ func (h *History) place(ctx context.Context, in room, origin string, e *event.Ev
 	if err != nil {
 		return err
 	}
+	place := h.placeFrom
+	if joined, ok, err := reader.JoinedPartially(ctx, h.d.Store, in.id); err != nil {
+		return err
+	} else if ok && !joined.Whole {
+		place = h.placePartially
+	}
 	err = errUnplaced
 	for _, server := range servers {
-		if err = h.placeFrom(ctx, in, server, e); err == nil || ctx.Err() != nil {
+		if err = place(ctx, in, server, e); err == nil || ctx.Err() != nil {
 			return err
 		}
 		h.d.Log.Info("what a room is missing could not be fetched from a server", "room", in.id, "event", e.ID(), "server", server, "error", err)
@@ -78,6 +86,48 @@ func (h *History) placeFrom(ctx context.Context, in room, server string, e *even
 		err = errUnplaced
 	}
 	return err
+}
+
+// placePartially is placeFrom for a room whose members are not known yet. When the event follows others from before this server came, those are
+// history like what is before the join, and the state before the event is told with the members (messages.TellState).
+func (h *History) placePartially(ctx context.Context, in room, server string, e *event.Event) error {
+	found := map[string]*event.Event{e.ID(): e}
+	if err := h.walk(ctx, in, server, []*event.Event{e}, found); err != nil {
+		return err
+	}
+	events, err := h.connected(ctx, in, found)
+	if err != nil {
+		return err
+	}
+	left, err := h.receive(ctx, in, server, events)
+	if err != nil || slices.Contains(events, e) && !slices.Contains(left, e) {
+		return err
+	}
+	return h.receiveAt(ctx, in, server, e, nil)
+}
+
+// connected are those of the events, in order, that follow what is here.
+func (h *History) connected(ctx context.Context, in room, found map[string]*event.Event) ([]*event.Event, error) {
+	var events []*event.Event
+	reached := map[string]bool{}
+	for _, e := range ordered(found) {
+		follows := true
+		for _, id := range e.PrevEvents() {
+			if !follows || reached[id] {
+				continue
+			}
+			row, ok, err := h.d.Reader.Stored(ctx, in.id, id)
+			if err != nil {
+				return nil, err
+			}
+			follows = ok && row.Status != schema.Outlier
+		}
+		if follows {
+			reached[e.ID()] = true
+			events = append(events, e)
+		}
+	}
+	return events, nil
 }
 
 // walk asks for the predecessors of the oldest events.
@@ -176,6 +226,10 @@ func (h *History) placeAt(ctx context.Context, in room, server string, e *event.
 	if err != nil {
 		return err
 	}
+	return h.receiveAt(ctx, in, server, e, state)
+}
+
+func (h *History) receiveAt(ctx context.Context, in room, server string, e *event.Event, state []string) error {
 	for range 2 {
 		answer, err := ask[*messages.PduResults](ctx, h, in.id, &messages.ReceivePduAt{Origin: server, Pdu: pdus.Message(e), StateBefore: state})
 		if err != nil {
@@ -183,6 +237,9 @@ func (h *History) placeAt(ctx context.Context, in room, server string, e *event.
 		}
 		if len(answer.Results) != 1 || answer.Results[0].Status != messages.PduResult_MISSING {
 			return nil
+		}
+		if len(answer.Results[0].MissingPrev) > 0 { // too much of a room waits for its members
+			return errUnplaced
 		}
 		if err := h.authorising(ctx, server, in, e.ID()); err != nil {
 			return err
