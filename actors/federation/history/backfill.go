@@ -95,7 +95,7 @@ func (h *History) backfillFrom(ctx context.Context, in room, server string, gap 
 		if !end {
 			continue
 		}
-		state, err := h.stateBefore(ctx, server, in, e.ID())
+		state, _, err := h.stateBefore(ctx, server, in, e.ID())
 		if err != nil {
 			return false, err
 		}

@@ -222,7 +222,7 @@ func (h *History) receiveBatch(ctx context.Context, in room, server string, batc
 
 // placeAt has the room take an event with the state before it as the other server tells it.
 func (h *History) placeAt(ctx context.Context, in room, server string, e *event.Event) error {
-	state, err := h.stateBefore(ctx, server, in, e.ID())
+	state, _, err := h.stateBefore(ctx, server, in, e.ID())
 	if err != nil {
 		return err
 	}

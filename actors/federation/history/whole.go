@@ -130,7 +130,7 @@ func (h *History) complete(ctx context.Context, roomID string, attempt int) erro
 			if p.State != "" {
 				continue
 			}
-			if err := h.tellState(ctx, in, servers, p.EventID); err != nil {
+			if err := h.tellState(ctx, in, servers, p.EventID, attempt > 0); err != nil {
 				if i == 0 || attempt < firstSubstitute || ctx.Err() != nil {
 					return absent(err)
 				}
@@ -170,11 +170,12 @@ func (h *History) tellers(ctx context.Context, row schema.PartialRoom, inRoom []
 	return append([]string{row.Origin}, others...), nil
 }
 
-// tellState tells the room the state before an event as one of the servers has it.
-func (h *History) tellState(ctx context.Context, in room, servers []string, eventID string) error {
+// tellState tells the room the state before an event as one of the servers has it. Some of it may not hold, because the keys of servers that are
+// gone cannot be had; with lenient the half of it is enough.
+func (h *History) tellState(ctx context.Context, in room, servers []string, eventID string, lenient bool) error {
 	failure := errNoState
 	for _, server := range servers {
-		err := h.tellStateOf(ctx, in, server, eventID)
+		err := h.tellStateOf(ctx, in, server, eventID, lenient)
 		var refusal *mxerr.Error
 		if err == nil || ctx.Err() != nil || errors.As(err, &refusal) {
 			return err
@@ -185,13 +186,13 @@ func (h *History) tellState(ctx context.Context, in room, servers []string, even
 	return failure
 }
 
-func (h *History) tellStateOf(ctx context.Context, in room, server, eventID string) error {
-	state, err := h.stateBefore(ctx, server, in, eventID)
+func (h *History) tellStateOf(ctx context.Context, in room, server, eventID string, lenient bool) error {
+	state, left, err := h.stateBefore(ctx, server, in, eventID)
 	if err != nil {
 		return err
 	}
-	if len(state) == 0 {
-		return errNoState
+	if left > 0 && (!lenient || left > len(state)) {
+		return fmt.Errorf("%w: %d of %d events could not be had", errNoState, left, left+len(state))
 	}
 	answer, err := ask[*messages.PduResults](ctx, h, in.id, &messages.TellState{EventId: eventID, State: state})
 	if err != nil {

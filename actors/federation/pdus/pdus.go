@@ -98,7 +98,8 @@ func (s *Set) Add(ctx context.Context, raws [][]byte, each func(*event.Event) er
 	return nil
 }
 
-// Store gives the events to the room as outliers, and gives the ids of those that it took, or had.
+// Store gives the events to the room as outliers, and gives the ids of those that it took, or had; false for those that the room's rules do not
+// allow.
 func (s *Set) Store(ctx context.Context, rooms cluster.Caller, origin string, log *slog.Logger) (map[string]bool, error) {
 	taken := make(map[string]bool, len(s.Events))
 	for batch := range batches(event.Ordered(s.Events, (*event.Event).Authorisers)) {
@@ -115,6 +116,9 @@ func (s *Set) Store(ctx context.Context, rooms cluster.Caller, origin string, lo
 			case messages.PduResult_ACCEPTED, messages.PduResult_KNOWN:
 				taken[result.EventId] = true
 			default:
+				if result.Status == messages.PduResult_REJECTED {
+					taken[result.EventId] = false
+				}
 				log.Info("an event of another server's account of a room is left out", "room", s.RoomID, "event", result.EventId, "server", origin, "status", result.Status, "reason", result.Reason)
 			}
 		}
