@@ -2,7 +2,6 @@ package federation
 
 import (
 	"context"
-	"encoding/json"
 	"fmt"
 	"net/url"
 	"testing"
@@ -92,7 +91,6 @@ func TestJoiningALargeRoom(t *testing.T) {
 				}
 				return false
 			})
-			_ = said
 			for i, after := range []int{0, 1} {
 				prev := before
 				if after == 1 {
@@ -268,10 +266,9 @@ func TestLeavingBeforeTheMembersAreKnown(t *testing.T) {
 		return false
 	})
 	close(hall.Gate)
-	var left []json.RawMessage
 	got, err := alice.Do(t.Context(), "GET", matrixclient.Path("rooms", hall.ID, "members"), nil)
 	if err != nil || len(got.Get("chunk").Array()) > 5 {
-		t.Errorf("%v %s %v", left, got, err)
+		t.Errorf("%s %v", got, err)
 	}
 	if got := fmt.Sprint(alice.do("GET", matrixclient.Path("joined_rooms"), nil)); got != `{"joined_rooms":[]}` {
 		t.Error(got)
