@@ -24,9 +24,18 @@ func (ops operations) grant(ctx context.Context, o *user.Op, m *messages.GrantOA
 		RedirectURI: m.RedirectUri, Challenge: m.Challenge, ExpiresTS: m.ExpiresTs, Denied: m.Denied})
 	_, err := o.Commit(ctx, []persistence.Mutation{row}, []persistence.Mutation{row}, user.Notices{})
 	if errors.Is(err, persistence.ErrExists) {
+		if again, err := ops.granted(ctx, o, m); err != nil || again {
+			return &messages.Done{}, err
+		}
 		err = mxerr.New(http.StatusBadRequest, "M_UNKNOWN", "this has been decided already")
 	}
 	return &messages.Done{}, err
+}
+
+// granted reports whether this is what was granted before: who asks may have missed the answer.
+func (ops operations) granted(ctx context.Context, o *user.Op, m *messages.GrantOAuth) (bool, error) {
+	g, ok, err := schema.OAuthGrants.Get(ctx, o.Store, schema.OAuthGrant{Hash: m.Hash})
+	return ok && g.UserID == o.UserID && g.Denied == m.Denied, err
 }
 
 // errGrant is of a code that is good for nothing.
@@ -49,6 +58,9 @@ func (ops operations) redeem(ctx context.Context, o *user.Op, m *messages.Redeem
 		return nil, errGrant
 	}
 	if g.Spent {
+		if again, err := ops.redeemed(ctx, o, g, m); err != nil || again {
+			return &messages.Done{}, err
+		}
 		if err := ops.revoke(ctx, o, g); err != nil {
 			return nil, err
 		}
@@ -75,6 +87,12 @@ func (ops operations) redeem(ctx context.Context, o *user.Op, m *messages.Redeem
 		SessionID: m.SessionId, ClientID: g.ClientID, Scope: g.Scope, CreatedTS: o.Now.UnixMilli()}))
 	_, err = o.Commit(ctx, writes, nil, user.Notices{})
 	return &messages.Done{}, err
+}
+
+// redeemed reports whether this very request has spent the grant: who asks may have missed the answer.
+func (ops operations) redeemed(ctx context.Context, o *user.Op, g schema.OAuthGrant, m *messages.RedeemOAuth) (bool, error) {
+	s, ok, err := schema.OAuthSessions.Get(ctx, o.Store, schema.OAuthSession{UserID: o.UserID, DeviceID: g.DeviceID})
+	return ok && m.SessionId != "" && s.SessionID == m.SessionId, err
 }
 
 // revoke ends the device that a grant has opened, unless it was let in anew by something else since.
