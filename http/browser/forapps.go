@@ -53,10 +53,7 @@ func (p *Pages) beginSSO(v *View) (any, error) {
 	if action == "register" && p.SignUp() {
 		return found(With(SignUpPath, "next", next)), nil
 	}
-	if v.Who == nil {
-		return found(With(SignInPath, "next", next)), nil
-	}
-	return found(next), nil
+	return found(next), nil // where it is known who is signed in: the cookie does not come here
 }
 
 // found is Redirect with the status that the specification names.

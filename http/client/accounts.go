@@ -57,7 +57,7 @@ type Document struct{ Name, URL string }
 
 // SSO is what clients learn of signing in with a browser (client-server API, "Client login via SSO").
 type SSO struct {
-	Providers any  // the identity providers, as JSON has them
+	Providers any  // the identity providers, as JSON has them; nil: none
 	OAuth     bool // OAuth 2.0 is served, so that clients that know of it offer nothing else
 }
 

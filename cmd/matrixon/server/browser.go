@@ -34,7 +34,10 @@ func (s *Server) browserEndpoints(ctx context.Context, deps client.Deps, account
 		return err
 	}
 	pages := browser.New(deps, browser.Options{BaseURL: s.browserURL, Registrar: client.NewRegistrar(deps, *accounts), Trusted: c.SSO.TrustedApps})
-	accounts.SSO = &client.SSO{Providers: pages.Providers(), OAuth: c.OAuth.Enabled}
+	accounts.SSO = &client.SSO{OAuth: c.OAuth.Enabled}
+	if all := pages.Providers(); len(all) > 0 {
+		accounts.SSO.Providers = all
+	}
 	s.api.Add(api.Client, pages.Endpoints()...)
 	if c.OAuth.Enabled {
 		s.oauth = oauth.New(deps, oauth.Options{Store: s.store, Pages: pages, Box: box, Sessions: accounts.Sessions,
