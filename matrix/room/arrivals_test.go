@@ -20,8 +20,8 @@ func TestInvitationsFromElsewhere(t *testing.T) {
 			n := len(a.entries)
 			from := a.from("@alice:test")
 			built := a.okay(BuildEvent{From: from, Change: ChangeMembership{From: from, Action: Invite, Target: "@bob:other"}})
-			if len(a.entries) != n || !strings.Contains(string(built.StrippedState), "m.room.create") {
-				t.Fatal("building an event appends it, or does not show the room")
+			if len(a.entries) != n {
+				t.Fatal("building an event appends it")
 			}
 			signed, err := built.Built.Sign("other", b.o.Key)
 			if err != nil {
