@@ -65,6 +65,7 @@ func (s *Syncer) Unstable(ctx context.Context, req Request) (*Response, error) {
 
 // Stable answers a request of the proposal's own dialect.
 func (s *Syncer) Stable(ctx context.Context, req Request) (*Response, error) {
+	req.stubs = true
 	resp, err := s.sync(ctx, req)
 	if err == nil {
 		resp.stable()
@@ -122,6 +123,7 @@ type builder struct {
 	since  uint64 // the position of the request, 0 on a new connection
 
 	ignored map[string]bool
+	invites *reader.InviteFilter
 	direct  map[string]bool // the rooms in m.direct
 	sent    map[string]*messages.SlidingRoom
 	asked   []RequiredState // with which rooms were last asked for

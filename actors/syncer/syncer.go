@@ -93,6 +93,7 @@ type builder struct {
 	plan    *messages.SyncPlan
 	initial bool
 	ignored map[string]bool
+	invites *reader.InviteFilter
 	lazy    *lazySession
 	named   map[string][]string // the heroes of rooms that were asked for
 	// mine are the rooms that the user is joined to, once they have been needed.
@@ -104,6 +105,7 @@ func (b *builder) build() (resp *Response, news bool, err error) {
 	if b.ignored, err = b.reader.IgnoredBy(b.ctx, b.req.UserID); err != nil {
 		return nil, false, err
 	}
+	b.invites = b.reader.InviteFilter(b.req.UserID, b.ignored)
 	b.lazy = b.Syncer.lazy.session(b.req.UserID, b.req.DeviceID, b.plan.SincePos)
 	resp = &Response{}
 	parts := []func(*Response) (bool, error){b.rooms, b.accountData, b.presenceEvents, b.deviceLists}
