@@ -30,7 +30,7 @@ type Crafter struct {
 	asked   map[string]int          // by endpoint
 	got     map[string]*event.Event // what other servers sent, by id
 	edus    []gjson.Result
-	news    chan struct{} // closed when something was sent
+	news    chan struct{} // closed when something was sent or asked
 }
 
 // Crafter starts one, which ends with the test.
@@ -108,6 +108,18 @@ func (c *Crafter) GotEDU(what string, fits func(edu gjson.Result) bool) {
 	})
 }
 
+// WaitAsked waits until an endpoint was asked so often.
+func (c *Crafter) WaitAsked(endpoint string, times int) {
+	c.t.Helper()
+	c.wait(endpoint, func() bool { return c.asked[endpoint] >= times })
+}
+
+// told wakes those who wait.
+func (c *Crafter) told() {
+	close(c.news)
+	c.news = make(chan struct{})
+}
+
 func (c *Crafter) wait(what string, come func() bool) {
 	c.t.Helper()
 	ctx, cancel := context.WithTimeout(c.t.Context(), time.Minute)
@@ -122,7 +134,7 @@ func (c *Crafter) wait(what string, come func() bool) {
 		select {
 		case <-news:
 		case <-ctx.Done():
-			c.t.Fatalf("%s was not sent %s in time", c.Name, what)
+			c.t.Fatalf("%s was not sent, or asked for, %s in time", c.Name, what)
 		}
 	}
 }
@@ -140,6 +152,7 @@ func (c *Crafter) serve(w http.ResponseWriter, r *http.Request) {
 	}
 	c.mu.Lock()
 	c.asked[endpoint]++
+	c.told()
 	answer, room := c.answers[endpoint], c.rooms[first]
 	c.mu.Unlock()
 	switch {
@@ -196,8 +209,7 @@ func (c *Crafter) take(w http.ResponseWriter, r *http.Request) {
 	for _, raw := range body.EDUs {
 		c.edus = append(c.edus, gjson.ParseBytes(raw))
 	}
-	close(c.news)
-	c.news = make(chan struct{})
+	c.told()
 	JSON(w, http.StatusOK, map[string]any{"pdus": fates})
 }
 
