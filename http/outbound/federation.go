@@ -14,13 +14,13 @@ import (
 
 	"github.com/go-json-experiment/json"
 	"github.com/go-json-experiment/json/jsontext"
-	"github.com/maypok86/otter/v2"
 	"github.com/prometheus/client_golang/prometheus"
 	"golang.org/x/sync/semaphore"
 
 	"github.com/matrixon/matrixon/actors/federation"
 	"github.com/matrixon/matrixon/matrix/signing"
 	"github.com/matrixon/matrixon/matrix/xmatrix"
+	"github.com/matrixon/matrixon/persistence/cache"
 )
 
 // FederationOptions are what asking other homeservers needs.
@@ -44,7 +44,7 @@ type Federation struct {
 	dialer    *net.Dialer
 	client    *http.Client
 	running   *semaphore.Weighted
-	resting   *otter.Cache[string, rest]
+	resting   *cache.Cache[string, rest]
 	duration  *prometheus.HistogramVec
 }
 
@@ -83,7 +83,7 @@ func NewFederation(o FederationOptions) *Federation {
 		o.FederationPort = federationPort
 	}
 	f := &Federation{o: o, discovery: newDiscovery(o.Policy, o.HTTPSPort, o.FederationPort, o.Now), dialer: o.Policy.dialer(),
-		running: semaphore.NewWeighted(requestsAtOnce), resting: otter.Must(&otter.Options[string, rest]{MaximumSize: discovered})}
+		running: semaphore.NewWeighted(requestsAtOnce), resting: cache.New(cache.Options[string, rest]{Size: discovered})}
 	transport := &http.Transport{
 		DialTLSContext: f.dial, ForceAttemptHTTP2: true, MaxConnsPerHost: connsPerServer, MaxIdleConnsPerHost: idlePerServer,
 		MaxIdleConns: idleInAll, IdleConnTimeout: time.Minute, MaxResponseHeaderBytes: maxHeader,
@@ -190,7 +190,7 @@ func (f *Federation) awake(r federation.Request) error {
 	if r.Destination == f.o.ServerName {
 		return fmt.Errorf("federation: %s is this server", r.Destination)
 	}
-	if rest, ok := f.resting.GetIfPresent(r.Destination); ok && !r.Eager && f.o.Now().Before(rest.until) {
+	if rest, ok := f.resting.Get(r.Destination); ok && !r.Eager && f.o.Now().Before(rest.until) {
 		return federation.Unreachable(fmt.Errorf("%s: %w", r.Destination, ErrResting))
 	}
 	return nil
@@ -236,14 +236,14 @@ func (f *Federation) send(ctx context.Context, request *http.Request, destinatio
 	if err != nil {
 		return nil, f.failed(ctx, destination, err)
 	}
-	f.resting.Invalidate(destination)
+	f.resting.Delete(destination)
 	return resp, nil
 }
 
 // failed notes that a server did not answer, unless it was not given the time to.
 func (f *Federation) failed(ctx context.Context, destination string, err error) error {
 	if !errors.Is(ctx.Err(), context.Canceled) {
-		was, _ := f.resting.GetIfPresent(destination)
+		was, _ := f.resting.Get(destination)
 		f.resting.Set(destination, rest{was.failed + 1, f.o.Now().Add(backOff(was.failed, restShortest, restLongest))})
 	}
 	return federation.Unreachable(fmt.Errorf("%s: %w", destination, err))
