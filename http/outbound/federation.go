@@ -28,7 +28,9 @@ type FederationOptions struct {
 	ServerName string
 	Key        signing.Key
 	// Policy says whom to trust and which networks to reach; its Redirects, Timeout and Secure do not count.
-	Policy  Policy
+	Policy Policy
+	// Timeout bounds that of every request; 0: nothing further does.
+	Timeout time.Duration
 	Now     func() time.Time
 	Metrics prometheus.Registerer // nil: nothing is measured
 	// HTTPSPort and FederationPort are those of names without a port; 0: 443 and 8448.
@@ -105,10 +107,7 @@ func (f *Federation) Close() {
 
 // Call implements federation.Caller.
 func (f *Federation) Call(ctx context.Context, r federation.Request) (jsontext.Value, error) {
-	if r.Timeout == 0 {
-		r.Timeout = federation.DefaultTimeout
-	}
-	ctx, cancel := context.WithTimeout(ctx, r.Timeout)
+	ctx, cancel := context.WithTimeout(ctx, f.timeout(r))
 	defer cancel()
 	body, err := f.ask(ctx, r)
 	if err != nil {
@@ -127,19 +126,28 @@ func (f *Federation) Call(ctx context.Context, r federation.Request) (jsontext.V
 
 // Open implements federation.Caller.
 func (f *Federation) Open(ctx context.Context, r federation.Request) (io.ReadCloser, string, error) {
-	if r.Timeout == 0 {
-		r.Timeout = federation.DefaultTimeout
-	}
+	timeout := f.timeout(r)
 	ctx, cancel := context.WithCancel(ctx)
-	timer := time.AfterFunc(r.Timeout, cancel)
+	timer := time.AfterFunc(timeout, cancel)
 	body, err := f.ask(ctx, r)
 	if err != nil {
 		timer.Stop()
 		cancel()
 		return nil, "", err
 	}
-	body.pause, body.timer, body.cancel = r.Timeout, timer, cancel
+	body.pause, body.timer, body.cancel = timeout, timer, cancel
 	return body, body.contentType, nil
+}
+
+func (f *Federation) timeout(r federation.Request) time.Duration {
+	timeout := r.Timeout
+	if timeout == 0 {
+		timeout = federation.DefaultTimeout
+	}
+	if f.o.Timeout > 0 {
+		timeout = min(timeout, f.o.Timeout)
+	}
+	return timeout
 }
 
 // ask sends the request and gives a body that ends at the limit, of a 2xx answer only.
