@@ -103,17 +103,9 @@ func (w *World) begin() {
 // read makes the side that reads, with empty caches.
 func (w *World) read() {
 	w.T.Helper()
-	var err error
-	if w.Reader, err = reader.New(w.Store, w.Clock.Now); err != nil {
-		w.T.Fatal(err)
-	}
-	counter, err := unread.New(w.Store)
-	if err != nil {
-		w.T.Fatal(err)
-	}
-	if w.Syncer, err = syncer.New(w.Node, w.Reader, counter, true, w.Clock.Now); err != nil {
-		w.T.Fatal(err)
-	}
+	w.Reader = reader.New(w.Store, w.Clock.Now)
+	counter := unread.New(w.Store)
+	w.Syncer = syncer.New(w.Node, w.Reader, counter, true, w.Clock.Now)
 }
 
 func (w *World) end() {

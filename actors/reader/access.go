@@ -39,7 +39,7 @@ type insider struct{ userID, roomID string }
 // never ceases to be, so each is looked up once.
 func (r *Reader) IsInsider(ctx context.Context, roomID, userID string) (bool, error) {
 	who := insider{userID, roomID}
-	if _, ok := r.insiders.GetIfPresent(who); ok {
+	if _, ok := r.insiders.Get(who); ok {
 		return true, nil
 	}
 	a, err := r.Access(ctx, roomID, userID)
@@ -183,7 +183,7 @@ func (a *Access) membershipIn(ctx context.Context, root []byte) (string, error) 
 // visibilityAt is the history visibility in the state with this root; the empty state counts as the default.
 func (r *Reader) visibilityAt(ctx context.Context, roomID string, root []byte) (string, error) {
 	key := nodeKey{roomID, string(root)}
-	if v, ok := r.visibility.GetIfPresent(key); ok {
+	if v, ok := r.visibility.Get(key); ok {
 		return v, nil
 	}
 	state, err := r.StateAt(ctx, roomID, root)

@@ -32,7 +32,7 @@ func (r *Reader) StateAt(ctx context.Context, roomID string, root []byte) (*Stat
 
 func (r *Reader) node(ctx context.Context, roomID string, h statetree.Hash) ([]byte, error) {
 	key := nodeKey{roomID, string(h[:])}
-	if b, ok := r.nodes.GetIfPresent(key); ok {
+	if b, ok := r.nodes.Get(key); ok {
 		return b, nil
 	}
 	row, ok, err := schema.StateNodes.Get(ctx, r.store, schema.StateNode{RoomID: roomID, Hash: h[:]})

@@ -48,12 +48,8 @@ type Syncer struct {
 }
 
 // New makes a syncer; presence says whether presence is told at all.
-func New(caller cluster.Caller, r *reader.Reader, u *unread.Counter, presence bool, now func() time.Time) (*Syncer, error) {
-	lazy, err := newLazyMembers()
-	if err != nil {
-		return nil, err
-	}
-	return &Syncer{caller: caller, reader: r, unread: u, presence: presence, now: now, lazy: lazy}, nil
+func New(caller cluster.Caller, r *reader.Reader, u *unread.Counter, presence bool, now func() time.Time) *Syncer {
+	return &Syncer{caller: caller, reader: r, unread: u, presence: presence, now: now, lazy: newLazyMembers()}
 }
 
 // Sync waits until there is something for the client, or the time is out, and builds the answer. What the filter leaves out
