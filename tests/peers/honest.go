@@ -22,12 +22,14 @@ var honest = map[string]func(c *Crafter, room *Room, w http.ResponseWriter, r *h
 		JSON(w, http.StatusOK, map[string]any{"room_version": room.Version.ID, "event": room.Template(userID)})
 	},
 	"send_join": func(c *Crafter, room *Room, w http.ResponseWriter, r *http.Request, _ string) {
-		join, err := c.Joined(room, r)
+		join, err := room.ReadJoin(r)
 		if err != nil {
 			JSON(w, http.StatusBadRequest, map[string]string{"errcode": "M_BAD_JSON", "error": err.Error()})
 			return
 		}
-		JSON(w, http.StatusOK, room.JoinAnswer(c.Name, join))
+		answer := room.JoinAnswer(c.Name, join)
+		room.Add(join)
+		JSON(w, http.StatusOK, answer)
 	},
 	"state": func(_ *Crafter, room *Room, w http.ResponseWriter, r *http.Request, _ string) {
 		state := room.StateBefore(r.URL.Query().Get("event_id"))
@@ -107,22 +109,18 @@ func (r *Room) Cited(ids []string) []any {
 	return cited
 }
 
-// Joined reads the join of a send_join and puts it into the room.
-func (c *Crafter) Joined(room *Room, r *http.Request) (*event.Event, error) {
-	raw, err := io.ReadAll(r.Body)
+// ReadJoin reads the join of a send_join.
+func (r *Room) ReadJoin(request *http.Request) (*event.Event, error) {
+	raw, err := io.ReadAll(request.Body)
 	if err != nil {
 		return nil, err
 	}
-	join, err := event.Parse(raw, room.Version)
-	if err == nil {
-		room.Add(join)
-	}
-	return join, err
+	return event.Parse(raw, r.Version)
 }
 
-// JoinAnswer is the honest answer to a send_join, to be changed at will.
+// JoinAnswer is the honest answer to a send_join that follows the newest event, to be changed at will.
 func (r *Room) JoinAnswer(origin string, join *event.Event) map[string]any {
-	state := r.StateBefore(join.ID())
+	state := r.known(r.State())
 	return map[string]any{"origin": origin, "event": jsontext.Value(join.JSON()), "state": PDUs(state...), "auth_chain": PDUs(r.Chain(append(state, join)...)...),
 		"members_omitted": false}
 }
