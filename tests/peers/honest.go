@@ -11,7 +11,6 @@ import (
 	"github.com/go-json-experiment/json/jsontext"
 	"github.com/tidwall/gjson"
 
-	"github.com/matrixon/matrixon/actors/federation"
 	"github.com/matrixon/matrixon/matrix/event"
 	"github.com/matrixon/matrixon/matrix/roomversion"
 )
@@ -128,13 +127,13 @@ func (r *Room) JoinAnswer(origin string, join *event.Event) map[string]any {
 // Join joins a user of the crafter into a room of a real server.
 func (c *Crafter) Join(to *Server, roomID, userID string, version *roomversion.Version) *Room {
 	c.t.Helper()
-	call := func(method, uri string, body []byte) gjson.Result {
+	call := func(method, uri string, body any) gjson.Result {
 		c.t.Helper()
-		raw, err := c.Caller.Call(c.t.Context(), federation.Request{Destination: to.Name, Method: method, URI: "/_matrix/federation/" + uri, Body: body})
+		answer, err := c.Ask(to, method, "/_matrix/federation/"+uri, body)
 		if err != nil {
 			c.t.Fatal(err)
 		}
-		return gjson.ParseBytes(raw)
+		return answer
 	}
 	template := call(http.MethodGet, "v1/make_join/"+url.PathEscape(roomID)+"/"+url.PathEscape(userID)+"?ver="+version.ID, nil).Get("event")
 	ids := func(name string) (ids []string) {
@@ -151,7 +150,7 @@ func (c *Crafter) Join(to *Server, roomID, userID string, version *roomversion.V
 	join := c.Make(room, event.Proto{Type: "m.room.member", StateKey: &userID, Sender: userID, RoomID: roomID, Content: []byte(template.Get("content").Raw),
 		PrevEvents: ids("prev_events"), AuthEvents: ids("auth_events"), Depth: template.Get("depth").Int(), OriginServerTS: time.Now().UnixMilli(), EventIDRandom: random()})
 	c.Share(room, c) // what happens from now on is sent
-	answer := call(http.MethodPut, "v2/send_join/"+url.PathEscape(roomID)+"/"+url.PathEscape(join.ID()), join.JSON())
+	answer := call(http.MethodPut, "v2/send_join/"+url.PathEscape(roomID)+"/"+url.PathEscape(join.ID()), jsontext.Value(join.JSON()))
 	var state []*event.Event
 	for _, list := range []string{"auth_chain", "state"} {
 		for _, raw := range answer.Get(list).Array() {
