@@ -224,7 +224,7 @@ func bumps(typ string) bool {
 
 // bumpOf is the position of the newest event up to last that counts as activity.
 func (b *builder) bumpOf(roomID string, last schema.Event) (uint64, error) {
-	known, ok := b.bumps.GetIfPresent(roomID)
+	known, ok := b.bumps.Get(roomID)
 	if ok && known.upto == last.Seq {
 		return known.pos, nil
 	}

@@ -44,10 +44,10 @@ func (b *builder) room(rooms *Rooms, plan *messages.RoomPlan) error {
 		}
 		put(&rooms.Join, plan.RoomId, joined)
 	case "invite":
-		if !b.initial && m.Pos <= b.plan.SincePos || b.ignored[m.Sender] {
+		if !b.initial && m.Pos <= b.plan.SincePos {
 			return nil
 		}
-		shown, err := b.reader.ShowsInvite(b.ctx, b.req.UserID, m.Sender)
+		shown, err := b.invites.Shows(b.ctx, m.Sender)
 		if err != nil {
 			return err
 		}

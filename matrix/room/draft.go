@@ -40,10 +40,9 @@ type draft struct {
 	servers      map[string]ServerRow
 	gaps         map[uint64]*Gap
 	hint         *roomversion.Version // of a room that does not exist yet; see ver
-	// results, built and shown are answers; see Reply.
+	// results and built are answers; see Reply.
 	results []Result
 	built   *event.Event
-	shown   []byte
 	// buildOnly says that the event is to be made and checked, and not appended.
 	buildOnly bool
 }

@@ -190,10 +190,9 @@ type Reply struct {
 	Entry  *Entry // of EventSent, when the answer names an event
 	// Results are what became of PDUs, in their order.
 	Results []Result
-	// Built is an event that was made and not appended, with what may be shown of the room; see BuildEvent and MakeMembership.
-	Built         *event.Event
-	StrippedState []byte
-	Err           *mxerr.Error // refuses
+	// Built is an event that was made and not appended; see BuildEvent and MakeMembership.
+	Built *event.Event
+	Err   *mxerr.Error // refuses
 }
 
 // Ready is what is to be done after a Step.

@@ -132,7 +132,7 @@ func (m *Machine) accept(d *draft, ticket uint64) {
 	m.head, m.version = d.head, d.version
 	b.head, b.version = d.head, d.version
 	if ticket != 0 {
-		b.Replies = append(b.Replies, Reply{Ticket: ticket, Entry: d.answer, Results: d.results, Built: d.built, StrippedState: d.shown})
+		b.Replies = append(b.Replies, Reply{Ticket: ticket, Entry: d.answer, Results: d.results, Built: d.built})
 	}
 }
 

@@ -96,17 +96,9 @@ func New(t *testing.T) *World {
 	h := hub.New(w.Node)
 	w.Store.Follow(h.Publish)
 	var err error
-	if w.Reader, err = reader.New(w.Store, w.Clock.Now); err != nil {
-		t.Fatal(err)
-	}
-	counter, err := unread.New(w.Store)
-	if err != nil {
-		t.Fatal(err)
-	}
-	sync, err := syncer.New(w.Node, w.Reader, counter, true, w.Clock.Now)
-	if err != nil {
-		t.Fatal(err)
-	}
+	w.Reader = reader.New(w.Store, w.Clock.Now)
+	counter := unread.New(w.Store)
+	sync := syncer.New(w.Node, w.Reader, counter, true, w.Clock.Now)
 	index := w.index(log)
 	accounts := account.Options{Deactivated: []account.Removal{delayed.Drop}}
 	handlers := slices.Concat(account.Handlers(accounts), keys.Handlers(), dehydrated.Handlers(accounts),
@@ -143,10 +135,7 @@ func New(t *testing.T) *World {
 	a.Add(api.Client, client.Rooms(deps, rooms)...)
 	a.Add(api.Client, client.Encryption(deps, client.EncryptionOptions{UIA: engine, Syncer: sync})...)
 	a.Add(api.Client, client.Sync(deps, sync, true)...)
-	slide, err := sliding.New(w.Node, w.Reader, sync, counter, w.Clock.Now)
-	if err != nil {
-		t.Fatal(err)
-	}
+	slide := sliding.New(w.Node, w.Reader, sync, counter, w.Clock.Now)
 	a.Add(api.Client, client.SlidingSync(slide)...)
 	a.Add(api.Client, client.SyncStreams(deps, sync, true)...)
 	a.Add(api.Client, client.OldSync(deps, client.OldSyncOptions{Reader: w.Reader, Syncer: sync})...)
