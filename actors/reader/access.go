@@ -70,14 +70,19 @@ func (a *Access) until() uint64 {
 // RequireRead refuses (403 M_FORBIDDEN) whoever is not and was not in the room, unless everyone may read it.
 // For those who left, and for everyone in a world-readable room, what is seen is then decided event by event.
 func (a *Access) RequireRead(ctx context.Context) error {
-	if a.Joined() || a.WasJoined() {
-		return nil
-	}
-	readable, err := a.r.worldReadable(ctx, a.RoomID)
-	if err == nil && !readable {
+	may, err := a.MayRead(ctx)
+	if err == nil && !may {
 		err = mxerr.Forbidden("you are not in the room %s", a.RoomID)
 	}
 	return err
+}
+
+// MayRead reports what RequireRead requires.
+func (a *Access) MayRead(ctx context.Context) (bool, error) {
+	if a.Joined() || a.WasJoined() {
+		return true, nil
+	}
+	return a.r.worldReadable(ctx, a.RoomID)
 }
 
 // RequireJoined refuses (403 M_FORBIDDEN) whoever is not in the room now.
