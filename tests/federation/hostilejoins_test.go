@@ -52,8 +52,8 @@ type badJoin struct {
 	code   string
 }
 
-// template lies in the answer to make_join.
-func template(change func(room *peers.Room, answer, e map[string]any)) func(*peers.Crafter, *peers.Room) {
+// inMakeJoin lies in the answer to make_join.
+func inMakeJoin(change func(room *peers.Room, answer, e map[string]any)) func(*peers.Crafter, *peers.Room) {
 	return func(c *peers.Crafter, room *peers.Room) {
 		c.Answer("make_join", func(w http.ResponseWriter, r *http.Request) {
 			parts := strings.Split(r.URL.EscapedPath(), "/")
@@ -66,8 +66,8 @@ func template(change func(room *peers.Room, answer, e map[string]any)) func(*pee
 	}
 }
 
-// state lies in the answer to send_join.
-func state(change func(c *peers.Crafter, room *peers.Room, join *event.Event, answer map[string]any)) func(*peers.Crafter, *peers.Room) {
+// inSendJoin lies in the answer to send_join.
+func inSendJoin(change func(c *peers.Crafter, room *peers.Room, join *event.Event, answer map[string]any)) func(*peers.Crafter, *peers.Room) {
 	return func(c *peers.Crafter, room *peers.Room) {
 		c.Answer("send_join", func(w http.ResponseWriter, r *http.Request) {
 			join, err := room.ReadJoin(r) // which the honest server never hears of
@@ -82,8 +82,8 @@ func state(change func(c *peers.Crafter, room *peers.Room, join *event.Event, an
 	}
 }
 
-// without leaves the events of a type out.
-func without(list any, typ string) []jsontext.Value {
+// withoutType leaves the events of a type out.
+func withoutType(list any, typ string) []jsontext.Value {
 	return slices.DeleteFunc(slices.Clone(list.([]jsontext.Value)), func(raw jsontext.Value) bool { return strings.Contains(string(raw), `"type":"`+typ+`"`) })
 }
 
@@ -102,22 +102,22 @@ var badJoins = []badJoin{
 	{name: "make_join refuses", lie: endpoint("make_join", func(w http.ResponseWriter, _ *http.Request) {
 		peers.JSON(w, http.StatusForbidden, map[string]string{"errcode": "M_FORBIDDEN", "error": "no"})
 	}), status: 403, code: "M_FORBIDDEN"},
-	{name: "make_join names an unknown room version", lie: template(func(_ *peers.Room, answer, _ map[string]any) { answer["room_version"] = "99" }),
+	{name: "make_join names an unknown room version", lie: inMakeJoin(func(_ *peers.Room, answer, _ map[string]any) { answer["room_version"] = "99" }),
 		status: 400, code: "M_INCOMPATIBLE_ROOM_VERSION"},
-	{name: "make_join names another room version", lie: template(func(room *peers.Room, answer, _ map[string]any) {
+	{name: "make_join names another room version", lie: inMakeJoin(func(room *peers.Room, answer, _ map[string]any) {
 		answer["room_version"] = map[bool]string{true: "9", false: "10"}[room.Version.ID == "10"]
 	})},
-	{name: "make_join is for another user", lie: template(func(_ *peers.Room, _, e map[string]any) {
+	{name: "make_join is for another user", lie: inMakeJoin(func(_ *peers.Room, _, e map[string]any) {
 		e["state_key"], e["sender"] = "@mallory:example.org", "@mallory:example.org"
 	})},
-	{name: "make_join is no join", lie: template(func(_ *peers.Room, _, e map[string]any) { e["content"] = J{"membership": "ban"} })},
-	{name: "make_join is another event", lie: template(func(_ *peers.Room, _, e map[string]any) { e["type"] = "m.room.power_levels" })},
-	{name: "make_join is of another room", lie: template(func(_ *peers.Room, _, e map[string]any) { e["room_id"] = "!other:example.org" })},
-	{name: "make_join cites too much", lie: template(func(room *peers.Room, _, e map[string]any) {
+	{name: "make_join is no join", lie: inMakeJoin(func(_ *peers.Room, _, e map[string]any) { e["content"] = J{"membership": "ban"} })},
+	{name: "make_join is another event", lie: inMakeJoin(func(_ *peers.Room, _, e map[string]any) { e["type"] = "m.room.power_levels" })},
+	{name: "make_join is of another room", lie: inMakeJoin(func(_ *peers.Room, _, e map[string]any) { e["room_id"] = "!other:example.org" })},
+	{name: "make_join cites too much", lie: inMakeJoin(func(room *peers.Room, _, e map[string]any) {
 		e["prev_events"] = room.Cited(slices.Repeat([]string{"$a"}, 21))
 	})},
-	{name: "make_join cites what are no ids", lie: template(func(_ *peers.Room, _, e map[string]any) { e["auth_events"] = []int{1} })},
-	{name: "make_join has no depth", lie: template(func(_ *peers.Room, _, e map[string]any) { e["depth"] = "deep" })},
+	{name: "make_join cites what are no ids", lie: inMakeJoin(func(_ *peers.Room, _, e map[string]any) { e["auth_events"] = []int{1} })},
+	{name: "make_join has no depth", lie: inMakeJoin(func(_ *peers.Room, _, e map[string]any) { e["depth"] = "deep" })},
 
 	{name: "send_join never answers", lie: endpoint("send_join", hang)},
 	{name: "send_join stops in the middle", lie: endpoint("send_join", func(w http.ResponseWriter, r *http.Request) {
@@ -130,32 +130,32 @@ var badJoins = []badJoin{
 	{name: "send_join has a state that is none", lie: endpoint("send_join", text(`{"state":{},"auth_chain":[]}`))},
 	{name: "send_join has garbage for events", lie: endpoint("send_join", text(`{"state":[1,"two",null,[],{}`+strings.Repeat(",{}", 20_000)+`],"auth_chain":[[[]]]}`))},
 	{name: "send_join has a content nested 10,000 deep", lie: endpoint("send_join", text(`{"state":[{"content":`+strings.Repeat("[", 10_000)+strings.Repeat("]", 10_000)+`}]}`))},
-	{name: "send_join gives another event", lie: state(func(c *peers.Crafter, room *peers.Room, _ *event.Event, answer map[string]any) {
+	{name: "send_join gives another event", lie: inSendJoin(func(c *peers.Crafter, room *peers.Room, _ *event.Event, answer map[string]any) {
 		answer["event"] = jsontext.Value(c.Make(room, room.Draft(c.User("mallory"), "m.room.message", `{}`)).JSON())
 	})},
-	{name: "send_join gives the event changed", lie: state(func(c *peers.Crafter, _ *peers.Room, join *event.Event, answer map[string]any) {
+	{name: "send_join gives the event changed", lie: inSendJoin(func(c *peers.Crafter, _ *peers.Room, join *event.Event, answer map[string]any) {
 		answer["event"] = jsontext.Value(strings.Replace(string(join.JSON()), `"membership":"join"`, `"membership":"ban"`, 1))
 	})},
-	{name: "send_join has no state", lie: state(func(_ *peers.Crafter, _ *peers.Room, _ *event.Event, answer map[string]any) {
+	{name: "send_join has no state", lie: inSendJoin(func(_ *peers.Crafter, _ *peers.Room, _ *event.Event, answer map[string]any) {
 		answer["state"], answer["auth_chain"] = []int{}, []int{}
 	})},
-	{name: "send_join has no create event", lie: state(func(_ *peers.Crafter, _ *peers.Room, _ *event.Event, answer map[string]any) {
-		answer["state"], answer["auth_chain"] = without(answer["state"], "m.room.create"), without(answer["auth_chain"], "m.room.create")
+	{name: "send_join has no create event", lie: inSendJoin(func(_ *peers.Crafter, _ *peers.Room, _ *event.Event, answer map[string]any) {
+		answer["state"], answer["auth_chain"] = withoutType(answer["state"], "m.room.create"), withoutType(answer["auth_chain"], "m.room.create")
 	})},
-	{name: "send_join has no join rules", lie: state(func(_ *peers.Crafter, _ *peers.Room, _ *event.Event, answer map[string]any) {
-		answer["state"] = without(answer["state"], "m.room.join_rules")
+	{name: "send_join has no join rules", lie: inSendJoin(func(_ *peers.Crafter, _ *peers.Room, _ *event.Event, answer map[string]any) {
+		answer["state"] = withoutType(answer["state"], "m.room.join_rules")
 	})},
-	{name: "send_join has no members", lie: state(func(_ *peers.Crafter, _ *peers.Room, _ *event.Event, answer map[string]any) {
-		answer["state"], answer["auth_chain"] = without(answer["state"], "m.room.member"), without(answer["auth_chain"], "m.room.member")
+	{name: "send_join has no members", lie: inSendJoin(func(_ *peers.Crafter, _ *peers.Room, _ *event.Event, answer map[string]any) {
+		answer["state"], answer["auth_chain"] = withoutType(answer["state"], "m.room.member"), withoutType(answer["auth_chain"], "m.room.member")
 	})},
-	{name: "send_join has two events in one place", lie: state(func(c *peers.Crafter, room *peers.Room, _ *event.Event, answer map[string]any) {
+	{name: "send_join has two events in one place", lie: inSendJoin(func(c *peers.Crafter, room *peers.Room, _ *event.Event, answer map[string]any) {
 		other := c.Make(room, room.Draft(c.User("mallory"), "m.room.power_levels", `{"users":{}}`, ""))
 		answer["state"] = append(answer["state"].([]jsontext.Value), other.JSON())
 	})},
-	{name: "send_join has a message in the state", lie: state(func(c *peers.Crafter, room *peers.Room, _ *event.Event, answer map[string]any) {
+	{name: "send_join has a message in the state", lie: inSendJoin(func(c *peers.Crafter, room *peers.Room, _ *event.Event, answer map[string]any) {
 		answer["state"] = append(answer["state"].([]jsontext.Value), c.Make(room, room.Draft(c.User("mallory"), "m.room.message", `{}`)).JSON())
 	})},
-	{name: "send_join has a state that nobody signed", lie: state(func(_ *peers.Crafter, _ *peers.Room, _ *event.Event, answer map[string]any) {
+	{name: "send_join has a state that nobody signed", lie: inSendJoin(func(_ *peers.Crafter, _ *peers.Room, _ *event.Event, answer map[string]any) {
 		for _, list := range []string{"state", "auth_chain"} {
 			var unsigned []jsontext.Value
 			for _, raw := range answer[list].([]jsontext.Value) {
@@ -165,7 +165,7 @@ var badJoins = []badJoin{
 			answer[list] = unsigned
 		}
 	})},
-	{name: "send_join has the state of another room", lie: state(func(c *peers.Crafter, room *peers.Room, join *event.Event, answer map[string]any) {
+	{name: "send_join has the state of another room", lie: inSendJoin(func(c *peers.Crafter, room *peers.Room, join *event.Event, answer map[string]any) {
 		maps.Copy(answer, c.Room(c.User("mallory"), room.Version).JoinAnswer(c.Name, join))
 		answer["event"] = jsontext.Value(join.JSON())
 	})},

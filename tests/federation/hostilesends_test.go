@@ -85,8 +85,8 @@ func TestHostileTransactions(t *testing.T) {
 	s.healthy()
 }
 
-// raw makes a request with this Authorization header and body, and gives status and errcode.
-func raw(t *testing.T, authority *peers.Authority, server *peers.Server, authorization, method, uri, body string) (status int, code string) {
+// rawly makes a request with this Authorization header and body, and gives status and errcode.
+func rawly(t *testing.T, authority *peers.Authority, server *peers.Server, authorization, method, uri, body string) (status int, code string) {
 	t.Helper()
 	r, err := http.NewRequestWithContext(t.Context(), method, "https://"+server.Name+uri, bytes.NewReader([]byte(body)))
 	if err != nil {
@@ -144,7 +144,7 @@ func TestHostileSignatures(t *testing.T) {
 		if several {
 			header += ", " + second
 		}
-		if status, code := raw(t, authority, server, header, "PUT", uri, body); status != 401 || code != "M_UNAUTHORIZED" {
+		if status, code := rawly(t, authority, server, header, "PUT", uri, body); status != 401 || code != "M_UNAUTHORIZED" {
 			t.Errorf("%s: %d %s", name, status, code)
 		}
 	}
@@ -153,11 +153,11 @@ func TestHostileSignatures(t *testing.T) {
 		`{"a":` + strings.Repeat("[", 9_000) + strings.Repeat("]", 9_000) + `}`: "M_BAD_JSON",
 		strings.Repeat("[", 200_000): "M_NOT_JSON",
 	} {
-		if status, code := raw(t, authority, server, own, "PUT", uri, body); status != 400 || code != want {
+		if status, code := rawly(t, authority, server, own, "PUT", uri, body); status != 400 || code != want {
 			t.Errorf("%.40q: %d %s, want %s", body, status, code, want)
 		}
 	}
-	if status, _ := raw(t, authority, server, own, "PUT", uri, body); status != 200 {
+	if status, _ := rawly(t, authority, server, own, "PUT", uri, body); status != 200 {
 		t.Error("a good request is refused")
 	}
 }
