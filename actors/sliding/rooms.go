@@ -240,11 +240,16 @@ func (b *builder) bumpOf(roomID string, last schema.Event) (uint64, error) {
 		}
 	}
 	if found.pos == 0 {
-		created, err := b.reader.EventAt(b.ctx, roomID, 1)
+		// The create event, or that with which this server came into the room.
+		begin := schema.Timeline(roomID)
+		begin.Limit = 1
+		first, err := schema.Events.All(b.ctx, b.reader.Store(), begin)
 		if err != nil {
 			return 0, err
 		}
-		found.pos = created.Pos
+		if len(first) > 0 {
+			found.pos = first[0].Pos
+		}
 	}
 	b.bumps.Set(roomID, found)
 	return found.pos, nil

@@ -93,7 +93,7 @@ func (b *builder) stretch(r *room, access *reader.Access, last schema.Event) (*R
 // bound finds where the stretch begins.
 func (b *builder) bound(st *stretch) error {
 	var err error
-	if st.end, err = b.reader.StateAt(b.ctx, st.r.id, st.last.StateAfter); err != nil {
+	if st.end, err = b.reader.StateAt(b.ctx, st.r.id, st.last.RoomStateRoot()); err != nil {
 		return err
 	}
 	sent := st.r.sent
@@ -120,7 +120,7 @@ func (b *builder) bound(st *stretch) error {
 	if st.from.Seq == st.last.Seq {
 		return nil
 	}
-	known, err := b.reader.StateAt(b.ctx, st.r.id, st.from.StateAfter)
+	known, err := b.reader.StateAt(b.ctx, st.r.id, st.from.RoomStateRoot())
 	if err != nil {
 		return err
 	}

@@ -51,6 +51,7 @@ func (m *Machine) draft() *draft { return &draft{m: m, head: m.head, version: m.
 
 // keep makes what the draft changed known to the cache.
 func (d *draft) keep() {
+	d.m.passing.came(d)
 	c := &d.m.cache
 	for _, e := range d.entries {
 		c.putEntry(e)
