@@ -247,6 +247,7 @@ type Federation struct {
 	AllowNetworks     []netip.Prefix `yaml:"allow_networks"` // exceptions to the blocked private ranges
 	TrustedKeyServers []string       `yaml:"trusted_key_servers"`
 	Resolver          string         `yaml:"resolver"`      // host:port of a DNS server; empty: the system's
+	Timeout           Duration       `yaml:"timeout"`       // the longest that any request waits for an answer, or for more of it
 	RetryLongest      Duration       `yaml:"retry_longest"` // the longest pause before a server that does not answer is sent its transaction again
 }
 

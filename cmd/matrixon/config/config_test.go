@@ -69,7 +69,7 @@ func TestDefaults(t *testing.T) {
 		UserDirectory:   config.UserDirectory{Enabled: true},
 		Email:           config.Email{Port: 587, TLS: "starttls"},
 		TURN:            config.TURN{Lifetime: config.Duration(24 * time.Hour)},
-		Federation:      config.Federation{Enabled: true, RetryLongest: config.Duration(time.Hour)},
+		Federation:      config.Federation{Enabled: true, Timeout: config.Duration(2 * time.Minute), RetryLongest: config.Duration(time.Hour)},
 		Media: config.Media{
 			Store: "auto", MaxUpload: 50 << 20, MaxRemote: 100 << 20,
 			Pending:    config.MediaPending{Most: 20, Lifetime: config.Duration(24 * time.Hour)},

@@ -57,6 +57,7 @@ func (b *binder) validate() {
 		b.check("federation.resolver", hostPort(c.Federation.Resolver, 1))
 	}
 	b.atLeast("federation.retry_longest", c.Federation.RetryLongest, time.Second)
+	b.atLeast("federation.timeout", c.Federation.Timeout, time.Second)
 	for i, path := range c.Appservices {
 		if path == "" {
 			b.reject(fmt.Sprintf("appservices.%d", i), "the path of a registration file or a folder of them is needed")

@@ -215,19 +215,11 @@ func (s *Server) startActors() error {
 	if s.federation != nil {
 		s.dispatcher = destination.NewDispatcher(destination.DispatcherOptions{Store: s.store, Caller: s.node, Mine: s.mine, ServerName: s.config.ServerName, Log: s.log})
 	}
-	if s.reader, err = reader.New(s.store, time.Now); err != nil {
-		return err
-	}
-	if s.unread, err = unread.New(s.store); err != nil {
-		return err
-	}
+	s.reader = reader.New(s.store, time.Now)
+	s.unread = unread.New(s.store)
 	s.search = search.New(s.store, s.searcher, func() bool { return s.node.Owner(indexer) == s.node.Name() }, s.log)
-	if s.syncer, err = syncer.New(s.node, s.reader, s.unread, s.config.Presence.Enabled, time.Now); err != nil {
-		return err
-	}
-	if s.sliding, err = sliding.New(s.node, s.reader, s.syncer, s.unread, time.Now); err != nil {
-		return err
-	}
+	s.syncer = syncer.New(s.node, s.reader, s.unread, s.config.Presence.Enabled, time.Now)
+	s.sliding = sliding.New(s.node, s.reader, s.syncer, s.unread, time.Now)
 	services := s.startAppservices()
 	pushers, err := s.startPush()
 	if err != nil {

@@ -102,17 +102,9 @@ func New(t *testing.T) *World {
 	h := hub.New(w.Node)
 	w.Store.Follow(h.Publish)
 	var err error
-	if w.Reader, err = reader.New(w.Store, w.Clock.Now); err != nil {
-		t.Fatal(err)
-	}
-	counter, err := unread.New(w.Store)
-	if err != nil {
-		t.Fatal(err)
-	}
-	sync, err := syncer.New(w.Node, w.Reader, counter, true, w.Clock.Now)
-	if err != nil {
-		t.Fatal(err)
-	}
+	w.Reader = reader.New(w.Store, w.Clock.Now)
+	counter := unread.New(w.Store)
+	sync := syncer.New(w.Node, w.Reader, counter, true, w.Clock.Now)
 	index := w.index(log)
 	removals := account.Options{Deactivated: []account.Removal{delayed.Drop}}
 	handlers := slices.Concat(account.Handlers(removals), keys.Handlers(), dehydrated.Handlers(removals),
@@ -159,10 +151,7 @@ func New(t *testing.T) *World {
 	a.Add(api.Client, client.Rooms(deps, rooms)...)
 	a.Add(api.Client, client.Encryption(deps, client.EncryptionOptions{UIA: engine, Syncer: sync, ResetPage: func() string { return pages.ActionURL(browser.ActionReset) }})...)
 	a.Add(api.Client, client.Sync(deps, sync, true)...)
-	slide, err := sliding.New(w.Node, w.Reader, sync, counter, w.Clock.Now)
-	if err != nil {
-		t.Fatal(err)
-	}
+	slide := sliding.New(w.Node, w.Reader, sync, counter, w.Clock.Now)
 	a.Add(api.Client, client.SlidingSync(slide)...)
 	a.Add(api.Client, client.SyncStreams(deps, sync, true)...)
 	a.Add(api.Client, client.OldSync(deps, client.OldSyncOptions{Reader: w.Reader, Syncer: sync})...)
