@@ -43,6 +43,13 @@ func (s *Server) browserEndpoints(ctx context.Context, deps client.Deps, account
 		s.oauth = oauth.New(deps, oauth.Options{Store: s.store, Pages: pages, Box: box, Sessions: accounts.Sessions,
 			AccessLifetime: accounts.AccessLifetime, RefreshLifetime: accounts.RefreshLifetime})
 		s.api.Add(api.Client, s.oauth.Endpoints()...)
+		if c.OAuth.Rendezvous != config.RendezvousNobody { // of use only where a device can be let in by another
+			var meetings []api.Endpoint
+			meetings, s.endRendezvous = client.Rendezvous(deps, client.RendezvousOptions{Store: s.store, Everybody: c.OAuth.Rendezvous == config.RendezvousEverybody, URL: pages.URL})
+			s.api.Add(api.Client, meetings...)
+			accounts.Discovery.Features["org.matrix.msc4108"] = true
+			accounts.Discovery.Features["io.element.msc4388"] = true
+		}
 	}
 	return nil
 }

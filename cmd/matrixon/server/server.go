@@ -111,8 +111,10 @@ type Server struct {
 	handshakes  *entry.Handshakes    // likewise
 	history     *history.History     // likewise
 	appservices appservices
-	oauth       *oauth.Server           // nil when apps are not let in with OAuth 2.0
-	dispatcher  *destination.Dispatcher // nil without federation
+	oauth       *oauth.Server // nil when apps are not let in with OAuth 2.0
+	// endRendezvous ends what runs beside the rendezvous sessions; nil when there are none.
+	endRendezvous func()
+	dispatcher    *destination.Dispatcher // nil without federation
 
 	api      *api.API
 	listener *api.Server
@@ -428,6 +430,9 @@ func (s *Server) Close() error {
 	}
 	if s.oauth != nil {
 		s.oauth.Close()
+	}
+	if s.endRendezvous != nil {
+		s.endRendezvous()
 	}
 	if s.stopTracing != nil {
 		errs = append(errs, s.stopTracing(ctx))

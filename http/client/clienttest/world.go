@@ -138,6 +138,9 @@ func New(t *testing.T) *World {
 	w.oauth = oauth.New(deps, oauth.Options{Store: w.Store, Pages: pages, Box: box, Sessions: w.Tokens, AccessLifetime: time.Hour})
 	a.Add(api.Client, pages.Endpoints()...)
 	a.Add(api.Client, w.oauth.Endpoints()...)
+	meetings, end := client.Rendezvous(deps, client.RendezvousOptions{Store: w.Store, URL: pages.URL})
+	t.Cleanup(end)
+	a.Add(api.Client, meetings...)
 	rooms := client.RoomOptions{
 		Reader:        w.Reader,
 		Unread:        counter,
