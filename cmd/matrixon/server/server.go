@@ -25,6 +25,7 @@ import (
 	"github.com/matrixon/matrixon/actors/federation/history"
 	"github.com/matrixon/matrixon/actors/federation/inquiry"
 	"github.com/matrixon/matrixon/actors/federation/keyring"
+	"github.com/matrixon/matrixon/actors/federation/policy"
 	"github.com/matrixon/matrixon/actors/federation/verify"
 	"github.com/matrixon/matrixon/actors/hub"
 	"github.com/matrixon/matrixon/actors/node"
@@ -106,6 +107,7 @@ type Server struct {
 	inquirer    *inquiry.Inquirer    // likewise
 	origin      *media.Origin        // likewise
 	verifier    *verify.Verifier     // likewise
+	policies    *policy.Servers      // likewise
 	handshakes  *entry.Handshakes    // likewise
 	history     *history.History     // likewise
 	appservices appservices
@@ -221,8 +223,12 @@ func (s *Server) startActors() error {
 		return err
 	}
 	s.store.Follow(s.told)
-	rooms := cluster.Kind{Name: cluster.KindRoom, Bound: roomBound, IdleAfter: roomIdle, New: room.New(room.Deps{
-		Store: s.recorder(), Typing: s.tellTyping, ServerName: s.config.ServerName, Key: s.key, Now: time.Now})}
+	roomDeps := room.Deps{Store: s.recorder(), Typing: s.tellTyping, ServerName: s.config.ServerName, Key: s.key, Now: time.Now}
+	if s.federation != nil {
+		s.policies = &policy.Servers{Caller: s.federation, Reader: s.reader, Log: s.log}
+		roomDeps.Approve = s.policies.Approve
+	}
+	rooms := cluster.Kind{Name: cluster.KindRoom, Bound: roomBound, IdleAfter: roomIdle, New: room.New(roomDeps)}
 	accounts := account.Options{Deactivated: []account.Removal{delayed.Drop}}
 	handlers := slices.Concat(account.Handlers(accounts), keys.Handlers(), dehydrated.Handlers(accounts), usermedia.Handlers(),
 		delayed.Handlers(), appserviceHandlers)
