@@ -41,7 +41,7 @@ func (w *writes) searchTask(roomID string, e *room.Entry) {
 	}
 }
 
-// pushTask has those looked for who are to be told of the batch's events, and those whose receipts moved.
+// pushTask has those looked for who are to be told of the batch's events, and those whose receipts moved or whom other servers invite.
 func (w *writes) pushTask(roomID, serverName string, b *room.Batch) {
 	task := schema.PushTask{Shard: schema.PushShard(roomID), RoomID: roomID}
 	for _, e := range b.Entries {
@@ -57,6 +57,11 @@ func (w *writes) pushTask(roomID, serverName string, b *room.Batch) {
 	for _, r := range b.Receipts {
 		if id.ServerOf(r.UserID) == serverName && !slices.Contains(readers, r.UserID) {
 			readers = append(readers, r.UserID)
+		}
+	}
+	for _, o := range b.Outside {
+		if o.Row.Seq == 0 && !slices.Contains(readers, o.UserID) {
+			readers = append(readers, o.UserID)
 		}
 	}
 	if task.FirstSeq == 0 && len(readers) == 0 {
