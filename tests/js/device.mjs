@@ -16,7 +16,7 @@ const password = "correct horse battery staple";
 
 export class Device {
     // secrets are what the user would know or have at hand: the key of the secret storage.
-    constructor(login, secrets) {
+    constructor(login, secrets, baseUrl) {
         this.secrets = secrets;
         this.name = `${login.user_id} ${login.device_id}`;
         this.client = sdk.createClient({
@@ -99,18 +99,18 @@ export class Device {
     };
 }
 
-function stranger() {
+function stranger(baseUrl) {
     return sdk.createClient({ baseUrl, logger: quiet });
 }
 
 // signUp makes an account with its first device.
-export async function signUp(name, secrets = { keys: new Map() }) {
-    const login = await stranger().registerRequest({ username: name, password, initial_device_display_name: `the first of ${name}`, auth: { type: "m.login.dummy" } });
-    return new Device(login, secrets);
+export async function signUp(name, secrets = { keys: new Map() }, url = baseUrl) {
+    const login = await stranger(url).registerRequest({ username: name, password, initial_device_display_name: `the first of ${name}`, auth: { type: "m.login.dummy" } });
+    return new Device(login, secrets, url);
 }
 
 // logIn is one more device of the user.
-export async function logIn(name, secrets = { keys: new Map() }) {
-    const login = await stranger().loginRequest({ type: "m.login.password", identifier: { type: "m.id.user", user: name }, password });
-    return new Device(login, secrets);
+export async function logIn(name, secrets = { keys: new Map() }, url = baseUrl) {
+    const login = await stranger(url).loginRequest({ type: "m.login.password", identifier: { type: "m.id.user", user: name }, password });
+    return new Device(login, secrets, url);
 }

@@ -8,10 +8,11 @@ function tell(line) {
     process.stdout.write(JSON.stringify(line) + "\n");
 }
 
-// ask has the Go test do something with the server: "kill" (at once, and start again) or "stop" (in order, and start again).
-export async function ask(what) {
+// ask has the Go test do something with a server, by its place in the arguments: "kill" (at once, and start again) or "stop" (in order,
+// and start again); "end" (at once) and "start" are the halves.
+export async function ask(what, server = 0) {
     const answer = once(answers, "line");
-    tell({ ask: what });
+    tell({ ask: what, server });
     const [line] = await answer;
     if (line !== "done") throw new Error(`the test could not ${what} the server: ${line}`);
 }
@@ -98,6 +99,17 @@ export async function eventually(what, condition) {
 
 export function check(condition, what) {
     if (!condition) throw new Error(`this does not hold: ${what}`);
+}
+
+// again repeats what failed because a server was away.
+export async function again(f) {
+    for (let n = 0; ; n++) {
+        try {
+            return await f();
+        } catch (e) {
+            if (n === 20 || e.errcode) throw e;
+        }
+    }
 }
 
 export function equal(got, want, what) {
