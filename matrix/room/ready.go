@@ -202,6 +202,8 @@ type Ready struct {
 	// TypingChanged says that Typing is who types now, to be told at once.
 	TypingChanged bool
 	Typing        []string
+	// TypingAgain are users of this server who go on typing, to be told to other servers, which forget those they hear no more of.
+	TypingAgain []string
 	// TypingNext is when TypingExpired should be given, ms; 0: never.
 	TypingNext int64
 	// Replies that depend on nothing that is not durable.
@@ -216,7 +218,7 @@ func (m *Machine) Ready() Ready {
 	if m.missing != nil && !m.asked && (m.settled() || !m.missing.rowsOfOthers()) {
 		r.Missing, m.asked = m.missing, true
 	}
-	r.TypingChanged, r.Typing, r.TypingNext = m.typing.take()
+	r.TypingChanged, r.Typing, r.TypingAgain, r.TypingNext = m.typing.take()
 	for m.inFlight == nil && len(m.pending) > 0 {
 		b := m.pending[0]
 		m.pending = m.pending[1:]

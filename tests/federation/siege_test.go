@@ -69,12 +69,21 @@ func unharmed(t *testing.T, s *peers.Server) {
 // besiege makes a public room of alice's in which mallory of the crafter is.
 func besiege(t *testing.T, authority *peers.Authority, server *peers.Server, version string) *siege {
 	t.Helper()
-	v, _ := roomversion.Get(version)
+	v := versionOf(t, version)
 	s := &siege{t: t, server: server, alice: newPerson(t, server, fmt.Sprint("alice", transactions.Add(1))), c: authority.Crafter(t)}
 	s.mallory = s.c.User("mallory")
 	s.room = s.c.Join(server, s.alice.create(J{"preset": "public_chat", "room_version": version}), s.mallory, v)
 	s.alice.seesMember(s.room.ID, s.mallory, "join")
 	return s
+}
+
+func versionOf(t *testing.T, id string) *roomversion.Version {
+	t.Helper()
+	v, ok := roomversion.Get(id)
+	if !ok {
+		t.Fatalf("there is no room version %s", id)
+	}
+	return v
 }
 
 // send sends PDUs and gives their fates.

@@ -126,20 +126,20 @@ await step("two servers: media", async () => {
 });
 
 await step("two servers: one is killed and started again", async () => {
-    await ask("kill", 0);
+    await ask("kill 1");
     await talk([alice, bob], "after the first was killed");
-    await ask("kill", 1);
+    await ask("kill 2");
     await talk([alice, bob], "after the second was killed");
 });
 
 await step("two servers: what was said while one was away", async () => {
-    await ask("end", 1);
+    await ask("end 2");
     const said = [];
     for (let n = 0; n < 5; n++) said.push([await alice.says(roomId, `are you there? ${n}`), `are you there? ${n}`]);
     const gone = alice2.deviceId;
     alice2.client.stopClient();
     await alice2.client.logout(true);
-    await ask("start", 1);
+    await ask("start 2");
     for (const message of said) await bob.reads(roomId, ...message);
     await eventually("Bob no longer knows the device that has gone", async () => !(await devicesOf(alice, bob)).includes(gone));
     await talk([alice, bob], "both are here");

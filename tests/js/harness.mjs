@@ -8,11 +8,12 @@ function tell(line) {
     process.stdout.write(JSON.stringify(line) + "\n");
 }
 
-// ask has the Go test do something with a server, by its place in the arguments: "kill" (at once, and start again) or "stop" (in order,
-// and start again); "end" (at once) and "start" are the halves.
-export async function ask(what, server = 0) {
+// ask has the Go test do something with the server: "kill" (at once, and start again) or "stop" (in order, and start again); in a
+// cluster, with one node after the other, and "move !room" to another node. Of two servers the first or second has "kill 1", "end 1" (at
+// once) or "start 1" done to it.
+export async function ask(what) {
     const answer = once(answers, "line");
-    tell({ ask: what, server });
+    tell({ ask: what });
     const [line] = await answer;
     if (line !== "done") throw new Error(`the test could not ${what} the server: ${line}`);
 }

@@ -5,6 +5,7 @@ import (
 	"bufio"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"io"
 	"net"
 	"os"
@@ -16,13 +17,11 @@ import (
 	"time"
 
 	"github.com/matrixon/matrixon/tests/binary"
-	"github.com/matrixon/matrixon/tests/peers"
 )
 
 // line is what the program says: a step begins or ends, it wants something done with the server, or it is finished.
 type line struct {
 	Begin, End, Error, Ask string
-	Server                 int // by its place
 	Finished               bool
 }
 
@@ -51,15 +50,7 @@ func TestMatrixJSSDK(t *testing.T) {
 	t.Parallel()
 	install(t)
 	server := binary.Start(t)
-	run(t, []*binary.Server{server}, "run.mjs", server.URL)
-}
-
-// TestMatrixJSSDKAcrossServers: people of two servers, with encryption.
-func TestMatrixJSSDKAcrossServers(t *testing.T) {
-	t.Parallel()
-	install(t)
-	servers := peers.Start(t, 2, "federation.retry_longest=1s")
-	run(t, []*binary.Server{servers[0].Server, servers[1].Server}, "federated.mjs", servers[0].URL, servers[1].URL, servers[0].Name, servers[1].Name)
+	run(t, single{server}, "run.mjs", server.URL)
 }
 
 // matrix-bot-sdk is what many bots and bridges are made with. Its encryption is not part of this: it is a library of machine code from
@@ -82,11 +73,34 @@ func TestMatrixBotSDK(t *testing.T) {
 		t.Fatal(err)
 	}
 	server := binary.Start(t, "appservices="+registration)
-	run(t, []*binary.Server{server}, "appservice.mjs", server.URL, port)
+	run(t, single{server}, "appservice.mjs", server.URL, port)
 }
 
-// run has a program of this folder use the servers.
-func run(t *testing.T, servers []*binary.Server, args ...string) {
+// homeserver is what a program uses.
+type homeserver interface {
+	// do does what the program asks for: kill or stop, and in a cluster move.
+	do(ask string) error
+	Log() string
+}
+
+// single is a homeserver of one node.
+type single struct{ *binary.Server }
+
+func (s single) do(ask string) error {
+	switch ask {
+	case "kill":
+		s.Kill()
+	case "stop":
+		s.Stop()
+	default:
+		return fmt.Errorf("a single node cannot %s", ask)
+	}
+	s.Run()
+	return nil
+}
+
+// run has a program of this folder use the server.
+func run(t *testing.T, server homeserver, args ...string) {
 	t.Helper()
 	program := exec.Command("node", args...) //nolint:gosec // of this folder
 	in, err := program.StdinPipe()
@@ -104,7 +118,7 @@ func run(t *testing.T, servers []*binary.Server, args ...string) {
 	}
 	late := time.AfterFunc(5*time.Minute, func() { _ = program.Process.Kill() })
 	defer late.Stop()
-	s := &session{servers: servers, in: in, lines: bufio.NewScanner(out)}
+	s := &session{server: server, in: in, lines: bufio.NewScanner(out)}
 	s.lines.Buffer(nil, 1<<20)
 	for s.next() {
 		if s.line.Begin != "" {
@@ -116,14 +130,12 @@ func run(t *testing.T, servers []*binary.Server, args ...string) {
 	if !s.line.Finished || err != nil {
 		t.Errorf("the program did not come to its end: %v\n%s", err, tail(complaints.String()))
 	}
-	for _, server := range servers {
-		if t.Failed() {
-			t.Logf("the server said:\n%s", tail(server.Log()))
-		}
-		for _, entry := range strings.Split(server.Log(), "\n") {
-			if strings.Contains(entry, `"level":"ERROR"`) {
-				t.Errorf("the server logged an error: %s", entry)
-			}
+	if t.Failed() {
+		t.Logf("the server said:\n%s", tail(server.Log()))
+	}
+	for _, entry := range strings.Split(server.Log(), "\n") {
+		if strings.Contains(entry, `"level":"ERROR"`) {
+			t.Errorf("the server logged an error: %s", entry)
 		}
 	}
 }
@@ -131,10 +143,10 @@ func run(t *testing.T, servers []*binary.Server, args ...string) {
 func tail(s string) string { return s[max(0, len(s)-8000):] }
 
 type session struct {
-	servers []*binary.Server
-	in      io.Writer
-	lines   *bufio.Scanner
-	line    line
+	server homeserver
+	in     io.Writer
+	lines  *bufio.Scanner
+	line   line
 }
 
 // next reads what the program says next. What is not for us, a library has printed.
@@ -158,15 +170,8 @@ func (s *session) step(t *testing.T, name string) {
 			}
 			return
 		case s.line.Ask != "":
-			server := s.servers[s.line.Server]
-			switch s.line.Ask {
-			case "kill", "end":
-				server.Kill()
-			case "stop":
-				server.Stop()
-			}
-			if s.line.Ask != "end" {
-				server.Run()
+			if err := s.server.do(s.line.Ask); err != nil {
+				t.Error(err)
 			}
 			if _, err := io.WriteString(s.in, "done\n"); err != nil {
 				t.Fatal(err)

@@ -66,19 +66,27 @@ func (c *Crafter) Share(room *Room, with *Crafter) {
 	with.rooms[room.ID] = room
 }
 
+// Ask makes a signed request, with a body unless it is nil.
+func (c *Crafter) Ask(to *Server, method, uri string, body any) (gjson.Result, error) {
+	r := federation.Request{Destination: to.Name, Method: method, URI: uri}
+	if body != nil {
+		var err error
+		if r.Body, err = json.Marshal(body); err != nil {
+			c.t.Fatal(err)
+		}
+	}
+	answer, err := c.Caller.Call(c.t.Context(), r)
+	return gjson.ParseBytes(answer), err
+}
+
 // Send sends a transaction and gives what became of its PDUs, by event id; "" is well.
 func (c *Crafter) Send(to *Server, txnID string, body any) (map[string]string, error) {
-	raw, err := json.Marshal(body)
-	if err != nil {
-		c.t.Fatal(err)
-	}
-	answer, err := c.Caller.Call(c.t.Context(), federation.Request{Destination: to.Name, Method: http.MethodPut,
-		URI: "/_matrix/federation/v1/send/" + url.PathEscape(txnID), Body: raw})
+	answer, err := c.Ask(to, http.MethodPut, "/_matrix/federation/v1/send/"+url.PathEscape(txnID), body)
 	if err != nil {
 		return nil, err
 	}
 	fates := map[string]string{}
-	for id, fate := range gjson.GetBytes(answer, "pdus").Map() {
+	for id, fate := range answer.Get("pdus").Map() {
 		fates[id] = fate.Get("error").Str
 	}
 	return fates, nil

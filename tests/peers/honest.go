@@ -11,7 +11,6 @@ import (
 	"github.com/go-json-experiment/json/jsontext"
 	"github.com/tidwall/gjson"
 
-	"github.com/matrixon/matrixon/actors/federation"
 	"github.com/matrixon/matrixon/matrix/event"
 	"github.com/matrixon/matrixon/matrix/roomversion"
 )
@@ -22,12 +21,14 @@ var honest = map[string]func(c *Crafter, room *Room, w http.ResponseWriter, r *h
 		JSON(w, http.StatusOK, map[string]any{"room_version": room.Version.ID, "event": room.Template(userID)})
 	},
 	"send_join": func(c *Crafter, room *Room, w http.ResponseWriter, r *http.Request, _ string) {
-		join, err := c.Joined(room, r)
+		join, err := room.ReadJoin(r)
 		if err != nil {
 			JSON(w, http.StatusBadRequest, map[string]string{"errcode": "M_BAD_JSON", "error": err.Error()})
 			return
 		}
-		JSON(w, http.StatusOK, room.JoinAnswer(c.Name, join))
+		answer := room.JoinAnswer(c.Name, join)
+		room.Add(join)
+		JSON(w, http.StatusOK, answer)
 	},
 	"state": func(_ *Crafter, room *Room, w http.ResponseWriter, r *http.Request, _ string) {
 		state := room.StateBefore(r.URL.Query().Get("event_id"))
@@ -107,22 +108,18 @@ func (r *Room) Cited(ids []string) []any {
 	return cited
 }
 
-// Joined reads the join of a send_join and puts it into the room.
-func (c *Crafter) Joined(room *Room, r *http.Request) (*event.Event, error) {
-	raw, err := io.ReadAll(r.Body)
+// ReadJoin reads the join of a send_join.
+func (r *Room) ReadJoin(request *http.Request) (*event.Event, error) {
+	raw, err := io.ReadAll(request.Body)
 	if err != nil {
 		return nil, err
 	}
-	join, err := event.Parse(raw, room.Version)
-	if err == nil {
-		room.Add(join)
-	}
-	return join, err
+	return event.Parse(raw, r.Version)
 }
 
-// JoinAnswer is the honest answer to a send_join, to be changed at will.
+// JoinAnswer is the honest answer to a send_join that follows the newest event, to be changed at will.
 func (r *Room) JoinAnswer(origin string, join *event.Event) map[string]any {
-	state := r.StateBefore(join.ID())
+	state := r.known(r.State())
 	return map[string]any{"origin": origin, "event": jsontext.Value(join.JSON()), "state": PDUs(state...), "auth_chain": PDUs(r.Chain(append(state, join)...)...),
 		"members_omitted": false}
 }
@@ -130,13 +127,13 @@ func (r *Room) JoinAnswer(origin string, join *event.Event) map[string]any {
 // Join joins a user of the crafter into a room of a real server.
 func (c *Crafter) Join(to *Server, roomID, userID string, version *roomversion.Version) *Room {
 	c.t.Helper()
-	call := func(method, uri string, body []byte) gjson.Result {
+	call := func(method, uri string, body any) gjson.Result {
 		c.t.Helper()
-		raw, err := c.Caller.Call(c.t.Context(), federation.Request{Destination: to.Name, Method: method, URI: "/_matrix/federation/" + uri, Body: body})
+		answer, err := c.Ask(to, method, "/_matrix/federation/"+uri, body)
 		if err != nil {
 			c.t.Fatal(err)
 		}
-		return gjson.ParseBytes(raw)
+		return answer
 	}
 	template := call(http.MethodGet, "v1/make_join/"+url.PathEscape(roomID)+"/"+url.PathEscape(userID)+"?ver="+version.ID, nil).Get("event")
 	ids := func(name string) (ids []string) {
@@ -153,7 +150,7 @@ func (c *Crafter) Join(to *Server, roomID, userID string, version *roomversion.V
 	join := c.Make(room, event.Proto{Type: "m.room.member", StateKey: &userID, Sender: userID, RoomID: roomID, Content: []byte(template.Get("content").Raw),
 		PrevEvents: ids("prev_events"), AuthEvents: ids("auth_events"), Depth: template.Get("depth").Int(), OriginServerTS: time.Now().UnixMilli(), EventIDRandom: random()})
 	c.Share(room, c) // what happens from now on is sent
-	answer := call(http.MethodPut, "v2/send_join/"+url.PathEscape(roomID)+"/"+url.PathEscape(join.ID()), join.JSON())
+	answer := call(http.MethodPut, "v2/send_join/"+url.PathEscape(roomID)+"/"+url.PathEscape(join.ID()), jsontext.Value(join.JSON()))
 	var state []*event.Event
 	for _, list := range []string{"auth_chain", "state"} {
 		for _, raw := range answer.Get(list).Array() {

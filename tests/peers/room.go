@@ -98,12 +98,17 @@ func (r *Room) State() map[event.Tuple]string {
 // StateBefore are the events of the state before one of the room's events, in no order that means anything.
 func (r *Room) StateBefore(id string) []*event.Event {
 	r.mu.Lock()
-	defer r.mu.Unlock()
-	var state []*event.Event
-	for _, id := range slices.Sorted(maps.Values(r.before[id])) {
-		state = append(state, r.events[id])
+	before := r.before[id]
+	r.mu.Unlock()
+	return r.known(before)
+}
+
+func (r *Room) known(state map[event.Tuple]string) []*event.Event {
+	var events []*event.Event
+	for _, id := range slices.Sorted(maps.Values(state)) {
+		events = append(events, r.Event(id))
 	}
-	return state
+	return events
 }
 
 // Chain is the auth chain of events, without them.
