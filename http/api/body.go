@@ -18,6 +18,9 @@ import (
 // maxDepth bounds how deeply JSON may be nested.
 const maxDepth = 100
 
+// trustedLength is how much memory is taken because a client has said how long its body will be, in bytes.
+const trustedLength = 64 << 10
+
 // Body reads the whole body, once; later calls give the same bytes. Beyond the endpoint's bound it is 413 M_TOO_LARGE.
 func (r *Request) Body() ([]byte, error) {
 	if r.bodyRead {
@@ -31,16 +34,19 @@ func (r *Request) Body() ([]byte, error) {
 	if r.HTTP.ContentLength > limit {
 		return nil, tooLarge(limit)
 	}
-	raw, err := io.ReadAll(io.LimitReader(r.HTTP.Body, limit+1))
-	if err != nil {
+	var raw bytes.Buffer
+	if n := r.HTTP.ContentLength; n > 0 {
+		raw.Grow(int(min(n, trustedLength)) + bytes.MinRead) // so that its end is met without growing
+	}
+	if _, err := raw.ReadFrom(io.LimitReader(r.HTTP.Body, limit+1)); err != nil {
 		return nil, unread(err)
 	}
-	if int64(len(raw)) > limit {
+	if int64(raw.Len()) > limit {
 		return nil, tooLarge(limit)
 	}
 	r.bodyEnded()
-	r.body, r.bodyRead = raw, true
-	return raw, nil
+	r.body, r.bodyRead = raw.Bytes(), true
+	return r.body, nil
 }
 
 // Stream reads a large body piece by piece, up to the endpoint's bound; a client that stalls is cut off.

@@ -195,10 +195,11 @@ func sameHash(claimed string, hash []byte) bool {
 	return err == nil && string(b) == string(hash)
 }
 
-// FromStored reads an event that JSON gave earlier. It trusts it and hashes nothing.
+// FromStored reads an event that JSON gave earlier. It trusts it and hashes nothing. The event shares the memory of raw, which must not
+// change any more.
 func FromStored(raw []byte, eventID string, v *roomversion.Version) (*Event, error) {
 	e := &Event{version: v, id: eventID, json: raw, hashOK: true}
-	gjson.ParseBytes(raw).ForEach(func(name, value gjson.Result) bool {
+	gjson.Parse(text(raw)).ForEach(func(name, value gjson.Result) bool {
 		switch name.Str {
 		case "type":
 			e.typ = value.Str
@@ -291,6 +292,6 @@ func checkIDs(e *Event) error {
 	return nil
 }
 
-func quoted(s string) []byte { return canonicaljson.AppendString(nil, s) }
+func quoted(s string) []byte { return canonicaljson.AppendString(make([]byte, 0, len(s)+2), s) }
 
 func integer(n int64) []byte { return strconv.AppendInt(nil, n, 10) }

@@ -2,6 +2,7 @@ package event
 
 import (
 	"slices"
+	"unsafe"
 
 	"github.com/tidwall/gjson"
 
@@ -17,10 +18,13 @@ type field struct {
 // fields are the members of a canonical JSON object, in order. They share the bytes they were read from.
 type fields []field
 
+// text is the string that the bytes are, in their memory: they must not change any more.
+func text(b []byte) string { return unsafe.String(unsafe.SliceData(b), len(b)) }
+
 // parse takes a canonical object apart.
 func parse(canonical []byte) fields {
 	fs := make(fields, 0, 16)
-	gjson.ParseBytes(canonical).ForEach(func(name, value gjson.Result) bool {
+	gjson.Parse(text(canonical)).ForEach(func(name, value gjson.Result) bool {
 		fs = append(fs, field{name.Str, canonical[value.Index : value.Index+len(value.Raw)]})
 		return true
 	})
@@ -52,7 +56,7 @@ func (fs fields) get(name string) ([]byte, bool) {
 // text is the value of a string member, "" if it is not one.
 func (fs fields) text(name string) string {
 	raw, _ := fs.get(name)
-	if r := gjson.ParseBytes(raw); r.Type == gjson.String {
+	if r := gjson.Parse(text(raw)); r.Type == gjson.String {
 		return r.Str
 	}
 	return ""
