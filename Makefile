@@ -46,7 +46,7 @@ ghosts:
 	go test ./tests/appservice -run 'TestManyGhosts$$' -count 1 -v -timeout 1h -args -ghosts $(GHOSTS) -rooms $(ROOMS)
 
 interop:
-	go test -tags interop -count 1 -v ./tests/interop
+	go test -tags interop -count 1 -v ./tests/federation -run TestSynapse
 
 lint:
 	scripts/lint.sh

@@ -329,7 +329,10 @@ func (f *finding) event(ctx context.Context, row *schema.Event) error {
 	if row.Type == "m.room.member" && row.StateKey != nil && f.local.is(*row.StateKey) {
 		judge(*row.StateKey)
 	}
-	return group.Wait()
+	if err := group.Wait(); err != nil {
+		return err
+	}
+	return f.recount(ctx, row, users)
 }
 
 // add makes the item one of each pusher of the user.

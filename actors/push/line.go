@@ -101,7 +101,7 @@ func (l *line) items(ctx context.Context, p schema.Pusher) ([]schema.PushItem, e
 		gone, keep = append(gone, keep[0]), keep[1:]
 		l.actor.deps.Metrics.count(given)
 	}
-	l.actor.badge.touch(keep)
+	l.actor.badge.touch(items)
 	return keep, l.drop(ctx, gone)
 }
 

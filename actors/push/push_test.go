@@ -81,6 +81,7 @@ func TestInvite(t *testing.T) {
 	// What was said before she came is none of hers.
 	w.alice.Join(private)
 	w.look()
+	same(t, w.gateway.next(), "counts.unread", "0")
 	id = w.bob.Say(private, "welcome")
 	w.look()
 	same(t, w.gateway.next(), "event_id", `"`+id+`"`)

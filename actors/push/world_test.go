@@ -124,10 +124,7 @@ func (w *world) begin() {
 	w.t.Helper()
 	w.gateway = &gateway{t: w.t, came: make(chan request)}
 	w.mail = make(chan letter)
-	counter, err := unread.New(w.Store)
-	if err != nil {
-		w.t.Fatal(err)
-	}
+	counter := unread.New(w.Store)
 	deps := push.Deps{Store: w.Store, Reader: w.Reader, Unread: counter, Caller: w.Node, Gateways: w.gateway, Mail: w.take,
 		ServerName: actortest.ServerName, Now: w.Clock.Now, Log: slog.New(slog.DiscardHandler)}
 	w.dispatcher = push.NewDispatcher(deps, func(cluster.Identity) bool { return true })

@@ -10,10 +10,9 @@ import (
 	"fmt"
 	"time"
 
-	"github.com/maypok86/otter/v2"
-
 	"github.com/matrixon/matrixon/matrix/mxerr"
 	"github.com/matrixon/matrixon/persistence"
+	"github.com/matrixon/matrixon/persistence/cache"
 	"github.com/matrixon/matrixon/persistence/schema"
 )
 
@@ -28,29 +27,20 @@ const (
 type Reader struct {
 	store      persistence.Reader
 	now        func() time.Time
-	nodes      *otter.Cache[nodeKey, []byte]
-	visibility *otter.Cache[nodeKey, string]
-	insiders   *otter.Cache[insider, struct{}]
+	nodes      *cache.Cache[nodeKey, []byte]
+	visibility *cache.Cache[nodeKey, string]
+	insiders   *cache.Cache[insider, struct{}]
 }
 
 // nodeKey names a node of a room's state trees by the bytes of its hash.
 type nodeKey struct{ roomID, hash string }
 
 // New makes a reader of the store.
-func New(store persistence.Reader, now func() time.Time) (*Reader, error) {
-	nodes, err := otter.New(&otter.Options[nodeKey, []byte]{MaximumSize: nodeCacheSize})
-	if err != nil {
-		return nil, err
-	}
-	visibility, err := otter.New(&otter.Options[nodeKey, string]{MaximumSize: visibilityCacheSize})
-	if err != nil {
-		return nil, err
-	}
-	insiders, err := otter.New(&otter.Options[insider, struct{}]{MaximumSize: insiderCacheSize})
-	if err != nil {
-		return nil, err
-	}
-	return &Reader{store: store, now: now, nodes: nodes, visibility: visibility, insiders: insiders}, nil
+func New(store persistence.Reader, now func() time.Time) *Reader {
+	nodes := cache.New(cache.Options[nodeKey, []byte]{Size: nodeCacheSize})
+	visibility := cache.New(cache.Options[nodeKey, string]{Size: visibilityCacheSize})
+	insiders := cache.New(cache.Options[insider, struct{}]{Size: insiderCacheSize})
+	return &Reader{store: store, now: now, nodes: nodes, visibility: visibility, insiders: insiders}
 }
 
 // Store is what the reader reads.

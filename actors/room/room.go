@@ -158,9 +158,9 @@ func (a *actor) advance() {
 	if r.Missing != nil {
 		a.fetch(r.Missing)
 	}
-	if r.TypingChanged {
+	if r.TypingChanged || len(r.TypingAgain) > 0 {
 		a.deps.Typing(&messages.RoomNotice{
-			RoomId: a.roomID, LastSeq: a.seq, TypingChanged: true, Typing: r.Typing, Version: a.machine.Version(),
+			RoomId: a.roomID, LastSeq: a.seq, TypingChanged: r.TypingChanged, Typing: r.Typing, TypingAgain: r.TypingAgain, Version: a.machine.Version(),
 		})
 	}
 	if r.TypingNext != 0 {

@@ -1,5 +1,5 @@
 // Command matrixon-load measures a Matrixon server over HTTP, as clients use it: durable sends into many rooms, delivery
-// to members who sync, first syncs, joins, and what idle syncing connections cost.
+// to members who sync, first syncs, joins, what idle syncing connections cost, and what events of other servers do.
 //
 // It starts the server itself, on a free port with its data in a temporary folder and without rate limits, so that every
 // run begins alike. The figures are those of one machine that runs both; the server's CPU time is the server's alone.
@@ -19,7 +19,7 @@ import (
 
 type options struct {
 	Binary    string        `help:"The server's program." default:"build/matrixon" type:"existingfile"`
-	Scenarios []string      `arg:"" optional:"" help:"Which to run: send, fanout, initial-sync, join, idle, spread; all by default."`
+	Scenarios []string      `arg:"" optional:"" help:"Which to run: send, fanout, initial-sync, join, idle, federation, spread; all by default."`
 	Duration  time.Duration `help:"How long to send." default:"10s"`
 	Rooms     int           `help:"How many rooms to send to." default:"50"`
 	Senders   int           `help:"How many clients send at once." default:"100"`
@@ -29,7 +29,7 @@ type options struct {
 	At        string        `help:"In send, where a client speaks to: any node, the owner of its room, or an other than that." enum:"any,owner,other" default:"any"`
 	Procs     int           `help:"How many processors a node may use at once, so that several share this machine as they would have one each; 0: all."`
 	Spread    int           `help:"How many rooms spread makes." default:"10000"`
-	Profile   string        `help:"Write the server's CPU profile of the send scenario to this file; those of further nodes to FILE.2 and on." type:"path"`
+	Profile   string        `help:"Write the server's CPU profile of the send or federation scenario to this file; those of further nodes to FILE.2 and on." type:"path"`
 }
 
 // scenario is one measurement.
@@ -38,7 +38,7 @@ type scenario struct {
 	run  func(context.Context, *options, *server) error
 }
 
-var scenarios = []scenario{{"send", send}, {"fanout", fanout}, {"initial-sync", initialSync}, {"join", join}, {"idle", idle}, {"spread", spread}}
+var scenarios = []scenario{{"send", send}, {"fanout", fanout}, {"initial-sync", initialSync}, {"join", join}, {"idle", idle}, {"federation", federationIn}, {"spread", spread}}
 
 func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
@@ -64,7 +64,9 @@ func run(ctx context.Context, o *options) error {
 		}
 	}
 	for _, s := range scenarios {
-		if len(o.Scenarios) > 0 && !slices.Contains(o.Scenarios, s.name) || len(o.Scenarios) == 0 && s.name == "spread" && o.Nodes < 2 {
+		// The spread is that of a cluster; the one of federation is not reachable for others.
+		if len(o.Scenarios) > 0 && !slices.Contains(o.Scenarios, s.name) ||
+			len(o.Scenarios) == 0 && (s.name == "spread" && o.Nodes < 2 || s.name == "federation" && o.Nodes > 0) {
 			continue
 		}
 		if err := measure(ctx, o, s); err != nil {
@@ -76,7 +78,7 @@ func run(ctx context.Context, o *options) error {
 
 // measure runs one scenario against a fresh server.
 func measure(ctx context.Context, o *options, s scenario) error {
-	srv, err := start(ctx, o)
+	srv, err := start(ctx, o, s.name == "federation")
 	if err != nil {
 		return err
 	}

@@ -22,6 +22,7 @@ import (
 // server is a running server, or a cluster, with data of its own.
 type server struct {
 	urls    []string  // of its nodes
+	name    string    // its server name, when others can reach it
 	command *exec.Cmd // of a single node
 	data    []string  // data_dir of each node
 	folder  string    // of everything
@@ -36,8 +37,8 @@ func newServer(folder string) *server {
 	return &server{folder: folder, http: &http.Client{Transport: &http.Transport{MaxIdleConns: 0, MaxIdleConnsPerHost: 20_000, DisableCompression: true}}}
 }
 
-// start runs the server and waits until it listens.
-func start(ctx context.Context, o *options) (*server, error) {
+// start runs the server and waits until it listens. reachable: other servers can reach it.
+func start(ctx context.Context, o *options, reachable bool) (*server, error) {
 	folder, err := os.MkdirTemp("", "matrixon-load-")
 	if err != nil {
 		return nil, err
@@ -52,7 +53,15 @@ func start(ctx context.Context, o *options) (*server, error) {
 	}
 	s.data = []string{filepath.Join(folder, "data")}
 	args := []string{"serve", "--set", "data_dir=" + s.data[0], "--set", "listeners=[{address: '127.0.0.1:0', serves: [client, metrics]}]"}
-	for _, kv := range settings {
+	more := settings
+	if reachable {
+		name, set, err := federated(folder)
+		if err != nil {
+			return nil, err
+		}
+		s.name, more = name, slices.Concat(settings, set)
+	}
+	for _, kv := range more {
 		args = append(args, "--set", kv)
 	}
 	c := exec.CommandContext(ctx, binary, args...) //nolint:gosec // the program that the caller names
@@ -70,10 +79,15 @@ func start(ctx context.Context, o *options) (*server, error) {
 		_ = c.Wait()
 	})
 	lines := bufio.NewScanner(stderr)
+	listening := 0
 	for lines.Scan() {
 		if _, rest, ok := strings.Cut(lines.Text(), `"address":"`); ok {
-			url, _, _ := strings.Cut(rest, `"`)
-			s.urls = []string{url}
+			if url, _, _ := strings.Cut(rest, `"`); strings.HasPrefix(url, "http:") {
+				s.urls = []string{url}
+			}
+			if listening++; reachable && listening < 2 {
+				continue
+			}
 			go io.Copy(io.Discard, stderr) //nolint:errcheck // until the server ends
 			return s, nil
 		}

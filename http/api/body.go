@@ -18,8 +18,8 @@ import (
 // maxDepth bounds how deeply JSON may be nested.
 const maxDepth = 100
 
-// trustedLength is how much memory is taken because a client has said how long its body will be, in bytes.
-const trustedLength = 64 << 10
+// bodyAtOnce is for how many bytes of a body there is room before they have come.
+const bodyAtOnce = 128 << 10
 
 // Body reads the whole body, once; later calls give the same bytes. Beyond the endpoint's bound it is 413 M_TOO_LARGE.
 func (r *Request) Body() ([]byte, error) {
@@ -34,19 +34,19 @@ func (r *Request) Body() ([]byte, error) {
 	if r.HTTP.ContentLength > limit {
 		return nil, tooLarge(limit)
 	}
-	var raw bytes.Buffer
-	if n := r.HTTP.ContentLength; n > 0 {
-		raw.Grow(int(min(n, trustedLength)) + bytes.MinRead) // so that its end is met without growing
-	}
-	if _, err := raw.ReadFrom(io.LimitReader(r.HTTP.Body, limit+1)); err != nil {
+	// A body that says how long it is gets so much memory at once, within reason: it may not come.
+	var whole bytes.Buffer
+	whole.Grow(int(min(max(r.HTTP.ContentLength, 0), bodyAtOnce)) + bytes.MinRead)
+	if _, err := whole.ReadFrom(io.LimitReader(r.HTTP.Body, limit+1)); err != nil {
 		return nil, unread(err)
 	}
-	if int64(raw.Len()) > limit {
+	raw := whole.Bytes()
+	if int64(len(raw)) > limit {
 		return nil, tooLarge(limit)
 	}
 	r.bodyEnded()
-	r.body, r.bodyRead = raw.Bytes(), true
-	return r.body, nil
+	r.body, r.bodyRead = raw, true
+	return raw, nil
 }
 
 // Stream reads a large body piece by piece, up to the endpoint's bound; a client that stalls is cut off.

@@ -107,7 +107,7 @@ func (e *Event) HashOK() bool { return e.hashOK }
 // Signatures lists who signed the event: server name → key id → signature.
 func (e *Event) Signatures() map[string]map[string]string {
 	all := map[string]map[string]string{}
-	gjson.GetBytes(e.json, "signatures").ForEach(func(entity, keys gjson.Result) bool {
+	member(read(e.json), "signatures").ForEach(func(entity, keys gjson.Result) bool {
 		all[entity.Str] = map[string]string{}
 		keys.ForEach(func(keyID, signature gjson.Result) bool {
 			all[entity.Str][keyID.Str] = signature.Str
@@ -120,11 +120,28 @@ func (e *Event) Signatures() map[string]map[string]string {
 
 // VerifySignature checks the signature of a server by one of its keys: signing.ErrNotSigned or signing.ErrBadSignature.
 func (e *Event) VerifySignature(entity, keyID string, public ed25519.PublicKey) error {
-	signature, ok := e.Signatures()[entity][keyID]
+	signature, ok := "", false
+	member(member(read(e.json), "signatures"), entity).ForEach(func(name, value gjson.Result) bool {
+		if name.Str == keyID {
+			signature, ok = value.Str, true
+		}
+		return true
+	})
 	if !ok {
 		return signing.ErrNotSigned
 	}
 	return signing.Verify(parse(e.json).redact(e.version, e.typ).without("signatures", "unsigned").bytes(nil), signature, public)
+}
+
+// member is a member of an object by its plain name.
+func member(object gjson.Result, name string) (value gjson.Result) {
+	object.ForEach(func(n, v gjson.Result) bool {
+		if n.Str == name {
+			value = v
+		}
+		return true
+	})
+	return value
 }
 
 // Sign gives the event with one more signature, for example of the server that authorises a restricted join.
@@ -168,15 +185,19 @@ func Parse(raw []byte, v *roomversion.Version) (*Event, error) {
 	if canonical[0] != '{' {
 		return nil, mxerr.BadJSON("an event must be a JSON object")
 	}
-	fs := parse(canonical).without("unsigned")
-	whole := fs.bytes(make([]byte, 0, len(canonical)))
+	fs, whole := parse(canonical), canonical
+	if _, ok := fs.get("unsigned"); ok {
+		fs = fs.without("unsigned")
+		whole = fs.bytes(make([]byte, 0, len(canonical)))
+	}
 	if len(whole) > MaxSize {
 		return nil, tooLarge(len(whole))
 	}
 	if err := checkFormat(fs, v); err != nil {
 		return nil, err
 	}
-	hash := gjson.GetBytes(whole, "hashes.sha256")
+	hashes, _ := fs.get("hashes")
+	hash := member(read(hashes), "sha256")
 	hashOK := hash.Type == gjson.String && sameHash(hash.Str, contentHash(fs))
 	if !hashOK {
 		fs = fs.redact(v, fs.text("type"))
@@ -195,11 +216,10 @@ func sameHash(claimed string, hash []byte) bool {
 	return err == nil && string(b) == string(hash)
 }
 
-// FromStored reads an event that JSON gave earlier. It trusts it and hashes nothing. The event shares the memory of raw, which must not
-// change any more.
+// FromStored reads an event that JSON gave earlier. It trusts it and hashes nothing.
 func FromStored(raw []byte, eventID string, v *roomversion.Version) (*Event, error) {
 	e := &Event{version: v, id: eventID, json: raw, hashOK: true}
-	gjson.Parse(text(raw)).ForEach(func(name, value gjson.Result) bool {
+	read(raw).ForEach(func(name, value gjson.Result) bool {
 		switch name.Str {
 		case "type":
 			e.typ = value.Str

@@ -40,10 +40,9 @@ type draft struct {
 	servers      map[string]ServerRow
 	gaps         map[uint64]*Gap
 	hint         *roomversion.Version // of a room that does not exist yet; see ver
-	// results, built and shown are answers; see Reply.
+	// results and built are answers; see Reply.
 	results []Result
 	built   *event.Event
-	shown   []byte
 	// buildOnly says that the event is to be made and checked, and not appended.
 	buildOnly bool
 }
@@ -52,6 +51,7 @@ func (m *Machine) draft() *draft { return &draft{m: m, head: m.head, version: m.
 
 // keep makes what the draft changed known to the cache.
 func (d *draft) keep() {
+	d.m.passing.came(d)
 	c := &d.m.cache
 	for _, e := range d.entries {
 		c.putEntry(e)

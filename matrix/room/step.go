@@ -29,6 +29,7 @@ func (m *Machine) drain() {
 		d := m.draft()
 		err := d.handle(m.queue[0])
 		if !d.need.empty() {
+			m.lookAhead(&d.need)
 			if v := d.ver(); v != nil {
 				d.need.Version = v.ID
 			}
@@ -38,7 +39,7 @@ func (m *Machine) drain() {
 		ticket := ticketOf(m.queue[0])
 		m.queue[0] = nil
 		m.queue = m.queue[1:]
-		m.passing = passing{}
+		m.passing.end(m.queue)
 		if err != nil {
 			m.refuse(ticket, mxerr.From(err))
 			continue
@@ -131,7 +132,7 @@ func (m *Machine) accept(d *draft, ticket uint64) {
 	m.head, m.version = d.head, d.version
 	b.head, b.version = d.head, d.version
 	if ticket != 0 {
-		b.Replies = append(b.Replies, Reply{Ticket: ticket, Entry: d.answer, Results: d.results, Built: d.built, StrippedState: d.shown})
+		b.Replies = append(b.Replies, Reply{Ticket: ticket, Entry: d.answer, Results: d.results, Built: d.built})
 	}
 }
 

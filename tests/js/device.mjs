@@ -11,7 +11,11 @@ else {
 }
 const quiet = { trace() {}, debug() {}, info() {}, warn() {}, error() {}, getChild: () => quiet };
 
-export const baseUrl = process.argv[2];
+// The nodes of a homeserver. Each session begins at another one.
+const nodes = process.argv[2].split(",");
+let sessions = 0;
+export const baseUrl = () => nodes[sessions++ % nodes.length];
+export const cluster = nodes.length > 1;
 const password = "correct horse battery staple";
 
 export class Device {
@@ -20,7 +24,7 @@ export class Device {
         this.secrets = secrets;
         this.name = `${login.user_id} ${login.device_id}`;
         this.client = sdk.createClient({
-            baseUrl,
+            baseUrl: baseUrl(),
             userId: login.user_id,
             deviceId: login.device_id,
             accessToken: login.access_token,
@@ -100,7 +104,7 @@ export class Device {
 }
 
 function stranger() {
-    return sdk.createClient({ baseUrl, logger: quiet });
+    return sdk.createClient({ baseUrl: baseUrl(), logger: quiet });
 }
 
 // signUp makes an account with its first device.

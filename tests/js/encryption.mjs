@@ -1,6 +1,6 @@
 // End-to-end encryption between two people with two devices each.
 import { ask, check, equal, eventually, step, until } from "./harness.mjs";
-import { logIn, signUp } from "./device.mjs";
+import { cluster, logIn, signUp } from "./device.mjs";
 
 const megolm = { type: "m.room.encryption", state_key: "", content: { algorithm: "m.megolm.v1.aes-sha2" } };
 
@@ -69,6 +69,17 @@ export async function encryption() {
         }
         check(await alice1.crypto.userHasCrossSigningKeys(bob1.userId, true), "Alice can fetch the identity of Bob");
     });
+
+    if (cluster) {
+        await step("encryption: the room moves from node to node", async () => {
+            for (const d of devices) {
+                await ask(`move ${roomId}`);
+                const text = `on we go, ${d.name}`;
+                before.push([await d.says(roomId, text), text]);
+                for (const reader of devices) await reader.reads(roomId, ...before.at(-1));
+            }
+        });
+    }
 
     await step("encryption: the server is killed and started again", async () => {
         await ask("kill");

@@ -8,7 +8,8 @@ function tell(line) {
     process.stdout.write(JSON.stringify(line) + "\n");
 }
 
-// ask has the Go test do something with the server: "kill" (at once, and start again) or "stop" (in order, and start again).
+// ask has the Go test do something with the server: "kill" (at once, and start again) or "stop" (in order, and start again); in a
+// cluster, with one node after the other, and "move !room" to another node.
 export async function ask(what) {
     const answer = once(answers, "line");
     tell({ ask: what });

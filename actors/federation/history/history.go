@@ -39,6 +39,9 @@ const (
 	// roomsAtOnce is how many rooms this node mends at a time; roomPatience how long it takes for one before others have their turn.
 	roomsAtOnce  = 16
 	roomPatience = 10 * time.Minute
+	// roomsOfOne is how many of these rooms one server is asked about at a time, and serverPatience for how long about one event.
+	roomsOfOne     = 12
+	serverPatience = 3 * time.Minute
 	// mostServers is how many servers are asked for the same, one after another.
 	mostServers = 4
 )
@@ -50,6 +53,7 @@ type History struct {
 	pages   singleflight.Group
 	mu      sync.Mutex
 	busy    map[string]bool // rooms; true: something came while the room was being mended
+	helping map[string]int  // servers: how many rooms they are being asked about
 	ended   bool
 	running sync.WaitGroup
 	ctx     context.Context
@@ -58,7 +62,7 @@ type History struct {
 
 // New makes the history of a node. Close ends it.
 func New(d Deps) *History {
-	h := &History{d: d, turns: make(chan struct{}, roomsAtOnce), busy: map[string]bool{}}
+	h := &History{d: d, turns: make(chan struct{}, roomsAtOnce), busy: map[string]bool{}, helping: map[string]int{}}
 	h.ctx, h.stop = context.WithCancel(context.Background())
 	return h
 }

@@ -3,8 +3,10 @@ package history
 import (
 	"context"
 	"encoding/json"
+	"strings"
 	"testing"
 
+	"github.com/matrixon/matrixon/matrix/event"
 	"github.com/matrixon/matrixon/matrix/mxerr"
 	"github.com/matrixon/matrixon/persistence/schema"
 )
@@ -228,5 +230,35 @@ func TestEventsOfAnotherRoomAreNotTaken(t *testing.T) {
 	set, err := w.before(context.Background(), "b.example", room{"!other:b.example", foreign.version}, []string{w.line[3].ID()}, 10)
 	if err != nil || len(set.Events) != 0 || set.Dropped != 4 {
 		t.Fatal(err, set)
+	}
+}
+
+// A hostile server that never answers costs a room's turn once, not once for each of its events.
+func TestAServerThatDoesNotAnswerIsAskedOnce(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, 40)
+	w.refuses["b.example"], w.blind["c.example"] = true, true
+	w.stage(10, 20, 30)
+	if n := w.count("b.example get_missing_events"); n != 1 {
+		t.Fatalf("asked %d times", n)
+	}
+}
+
+func TestServersTakeTurnsInARoom(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, 10)
+	var rows []schema.StagedPDU
+	events := map[string]*event.Event{}
+	for i, origin := range []string{"evil", "evil", "evil", "evil", "good", "good"} {
+		e := w.line[i+1]
+		events[e.ID()] = e
+		rows = append(rows, schema.StagedPDU{EventID: e.ID(), Origin: origin})
+	}
+	var order []string
+	for _, row := range inTurns(rows, events) {
+		order = append(order, row.Origin)
+	}
+	if got := strings.Join(order, " "); got != "evil good evil good evil evil" {
+		t.Fatal(got)
 	}
 }

@@ -8,6 +8,7 @@ import (
 	"maps"
 	"slices"
 
+	"github.com/matrixon/matrixon/actors/federation"
 	"github.com/matrixon/matrixon/actors/federation/pdus"
 	"github.com/matrixon/matrixon/matrix/event"
 	"github.com/matrixon/matrixon/messages"
@@ -24,11 +25,15 @@ const (
 	mostReceived = 50
 )
 
-var errUnplaced = errors.New("what is missing cannot be had")
+var (
+	errUnplaced = errors.New("what is missing cannot be had")
+	errHelping  = errors.New("it is being asked about many rooms")
+)
 
 // place puts an event into its room that the room could not take for want of others, with the help of the server that sent it, or else
-// of others in the room. It returns nil when the room has decided about the event, whatever it decided.
-func (h *History) place(ctx context.Context, in room, origin string, e *event.Event) error {
+// of others in the room. It returns nil when the room has decided about the event, whatever it decided. Servers that do not answer are added
+// to the silent, which are not asked.
+func (h *History) place(ctx context.Context, in room, origin string, e *event.Event, silent map[string]bool) error {
 	left, err := h.receive(ctx, in, origin, []*event.Event{e})
 	if err != nil || len(left) == 0 {
 		return err
@@ -39,10 +44,43 @@ func (h *History) place(ctx context.Context, in room, origin string, e *event.Ev
 	}
 	err = errUnplaced
 	for _, server := range servers {
-		if err = h.placeFrom(ctx, in, server, e); err == nil || ctx.Err() != nil {
+		if silent[server] {
+			continue
+		}
+		err = h.withHelp(ctx, server, func(ctx context.Context) error { return h.placeFrom(ctx, in, server, e) })
+		if err == nil || ctx.Err() != nil {
 			return err
 		}
+		silent[server] = federation.IsUnreachable(err)
 		h.d.Log.Info("what a room is missing could not be fetched from a server", "room", in.id, "event", e.ID(), "server", server, "error", err)
+	}
+	return err
+}
+
+// withHelp asks one server for what helps a room, for serverPatience at most. One that helps many rooms already is unreachable for the rest,
+// so that a slow server leaves turns to the rooms of others.
+func (h *History) withHelp(ctx context.Context, server string, ask func(ctx context.Context) error) error {
+	h.mu.Lock()
+	helping := h.helping[server] < roomsOfOne
+	if helping {
+		h.helping[server]++
+	}
+	h.mu.Unlock()
+	if !helping {
+		return federation.Unreachable(errHelping)
+	}
+	defer func() {
+		h.mu.Lock()
+		defer h.mu.Unlock()
+		if h.helping[server]--; h.helping[server] == 0 {
+			delete(h.helping, server)
+		}
+	}()
+	asking, cancel := context.WithTimeout(ctx, serverPatience)
+	defer cancel()
+	err := ask(asking)
+	if err != nil && asking.Err() != nil {
+		err = federation.Unreachable(err)
 	}
 	return err
 }

@@ -73,10 +73,7 @@ func newWorld(t *testing.T, length int) *world {
 		known: map[string]bool{}, states: map[string][]string{}, gaps: map[uint64][]*messages.Backfill{}}
 	store := memory.New(memory.Options{})
 	t.Cleanup(func() { _ = store.Close() })
-	r, err := reader.New(store, func() time.Time { return w.now })
-	if err != nil {
-		t.Fatal(err)
-	}
+	r := reader.New(store, func() time.Time { return w.now })
 	w.History = New(Deps{ServerName: "a.example", Store: store, Reader: r, Rooms: w, Servers: w, Verifier: verify.New(keys{}, 2),
 		Leads: func() bool { return true }, Now: func() time.Time { return w.now }, Log: slog.New(slog.DiscardHandler)})
 	t.Cleanup(w.Close)

@@ -45,6 +45,7 @@ func (b *binder) validate() {
 	b.wellKnown()
 	b.limits()
 	b.email()
+	b.signingIn()
 	b.turn()
 	b.rtc()
 	b.atLeast("delayed_events.max_delay", c.DelayedEvents.MaxDelay, time.Second)
@@ -56,6 +57,7 @@ func (b *binder) validate() {
 		b.check("federation.resolver", hostPort(c.Federation.Resolver, 1))
 	}
 	b.atLeast("federation.retry_longest", c.Federation.RetryLongest, time.Second)
+	b.atLeast("federation.timeout", c.Federation.Timeout, time.Second)
 	for i, path := range c.Appservices {
 		if path == "" {
 			b.reject(fmt.Sprintf("appservices.%d", i), "the path of a registration file or a folder of them is needed")

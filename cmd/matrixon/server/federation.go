@@ -35,7 +35,8 @@ func (s *Server) startFederation() error {
 	if err != nil {
 		return err
 	}
-	s.federation = outbound.NewFederation(outbound.FederationOptions{ServerName: s.config.ServerName, Key: s.key, Policy: policy, Now: time.Now, Metrics: s.metrics})
+	s.federation = outbound.NewFederation(outbound.FederationOptions{ServerName: s.config.ServerName, Key: s.key, Policy: policy,
+		Timeout: time.Duration(c.Timeout), Now: time.Now, Metrics: s.metrics})
 	s.keys = keyring.New(keyring.Options{
 		Own:   &keyring.Own{ServerName: s.config.ServerName, Current: s.key, Newest: s.signingKey, Store: s.store, Now: time.Now},
 		Store: s.store, Caller: s.federation, Notaries: c.TrustedKeyServers, Now: time.Now, Log: s.log})
