@@ -63,10 +63,7 @@ func TestLastAgreesWithTheCommits(t *testing.T) {
 				commit(schema.Events.Put(schema.Event{RoomID: "!other", Seq: uint64(len(moments)), JSON: []byte("{}")}))
 			}
 		}
-		r, err := reader.New(store, time.Now)
-		if err != nil {
-			rt.Fatal(err)
-		}
+		r := reader.New(store, time.Now)
 		for pos := range uint64(store.Position()) + 3 {
 			want := uint64(0)
 			for _, m := range moments {
