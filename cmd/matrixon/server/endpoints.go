@@ -85,10 +85,10 @@ func (s *Server) registration() client.RegistrationOptions {
 }
 
 func (s *Server) sessionMemory() time.Duration {
-	if s.config.Cluster.Consul != "" {
-		return sessionMemoryCluster
+	if s.alone() {
+		return sessionMemoryAlone
 	}
-	return sessionMemoryAlone
+	return sessionMemoryCluster
 }
 
 // deps are what the endpoints of clients share.

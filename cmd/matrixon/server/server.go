@@ -226,8 +226,11 @@ func (s *Server) startActors() error {
 		return err
 	}
 	s.store.Follow(s.told)
-	rooms := cluster.Kind{Name: cluster.KindRoom, Bound: roomBound, IdleAfter: roomIdle, New: room.New(room.Deps{
-		Store: s.recorder(), Typing: s.tellTyping, ServerName: s.config.ServerName, Key: s.key, Now: time.Now})}
+	roomDeps := room.Deps{Store: s.recorder(), Typing: s.tellTyping, ServerName: s.config.ServerName, Key: s.key, Now: time.Now}
+	if s.alone() {
+		roomDeps.Pushing = s.pushes // which, in a cluster, hears of another node's pushers a little later than they are acknowledged
+	}
+	rooms := cluster.Kind{Name: cluster.KindRoom, Bound: roomBound, IdleAfter: roomIdle, New: room.New(roomDeps)}
 	accounts := account.Options{Deactivated: []account.Removal{delayed.Drop}}
 	handlers := slices.Concat(account.Handlers(accounts), keys.Handlers(), dehydrated.Handlers(accounts), usermedia.Handlers(),
 		delayed.Handlers(), signin.Handlers(accounts), appserviceHandlers)
