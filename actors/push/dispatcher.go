@@ -77,7 +77,13 @@ func NewDispatcher(d Deps, owns func(cluster.Identity) bool) *Dispatcher {
 		news: news{shards: map[uint64]bool{}}, claims: map[uint64]*claim{}}
 }
 
-// Publish hears of what was committed; it is part of the node's persistence.Follower.
+// Anybody reports whether anybody may have a pusher, as of the newest commit that Publish was told of.
+func (d *Dispatcher) Anybody() bool { return !d.users.nobody() }
+
+// Has reports whether the user may have a pusher, as of the newest commit that Publish was told of.
+func (d *Dispatcher) Has(userID string) bool { return d.users.has(userID) }
+
+// Publish hears of what was committed; it is part of the node's persistence.Follower. While nobody has a pusher there is no hurry.
 func (d *Dispatcher) Publish(pos persistence.Position, notices []proto.Message) {
 	var rooms []string
 	for _, notice := range notices {
@@ -89,7 +95,7 @@ func (d *Dispatcher) Publish(pos persistence.Position, notices []proto.Message) 
 		}
 	}
 	d.news.add(pos, rooms)
-	if len(rooms) == 0 {
+	if len(rooms) == 0 || d.users.nobody() {
 		return
 	}
 	select {
@@ -103,15 +109,14 @@ func (d *Dispatcher) Run(ctx context.Context) {
 	tick, wake := time.NewTicker(pause), time.NewTicker(wakeEvery)
 	defer tick.Stop()
 	defer wake.Stop()
-	known, woken, everywhere := false, false, true
+	woken, everywhere := false, true
 	for {
 		err := error(nil)
-		if !known {
+		if !d.users.loaded() {
 			err = d.users.load(ctx, d.Store)
-			known = err == nil
 		}
-		if known {
-			err = errors.Join(err, d.round(ctx, everywhere))
+		if err == nil {
+			err = d.round(ctx, everywhere)
 		}
 		everywhere = false
 		if !woken {

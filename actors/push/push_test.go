@@ -7,6 +7,8 @@ import (
 	"testing"
 	"time"
 
+	"google.golang.org/protobuf/proto"
+
 	"github.com/matrixon/matrixon/actors/push"
 	"github.com/matrixon/matrixon/messages"
 	"github.com/matrixon/matrixon/persistence/schema"
@@ -221,4 +223,28 @@ func TestCountsOfThreads(t *testing.T) {
 	w.alice.Read(w.room, "m.read", root, "main")
 	w.look()
 	same(t, w.gateway.next(), "counts", `{"unread":0}`)
+}
+
+// Until it is known who has a phone everybody may; then only who has, or had since the start.
+func TestWhoMayHaveAPhone(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	if !w.dispatcher.Anybody() || !w.dispatcher.Has(w.bob.User) {
+		t.Error("somebody is denied a phone before it is known who has one")
+	}
+	w.look()
+	if w.dispatcher.Anybody() || w.dispatcher.Has(w.alice.User) {
+		t.Error("nobody has a phone")
+	}
+	w.phone(w.alice, "k1")
+	w.Settle()
+	w.dispatcher.Publish(w.Store.Position(), []proto.Message{&messages.PusherNotice{UserId: w.alice.User}})
+	if !w.dispatcher.Anybody() || !w.dispatcher.Has(w.alice.User) || w.dispatcher.Has(w.bob.User) {
+		t.Error("alice has one, and bob has none")
+	}
+	w.restart()
+	w.look()
+	if !w.dispatcher.Anybody() || !w.dispatcher.Has(w.alice.User) || w.dispatcher.Has(w.bob.User) {
+		t.Error("alice still has one after a restart, and bob has none")
+	}
 }

@@ -33,12 +33,30 @@ type Deps struct {
 	ServerName string
 	Key        signing.Key
 	Now        func() time.Time
+	// Pushing knows who may have a pusher; nil: everybody may.
+	Pushing Pushing
 	// SnapshotEvery is after how many events a commit carries a snapshot; 256 by default.
 	SnapshotEvery uint64
 }
 
+// Pushing knows which users may have a pusher (client-server API, "Push Notifications"). Whom it denies had none when the newest commit was
+// acknowledged, on whatever node: of what happens in a room nothing is written down for them.
+type Pushing interface {
+	Anybody() bool
+	Has(userID string) bool
+}
+
+// everybody may have a pusher.
+type everybody struct{}
+
+func (everybody) Anybody() bool   { return true }
+func (everybody) Has(string) bool { return true }
+
 // New gives the behaviours of rooms.
 func New(d Deps) func(cluster.Identity) cluster.Behavior {
+	if d.Pushing == nil {
+		d.Pushing = everybody{}
+	}
 	if d.SnapshotEvery == 0 {
 		d.SnapshotEvery = 256
 	}
@@ -60,6 +78,7 @@ type actor struct {
 	inFlight    *commit
 	fetching    bool
 	ended       bool
+	gaps        bool // the room has or had some, and so has positions (schema.RoomPosition)
 
 	waiting    map[uint64]waiting // by ticket
 	lastTicket uint64
@@ -351,6 +370,9 @@ func (a *actor) Load(ctx context.Context, self cluster.Self) error {
 		return err
 	}
 	a.epoch, a.seq, a.snapshotSeq = active.Epoch, active.Seq, active.SnapshotSeq
+	if a.gaps, err = a.facts.hadGaps(ctx); err != nil {
+		return err
+	}
 	a.machine, err = a.facts.load(ctx, o, active)
 	return err
 }

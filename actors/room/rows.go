@@ -41,8 +41,11 @@ func (w *writes) searchTask(roomID string, e *room.Entry) {
 	}
 }
 
-// pushTask has those looked for who are to be told of the batch's events, and those whose receipts moved.
-func (w *writes) pushTask(roomID, serverName string, b *room.Batch) {
+// pushTask has those looked for who are to be told of the batch's events, and those whose receipts moved, where that may be somebody.
+func (w *writes) pushTask(roomID, serverName string, pushing Pushing, b *room.Batch) {
+	if !pushing.Anybody() {
+		return
+	}
 	task := schema.PushTask{Shard: schema.PushShard(roomID), RoomID: roomID}
 	for _, e := range b.Entries {
 		if e.Status != room.Accepted {
@@ -55,7 +58,7 @@ func (w *writes) pushTask(roomID, serverName string, b *room.Batch) {
 	}
 	var readers []string
 	for _, r := range b.Receipts {
-		if id.ServerOf(r.UserID) == serverName && !slices.Contains(readers, r.UserID) {
+		if id.ServerOf(r.UserID) == serverName && pushing.Has(r.UserID) && !slices.Contains(readers, r.UserID) {
 			readers = append(readers, r.UserID)
 		}
 	}
