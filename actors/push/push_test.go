@@ -90,6 +90,8 @@ func TestInvite(t *testing.T) {
 	same(t, w.gateway.next(), "event_id", `"`+id+`"`)
 	w.bob.Kick(private, w.alice)
 	w.bob.Say(private, "she is gone")
+	w.look()
+	same(t, w.gateway.next(), "counts.unread", "0")
 	id = w.bob.Say(w.room, "still here")
 	w.look()
 	same(t, w.gateway.next(), "event_id", `"`+id+`"`)
