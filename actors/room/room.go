@@ -34,14 +34,32 @@ type Deps struct {
 	ServerName string
 	Key        signing.Key
 	Now        func() time.Time
+	// Pushing knows who may have a pusher; nil: everybody may.
+	Pushing Pushing
 	// SnapshotEvery is after how many events a commit carries a snapshot; 256 by default.
 	SnapshotEvery uint64
 	// Approve asks a room's policy server to sign an event of this server, and gives its signature. Nil when other servers are not spoken to.
 	Approve func(ctx context.Context, server string, e *event.Event) (signature string, err error)
 }
 
+// Pushing knows which users may have a pusher (client-server API, "Push Notifications"). Whom it denies had none when the newest commit was
+// acknowledged, on whatever node: of what happens in a room nothing is written down for them.
+type Pushing interface {
+	Anybody() bool
+	Has(userID string) bool
+}
+
+// everybody may have a pusher.
+type everybody struct{}
+
+func (everybody) Anybody() bool   { return true }
+func (everybody) Has(string) bool { return true }
+
 // New gives the behaviours of rooms.
 func New(d Deps) func(cluster.Identity) cluster.Behavior {
+	if d.Pushing == nil {
+		d.Pushing = everybody{}
+	}
 	if d.SnapshotEvery == 0 {
 		d.SnapshotEvery = 256
 	}
@@ -64,6 +82,7 @@ type actor struct {
 	fetching    bool
 	approving   int // requests that wait for a policy server
 	ended       bool
+	gaps        bool // the room has or had some, and so has positions (schema.RoomPosition)
 
 	waiting    map[uint64]waiting // by ticket
 	lastTicket uint64
@@ -364,6 +383,9 @@ func (a *actor) Load(ctx context.Context, self cluster.Self) error {
 		return err
 	}
 	a.epoch, a.seq, a.snapshotSeq = active.Epoch, active.Seq, active.SnapshotSeq
+	if a.gaps, err = a.facts.hadGaps(ctx); err != nil {
+		return err
+	}
 	a.machine, err = a.facts.load(ctx, o, active)
 	return err
 }

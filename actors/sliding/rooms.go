@@ -128,16 +128,12 @@ func (b *builder) count(result *Room, s *sentRoom, roomID string, upto uint64) (
 	if err != nil {
 		return false, err
 	}
-	notifications, highlights := counts.Main.Notify, counts.Main.Highlight
-	for _, c := range counts.Threads {
-		notifications += c.Notify
-		highlights += c.Highlight
-	}
-	if !result.Initial && s.Notifications == notifications && s.Highlights == highlights {
+	total := counts.Total()
+	if !result.Initial && s.Notifications == total.Notify && s.Highlights == total.Highlight {
 		return false, nil
 	}
-	s.Notifications, s.Highlights = notifications, highlights
-	result.NotificationCount, result.HighlightCount = &notifications, &highlights
+	s.Notifications, s.Highlights = total.Notify, total.Highlight
+	result.NotificationCount, result.HighlightCount = &total.Notify, &total.Highlight
 	return true, nil
 }
 

@@ -289,17 +289,13 @@ func (b *builder) counts(room *JoinedRoom, st stretch) error {
 	if err != nil {
 		return err
 	}
-	main := UnreadCounts{Highlight: counts.Main.Highlight, Notification: counts.Main.Notify}
+	main := counts.Total()
 	if b.req.Filter.Room.Timeline.UnreadThreadNotifications {
+		main = counts.Main
 		for root, c := range counts.Threads {
 			put(&room.UnreadThreads, root, UnreadCounts{Highlight: c.Highlight, Notification: c.Notify})
 		}
-	} else {
-		for _, c := range counts.Threads {
-			main.Highlight += c.Highlight
-			main.Notification += c.Notify
-		}
 	}
-	room.UnreadNotifications = &main
+	room.UnreadNotifications = &UnreadCounts{Highlight: main.Highlight, Notification: main.Notify}
 	return nil
 }

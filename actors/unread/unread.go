@@ -39,6 +39,16 @@ type Counts struct {
 	Threads map[string]Count // by the thread root's event id; without the threads that have none unread
 }
 
+// Total is the count of the room and all of its threads.
+func (c Counts) Total() Count {
+	total := c.Main
+	for _, thread := range c.Threads {
+		total.Notify += thread.Notify
+		total.Highlight += thread.Highlight
+	}
+	return total
+}
+
 // Counter counts. It is safe for concurrent use.
 type Counter struct {
 	store     persistence.Reader

@@ -88,7 +88,12 @@ func (t *Tokens) look(ctx context.Context, hash [32]byte) (*Session, error) {
 	if err != nil {
 		return nil, err
 	}
+	oauth, _, err := schema.OAuthSessions.Get(ctx, t.options.Store, schema.OAuthSession{UserID: row.UserID, DeviceID: row.DeviceID})
+	if err != nil {
+		return nil, err
+	}
 	s := &Session{
+		OAuth:  oauth.ClientID,
 		UserID: row.UserID, DeviceID: row.DeviceID, DeviceSince: device.CreatedTS, TokenHash: hash,
 		Admin: account.Admin, Locked: account.Locked, Suspended: account.Suspended,
 	}

@@ -152,12 +152,12 @@ func (a *accounts) capabilities(r *api.Request) (any, error) {
 	}
 	enabled := func(on bool) map[string]bool { return map[string]bool{"enabled": on} }
 	c := map[string]any{
-		"m.change_password":          enabled(r.Session.Appservice == ""),
+		"m.change_password":          enabled(r.Session.Appservice == "" && r.Session.OAuth == ""),
 		"m.room_versions":            map[string]any{"default": roomversion.Default, "available": available},
 		"m.set_displayname":          enabled(true),
 		"m.set_avatar_url":           enabled(true),
-		"m.3pid_changes":             enabled(a.o.Addresses != nil),
-		"m.get_login_token":          enabled(r.Session.Appservice == ""),
+		"m.3pid_changes":             enabled(a.o.Addresses != nil && r.Session.OAuth == ""),
+		"m.get_login_token":          enabled(r.Session.Appservice == "" && r.Session.OAuth == ""),
 		"m.profile_fields":           enabled(true),
 		"m.forget_forced_upon_leave": enabled(false),
 	}

@@ -315,6 +315,6 @@ func checkIDs(e *Event) error {
 	return nil
 }
 
-func quoted(s string) []byte { return canonicaljson.AppendString(nil, s) }
+func quoted(s string) []byte { return canonicaljson.AppendString(make([]byte, 0, len(s)+2), s) }
 
 func integer(n int64) []byte { return strconv.AppendInt(nil, n, 10) }

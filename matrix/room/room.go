@@ -76,6 +76,7 @@ type Machine struct {
 
 	servers map[string]ServerRow
 	gaps    map[uint64]Gap // by their Seq
+	merges  map[string]statetree.Hash
 
 	cache        cache
 	transactions transactions

@@ -5,13 +5,13 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"maps"
 	"slices"
 
 	"github.com/matrixon/matrixon/actors/federation"
 	"github.com/matrixon/matrixon/actors/federation/pdus"
 	"github.com/matrixon/matrixon/matrix/event"
 	"github.com/matrixon/matrixon/messages"
+	"github.com/matrixon/matrixon/persistence/schema"
 )
 
 // The bounds of what is fetched for one event.
@@ -139,7 +139,29 @@ func (h *History) walk(ctx context.Context, in room, server string, left []*even
 	if err != nil {
 		return err
 	}
-	maps.Copy(found, set.Events)
+	return h.follow(ctx, in, latest, set, found)
+}
+
+// follow adds to what was found those of the set's events that lead from it to events which are here. The server does not know where that
+// is, and goes on to what came before: that is no news, and is fetched when somebody scrolls back.
+func (h *History) follow(ctx context.Context, in room, from []string, set *pdus.Set, found map[string]*event.Event) error {
+	for len(from) > 0 {
+		e := found[from[0]]
+		from = from[1:]
+		for _, id := range e.PrevEvents() {
+			if found[id] != nil || set.Events[id] == nil {
+				continue
+			}
+			row, ok, err := h.d.Reader.Stored(ctx, in.id, id)
+			if err != nil {
+				return err
+			}
+			if !ok || row.Status == schema.Outlier {
+				found[id] = set.Events[id]
+				from = append(from, id)
+			}
+		}
+	}
 	return nil
 }
 

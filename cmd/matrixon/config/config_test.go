@@ -62,6 +62,7 @@ func TestDefaults(t *testing.T) {
 		ShutdownTimeout: config.Duration(10 * time.Second),
 		PasswordHash:    config.PasswordHash{MemoryKiB: 65536, Iterations: 3, Parallelism: 2},
 		Session:         config.Session{AccessTokenLifetime: config.Duration(time.Hour)},
+		OAuth:           config.OAuth{Enabled: true, Rendezvous: "everybody"},
 		Presence:        config.Presence{Enabled: true},
 		Events:          config.Events{MaxBody: api.DefaultMaxBody},
 		DelayedEvents:   config.DelayedEvents{MaxDelay: config.Duration(24 * time.Hour), MaxScheduled: 100},

@@ -47,6 +47,7 @@ func (b *binder) validate() {
 	b.wellKnown()
 	b.limits()
 	b.email()
+	b.signingIn()
 	b.turn()
 	b.rtc()
 	b.atLeast("delayed_events.max_delay", c.DelayedEvents.MaxDelay, time.Second)

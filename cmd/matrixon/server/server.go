@@ -42,6 +42,7 @@ import (
 	"github.com/matrixon/matrixon/actors/user/delayed"
 	"github.com/matrixon/matrixon/actors/user/keys"
 	usermedia "github.com/matrixon/matrixon/actors/user/media"
+	"github.com/matrixon/matrixon/actors/user/signin"
 	"github.com/matrixon/matrixon/cluster"
 	"github.com/matrixon/matrixon/cmd/matrixon/config"
 	"github.com/matrixon/matrixon/http/api"
@@ -49,6 +50,7 @@ import (
 	"github.com/matrixon/matrixon/http/api/password"
 	"github.com/matrixon/matrixon/http/client"
 	"github.com/matrixon/matrixon/http/media"
+	"github.com/matrixon/matrixon/http/oauth"
 	"github.com/matrixon/matrixon/http/outbound"
 	"github.com/matrixon/matrixon/http/outbound/mail"
 	"github.com/matrixon/matrixon/matrix/signing"
@@ -111,6 +113,7 @@ type Server struct {
 	handshakes  *entry.Handshakes    // likewise
 	history     *history.History     // likewise
 	appservices appservices
+	oauth       *oauth.Server           // nil when apps are not let in with OAuth 2.0
 	dispatcher  *destination.Dispatcher // nil without federation
 
 	api      *api.API
@@ -189,7 +192,9 @@ func (s *Server) start() error {
 	if err := s.startMedia(ctx); err != nil {
 		return err
 	}
-	s.buildAPI()
+	if err := s.buildAPI(ctx); err != nil {
+		return err
+	}
 	s.clusterMetrics()
 	go s.background(ctx)
 	if err := s.join(ctx); err != nil {
@@ -228,10 +233,13 @@ func (s *Server) startActors() error {
 		s.policies = &policy.Servers{Caller: s.federation, Reader: s.reader, Log: s.log}
 		roomDeps.Approve = s.policies.Approve
 	}
+	if s.alone() {
+		roomDeps.Pushing = s.pushes // which, in a cluster, hears of another node's pushers a little later than they are acknowledged
+	}
 	rooms := cluster.Kind{Name: cluster.KindRoom, Bound: roomBound, IdleAfter: roomIdle, New: room.New(roomDeps)}
 	accounts := account.Options{Deactivated: []account.Removal{delayed.Drop}}
 	handlers := slices.Concat(account.Handlers(accounts), keys.Handlers(), dehydrated.Handlers(accounts), usermedia.Handlers(),
-		delayed.Handlers(), appserviceHandlers)
+		delayed.Handlers(), signin.Handlers(accounts), appserviceHandlers)
 	users := cluster.Kind{Name: cluster.KindUser, Bound: userBound, IdleAfter: userIdle, New: user.New(user.Deps{
 		Store: s.recorder(), Hub: s.hub, Now: time.Now, Log: s.log, Presence: s.config.Presence.Enabled, Federates: s.federation != nil}, handlers...)}
 	if s.rebalancer, err = node.NewRebalancer(s.node, s.log, s.metrics); err != nil {
@@ -342,7 +350,8 @@ func (s *Server) background(ctx context.Context) {
 			if s.node.Owner(sweeper) != s.node.Name() {
 				continue
 			}
-			if err := errors.Join(account.Sweep(ctx, s.store, time.Now(), authLifetime), address.Sweep(ctx, s.store, time.Now())); err != nil && ctx.Err() == nil {
+			if err := errors.Join(account.Sweep(ctx, s.store, time.Now(), authLifetime), address.Sweep(ctx, s.store, time.Now()),
+				oauth.Sweep(ctx, s.store, time.Now())); err != nil && ctx.Err() == nil {
 				s.log.Error("expired rows could not be deleted", "error", err)
 			}
 		}
@@ -425,6 +434,9 @@ func (s *Server) Close() error {
 	}
 	if s.appservices.link != nil {
 		s.appservices.link.Close()
+	}
+	if s.oauth != nil {
+		s.oauth.Close()
 	}
 	if s.stopTracing != nil {
 		errs = append(errs, s.stopTracing(ctx))

@@ -125,6 +125,9 @@ type session struct {
 // Require lets the request go on when its session is complete. Else the error is the 401 that tells the client what is
 // missing; handlers return it as it is.
 func (e *Engine) Require(r *api.Request, c Challenge) (Proof, error) {
+	if r.Session != nil && r.Session.OAuth != "" {
+		return Proof{}, mxerr.Unrecognized("clients that were let in with OAuth 2.0 send the user to the account's pages for this")
+	}
 	given, now, err := e.read(r)
 	if err != nil {
 		return Proof{}, err
@@ -154,6 +157,35 @@ func (e *Engine) Require(r *api.Request, c Challenge) (Proof, error) {
 		}
 	}
 	return s.proof(), nil
+}
+
+// Confirm lets the request go on when confirmed reports that the user has agreed to it on the page with this address; else the error is
+// the 401 that sends the user there (client-server API, "OAuth authentication").
+func (e *Engine) Confirm(r *api.Request, page string, confirmed func() (bool, error)) error {
+	if ok, err := confirmed(); err != nil || ok {
+		return err
+	}
+	given, now, err := e.read(r)
+	if err != nil {
+		return err
+	}
+	var s *session
+	if given != nil && given.Session != "" {
+		s, err = e.resume(r, confirmation(page), given.Session, now)
+	} else {
+		s, err = e.begin(r, now)
+	}
+	if err != nil {
+		return err
+	}
+	return challenge(s, confirmation(page), nil)
+}
+
+// confirmation is the challenge of Confirm. The second name is that which clients knew before the specification had one.
+func confirmation(page string) Challenge {
+	const stage, before = "m.oauth", "org.matrix.cross_signing_reset"
+	url := map[string]string{"url": page}
+	return Challenge{Flows: [][]string{{stage}, {before}}, Params: map[string]any{stage: url, before: url}}
 }
 
 // read takes the request apart into its auth member and what the session is to be bound to.
