@@ -13,9 +13,10 @@ import (
 	"github.com/matrixon/matrixon/persistence/schema"
 )
 
-// pushing are the users who may have pushers. Who had one once stays: it costs a look.
+// pushing are the users who may have pushers: until it is known who has, all. Who had one once stays: it costs a look.
 type pushing struct {
 	mu    sync.RWMutex
+	known bool
 	users map[string]struct{}
 }
 
@@ -32,14 +33,20 @@ func (p *pushing) has(userID string) bool {
 	p.mu.RLock()
 	defer p.mu.RUnlock()
 	_, ok := p.users[userID]
-	return ok
+	return ok || !p.known
 }
 
 // nobody reports whether nobody has a pusher. Once somebody had one it is never so again while the process lives.
 func (p *pushing) nobody() bool {
 	p.mu.RLock()
 	defer p.mu.RUnlock()
-	return len(p.users) == 0
+	return p.known && len(p.users) == 0
+}
+
+func (p *pushing) loaded() bool {
+	p.mu.RLock()
+	defer p.mu.RUnlock()
+	return p.known
 }
 
 func (p *pushing) load(ctx context.Context, r persistence.Reader) error {
@@ -49,6 +56,9 @@ func (p *pushing) load(ctx context.Context, r persistence.Reader) error {
 		}
 		p.add(row.UserID)
 	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.known = true
 	return nil
 }
 

@@ -8,7 +8,6 @@ package reader
 import (
 	"context"
 	"fmt"
-	"math"
 	"time"
 
 	"github.com/matrixon/matrixon/matrix/mxerr"
@@ -74,18 +73,6 @@ func (r *Reader) Room(ctx context.Context, roomID string) (schema.Room, error) {
 		err = mxerr.NotFound("this server does not know the room %s", roomID)
 	}
 	return room, err
-}
-
-// Last reads the newest event of the room's timeline at or below the position; ok is false when there is none. History that was
-// fetched later has other positions than its place, so the table of positions tells.
-func (r *Reader) Last(ctx context.Context, roomID string, pos uint64) (row schema.Event, ok bool, err error) {
-	at, err := schema.RoomPositions.All(ctx, r.store, persistence.Range[schema.RoomPosition]{
-		Prefix: schema.RoomPosition{RoomID: roomID}, Keys: 1, Before: &schema.RoomPosition{Pos: min(pos, math.MaxUint64-1) + 1}, Reverse: true, Limit: 1})
-	if err != nil || len(at) == 0 {
-		return row, false, err
-	}
-	row, err = r.EventAt(ctx, roomID, at[0].Seq)
-	return row, err == nil, err
 }
 
 // JoinedRooms lists the rooms that the user is joined to.

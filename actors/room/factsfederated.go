@@ -142,3 +142,9 @@ func (f facts) federated(ctx context.Context, m *room.Machine) error {
 	}
 	return nil
 }
+
+// hadGaps reports whether the room's history has or had gaps.
+func (f facts) hadGaps(ctx context.Context) (bool, error) {
+	positions, err := schema.RoomPositions.All(ctx, f.store, persistence.Range[schema.RoomPosition]{Prefix: schema.RoomPosition{RoomID: f.roomID}, Keys: 1, Limit: 1})
+	return len(positions) > 0, err
+}

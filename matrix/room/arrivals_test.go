@@ -3,6 +3,7 @@ package room
 import (
 	"fmt"
 	"maps"
+	"slices"
 	"strings"
 	"testing"
 
@@ -197,4 +198,28 @@ func TestToldStateUndoesNothingThatIsKnown(t *testing.T) {
 		b.accepts(a.say("@alice:test", "and on").Event)
 		agree(t, a, b)
 	})
+}
+
+// TestTheEndOfAnInviteIsSentToItsServer: and nothing else of the room is.
+func TestTheEndOfAnInviteIsSentToItsServer(t *testing.T) {
+	t.Parallel()
+	a, b := newWorld(t), newServer(t, "other")
+	a.create("@alice:test", `{"preset":"private_chat","room_version":"11"}`)
+	b.meet(a)
+	from := a.from("@alice:test")
+	built := a.okay(BuildEvent{From: from, Change: ChangeMembership{From: from, Action: Invite, Target: "@bob:other"}})
+	signed, err := built.Built.Sign("other", b.o.Key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	a.accepts(signed)
+	if row := a.servers["other"]; row.JoinedSeq != 0 {
+		t.Fatalf("before the end: %+v", row)
+	}
+	from = a.from("@alice:test")
+	end := a.okay(ChangeMembership{From: from, Action: Kick, Target: "@bob:other"}).Entry
+	a.say("@alice:test", "among ourselves")
+	if row := a.servers["other"]; row.Joined != 0 || row.JoinedSeq != end.Seq || row.LeftSeq != end.Seq || !slices.Equal(a.outbound, []uint64{end.Seq}) {
+		t.Errorf("%+v, outbound %v, the end is %d", row, a.outbound, end.Seq)
+	}
 }

@@ -25,6 +25,7 @@ import (
 	"github.com/matrixon/matrixon/actors/federation/history"
 	"github.com/matrixon/matrixon/actors/federation/inquiry"
 	"github.com/matrixon/matrixon/actors/federation/keyring"
+	"github.com/matrixon/matrixon/actors/federation/policy"
 	"github.com/matrixon/matrixon/actors/federation/verify"
 	"github.com/matrixon/matrixon/actors/hub"
 	"github.com/matrixon/matrixon/actors/node"
@@ -108,6 +109,7 @@ type Server struct {
 	inquirer    *inquiry.Inquirer    // likewise
 	origin      *media.Origin        // likewise
 	verifier    *verify.Verifier     // likewise
+	policies    *policy.Servers      // likewise
 	handshakes  *entry.Handshakes    // likewise
 	history     *history.History     // likewise
 	appservices appservices
@@ -228,8 +230,15 @@ func (s *Server) startActors() error {
 		return err
 	}
 	s.store.Follow(s.told)
-	rooms := cluster.Kind{Name: cluster.KindRoom, Bound: roomBound, IdleAfter: roomIdle, New: room.New(room.Deps{
-		Store: s.recorder(), Typing: s.tellTyping, ServerName: s.config.ServerName, Key: s.key, Now: time.Now})}
+	roomDeps := room.Deps{Store: s.recorder(), Typing: s.tellTyping, ServerName: s.config.ServerName, Key: s.key, Now: time.Now}
+	if s.federation != nil {
+		s.policies = &policy.Servers{Caller: s.federation, Reader: s.reader, Log: s.log}
+		roomDeps.Approve = s.policies.Approve
+	}
+	if s.alone() {
+		roomDeps.Pushing = s.pushes // which, in a cluster, hears of another node's pushers a little later than they are acknowledged
+	}
+	rooms := cluster.Kind{Name: cluster.KindRoom, Bound: roomBound, IdleAfter: roomIdle, New: room.New(roomDeps)}
 	accounts := account.Options{Deactivated: []account.Removal{delayed.Drop}}
 	handlers := slices.Concat(account.Handlers(accounts), keys.Handlers(), dehydrated.Handlers(accounts), usermedia.Handlers(),
 		delayed.Handlers(), signin.Handlers(accounts), appserviceHandlers)
