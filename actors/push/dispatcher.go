@@ -266,7 +266,7 @@ func (d *Dispatcher) items(ctx context.Context, task schema.PushTask) ([]schema.
 	}
 	for _, userID := range readers {
 		if d.users.has(userID) {
-			if err := f.add(ctx, userID, schema.PushItem{Pos: task.Pos, RoomID: task.RoomID, TS: d.Now().UnixMilli()}); err != nil {
+			if err := f.reader(ctx, userID, task); err != nil {
 				return nil, err
 			}
 		}
@@ -296,6 +296,19 @@ type finding struct {
 	mu      sync.Mutex
 	pushers map[string][]schema.Pusher
 	items   []schema.PushItem
+}
+
+// reader has a user told of how much is unread now, or of the invite of another server that the task is about.
+func (f *finding) reader(ctx context.Context, userID string, task schema.PushTask) error {
+	item := schema.PushItem{Pos: task.Pos, RoomID: task.RoomID, TS: f.Now().UnixMilli()}
+	n, _, err := f.Unread.Invitation(ctx, userID, task.RoomID, task.Pos)
+	if err != nil {
+		return err
+	}
+	if n != nil {
+		item.Seq = schema.InviteSeq
+	}
+	return f.add(ctx, userID, item)
 }
 
 // event finds who is to be told of an event.

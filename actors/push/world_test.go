@@ -117,6 +117,7 @@ func newWorld(t *testing.T) *world {
 	w.room = w.bob.Create(j{"preset": "public_chat", "name": "Kitchen"})
 	w.alice.Join(w.room)
 	w.User("carol").Join(w.room)
+	w.look() // what has happened so far is nothing to phones that come
 	return w
 }
 

@@ -41,7 +41,8 @@ func (w *writes) searchTask(roomID string, e *room.Entry) {
 	}
 }
 
-// pushTask has those looked for who are to be told of the batch's events, and those whose receipts moved, where that may be somebody.
+// pushTask has those looked for who are to be told of the batch's events, and those whose receipts moved or whom other servers
+// invite, where that may be somebody.
 func (w *writes) pushTask(roomID, serverName string, pushing Pushing, b *room.Batch) {
 	if !pushing.Anybody() {
 		return
@@ -60,6 +61,11 @@ func (w *writes) pushTask(roomID, serverName string, pushing Pushing, b *room.Ba
 	for _, r := range b.Receipts {
 		if id.ServerOf(r.UserID) == serverName && pushing.Has(r.UserID) && !slices.Contains(readers, r.UserID) {
 			readers = append(readers, r.UserID)
+		}
+	}
+	for _, o := range b.Outside {
+		if o.Row.Seq == 0 && !slices.Contains(readers, o.UserID) {
+			readers = append(readers, o.UserID)
 		}
 	}
 	if task.FirstSeq == 0 && len(readers) == 0 {

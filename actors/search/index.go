@@ -16,7 +16,7 @@ import (
 
 // The pace of the work: tasks at once, and how long none are looked for.
 const (
-	atOnce = 500
+	atOnce = 1000
 	pause  = time.Second
 )
 
@@ -91,7 +91,7 @@ func (x *Index) round(ctx context.Context) error {
 	if err := x.rebuild(ctx); err != nil {
 		return err
 	}
-	for {
+	for full := 0; ; full++ {
 		tasks, err := schema.SearchTasks.All(ctx, x.store, persistence.Range[schema.SearchTask]{Limit: atOnce})
 		if err != nil {
 			return err
@@ -105,14 +105,15 @@ func (x *Index) round(ctx context.Context) error {
 			return err
 		}
 		if len(tasks) == atOnce {
-			rest(ctx, restFor*time.Since(began))
+			rest(ctx, time.Duration(max(restMost-full, restLeast))*time.Since(began))
 		}
 	}
 }
 
-// restFor is how much longer than it worked the index rests while there is more to do, so that a burst of messages is indexed
-// beside what people wait for, with a part of one processor.
-const restFor = 9
+// How much longer than it worked the index rests while there is more to do, so that a burst of messages is indexed beside what people
+// wait for, with a tenth of one processor. When the burst does not end it becomes more, up to a half: to find nothing new for long is
+// no service either.
+const restMost, restLeast = 9, 1
 
 func rest(ctx context.Context, d time.Duration) {
 	timer := time.NewTimer(min(d, pause))

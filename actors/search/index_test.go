@@ -83,7 +83,7 @@ func task(seq uint64) persistence.Mutation {
 
 func (w *world) expect(term string, want ...uint64) {
 	w.t.Helper()
-	hits, err := w.searcher.Search(w.t.Context(), persistence.TextQuery{Tokens: words.Query(term, 1), Rooms: []string{"!a"}, Recent: true, Limit: 2000})
+	hits, err := w.searcher.Search(w.t.Context(), persistence.TextQuery{Tokens: words.Query(term, 1), Rooms: []string{"!a"}, Recent: true, Limit: 5000})
 	if err != nil {
 		w.t.Fatal(err)
 	}

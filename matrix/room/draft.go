@@ -38,6 +38,7 @@ type draft struct {
 	outliers     []*Entry
 	edges        []EdgeRow
 	servers      map[string]ServerRow
+	merges       map[string]statetree.Hash // resolutions that were worked out; see mergeOf
 	gaps         map[uint64]*Gap
 	hint         *roomversion.Version // of a room that does not exist yet; see ver
 	// results and built are answers; see Reply.
@@ -45,6 +46,7 @@ type draft struct {
 	built   *event.Event
 	// buildOnly says that the event is to be made and checked, and not appended.
 	buildOnly bool
+	approval  *Approval
 }
 
 func (m *Machine) draft() *draft { return &draft{m: m, head: m.head, version: m.version} }
@@ -52,6 +54,7 @@ func (m *Machine) draft() *draft { return &draft{m: m, head: m.head, version: m.
 // keep makes what the draft changed known to the cache.
 func (d *draft) keep() {
 	d.m.passing.came(d)
+	d.keepMerges()
 	c := &d.m.cache
 	for _, e := range d.entries {
 		c.putEntry(e)

@@ -226,6 +226,9 @@ func (d *draft) takeOlder(e *event.Event, in Backfill, number uint64) (Result, e
 	if entry.Status, r.Reason, err = d.judge(e, auths, view{d, before}); err != nil {
 		return r, err
 	}
+	if undone, err := d.undoes(entry, known); err != nil || undone {
+		return rejectedUnstored(r, r.Reason), err
+	}
 	for _, redaction := range d.pendingFor(e.ID()) {
 		if err := d.redactedBefore(entry, redaction); err != nil {
 			return r, err

@@ -96,7 +96,8 @@ func (d *draft) take(pdu PDU, now int64, told *statetree.Tree) (Result, error) {
 	if err := d.waiting(); err != nil {
 		return r, err
 	}
-	if known != nil && !known.outlier() {
+	if known != nil && (!known.outlier() || pdu.EventID == d.head.createID) {
+		// The create event of a room that was joined elsewhere is an outlier until somebody scrolls back to it.
 		r.Status, r.Entry = ResultKnown, known
 		return r, nil
 	}
@@ -126,6 +127,9 @@ func (d *draft) take(pdu PDU, now int64, told *statetree.Tree) (Result, error) {
 		if entry.Status, r.Reason, err = d.judge(e, auths, d.viewOf(before)); err != nil {
 			return r, err
 		}
+	}
+	if undone, err := d.undoes(entry, known); err != nil || undone {
+		return rejectedUnstored(r, r.Reason), err
 	}
 	if entry.Status == Accepted && pdu.SoftFail {
 		entry.Status, r.Reason = SoftFailed, "a policy of the room refuses it"
@@ -157,6 +161,17 @@ func (d *draft) stateBefore(prevs []*Entry, told *statetree.Tree) (statetree.Tre
 		roots = append(roots, told.Root())
 	}
 	return d.merge(roots)
+}
+
+// undoes reports whether to store the entry as rejected would undo what the room rests on now: an event of its current state, which came as
+// an outlier. Another server's account of the state at that time, or of what came before, is no reason for that.
+func (d *draft) undoes(entry, known *Entry) (bool, error) {
+	e := entry.Event
+	if entry.Status != Rejected || known == nil || known.Status != Outlier || !e.IsState() {
+		return false, nil
+	}
+	current := d.stateEntry(e.Tuple())
+	return current != nil && current.Event.ID() == e.ID(), d.waiting()
 }
 
 func rejectedUnstored(r Result, reason string) Result {

@@ -3,6 +3,7 @@ package federation
 import (
 	"context"
 	"fmt"
+	"slices"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -177,6 +178,9 @@ func (p *person) server() string {
 	return server
 }
 
+// telling is what lines of a log have that tell of more than routine.
+var telling = []string{`"level":"WARN"`, `"level":"ERROR"`, "left out", "handshake", "dropped", "refuses", "could not be fetched"}
+
 // explain shows what the servers of a failed test have logged besides their routine.
 func explain(t *testing.T, servers []*peers.Server) {
 	if !t.Failed() {
@@ -184,7 +188,7 @@ func explain(t *testing.T, servers []*peers.Server) {
 	}
 	for _, s := range servers {
 		for _, line := range strings.Split(s.Log(), "\n") {
-			if strings.Contains(line, `"level":"WARN"`) || strings.Contains(line, `"level":"ERROR"`) || strings.Contains(line, "left out") || strings.Contains(line, "handshake") {
+			if slices.ContainsFunc(telling, func(s string) bool { return strings.Contains(line, s) }) {
 				t.Logf("%s: %.800s", s.Name, line)
 			}
 		}

@@ -1,8 +1,8 @@
 // End-to-end encryption between two people with two devices each.
-import { ask, check, equal, eventually, step, until } from "./harness.mjs";
+import { again, ask, check, equal, eventually, step, until } from "./harness.mjs";
 import { cluster, logIn, signUp } from "./device.mjs";
 
-const megolm = { type: "m.room.encryption", state_key: "", content: { algorithm: "m.megolm.v1.aes-sha2" } };
+export const megolm = { type: "m.room.encryption", state_key: "", content: { algorithm: "m.megolm.v1.aes-sha2" } };
 
 export async function encryption() {
     const people = { keys: new Map() }; // what Alice keeps in her head
@@ -131,22 +131,11 @@ export async function encryption() {
 }
 
 // devicesOf are those of the owner that somebody else knows.
-async function devicesOf(owner, other) {
+export async function devicesOf(owner, other) {
     const known = await other.crypto.getUserDeviceInfo([owner.userId]);
     return [...(known.get(owner.userId)?.keys() ?? [])].sort();
 }
 
 function get(device, path) {
     return device.client.http.authedRequest("GET", path, undefined, undefined, { prefix: "/_matrix/client/v3" });
-}
-
-// again repeats what failed because the server was away.
-async function again(f) {
-    for (let n = 0; ; n++) {
-        try {
-            return await f();
-        } catch (e) {
-            if (n === 20 || e.errcode) throw e;
-        }
-    }
 }

@@ -3,6 +3,7 @@ package history
 import (
 	"context"
 	"encoding/json"
+	"slices"
 	"strings"
 	"testing"
 
@@ -260,5 +261,25 @@ func TestServersTakeTurnsInARoom(t *testing.T) {
 	}
 	if got := strings.Join(order, " "); got != "evil good evil good evil evil" {
 		t.Fatal(got)
+	}
+}
+
+// What lies below events that are here is history, and not what is missing: the other server does not know where that begins when this one
+// has gone on by itself.
+func TestWhatIsBelowKnownEventsIsLeftAlone(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, 8)
+	w.placed, w.known = nil, map[string]bool{} // it was joined at the fourth event
+	w.keep(w.line[0], schema.OutlierBase+1, schema.Outlier)
+	w.take(w.line[3])
+	own, err := event.Build(event.Proto{Type: "m.room.message", Sender: "@u:a.example", RoomID: roomID, Content: []byte("{}"), Depth: 5,
+		PrevEvents: []string{w.line[3].ID()}, AuthEvents: []string{w.line[0].ID()}}, w.version, "a.example", key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	w.take(own)
+	w.stage(7)
+	if want := []string{w.line[3].ID(), own.ID(), w.line[4].ID(), w.line[5].ID(), w.line[6].ID(), w.line[7].ID()}; !slices.Equal(w.placed, want) {
+		t.Fatalf("placed: %v, not %v", w.placed, want)
 	}
 }

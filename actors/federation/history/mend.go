@@ -5,13 +5,13 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"maps"
 	"slices"
 
 	"github.com/matrixon/matrixon/actors/federation"
 	"github.com/matrixon/matrixon/actors/federation/pdus"
 	"github.com/matrixon/matrixon/matrix/event"
 	"github.com/matrixon/matrixon/messages"
+	"github.com/matrixon/matrixon/persistence/schema"
 )
 
 // The bounds of what is fetched for one event.
@@ -139,7 +139,29 @@ func (h *History) walk(ctx context.Context, in room, server string, left []*even
 	if err != nil {
 		return err
 	}
-	maps.Copy(found, set.Events)
+	return h.follow(ctx, in, latest, set, found)
+}
+
+// follow adds to what was found those of the set's events that lead from it to events which are here. The server does not know where that
+// is, and goes on to what came before: that is no news, and is fetched when somebody scrolls back.
+func (h *History) follow(ctx context.Context, in room, from []string, set *pdus.Set, found map[string]*event.Event) error {
+	for len(from) > 0 {
+		e := found[from[0]]
+		from = from[1:]
+		for _, id := range e.PrevEvents() {
+			if found[id] != nil || set.Events[id] == nil {
+				continue
+			}
+			row, ok, err := h.d.Reader.Stored(ctx, in.id, id)
+			if err != nil {
+				return err
+			}
+			if !ok || row.Status == schema.Outlier {
+				found[id] = set.Events[id]
+				from = append(from, id)
+			}
+		}
+	}
 	return nil
 }
 
@@ -194,10 +216,11 @@ func (h *History) receive(ctx context.Context, in room, server string, events []
 }
 
 func (h *History) receiveBatch(ctx context.Context, in room, server string, batch []*event.Event) ([]*messages.PduResult, error) {
-	request := &messages.ReceivePdus{Origin: server}
-	for _, e := range batch {
-		request.Pdus = append(request.Pdus, pdus.Message(e))
+	vouched, err := h.d.Policy.Vouch(ctx, in.id, batch...)
+	if err != nil {
+		return nil, err
 	}
+	request := &messages.ReceivePdus{Origin: server, Pdus: vouched}
 	answer, err := ask[*messages.PduResults](ctx, h, in.id, request)
 	if err != nil {
 		return nil, err
@@ -214,8 +237,12 @@ func (h *History) placeAt(ctx context.Context, in room, server string, e *event.
 	if err != nil {
 		return err
 	}
+	vouched, err := h.d.Policy.Vouch(ctx, in.id, e)
+	if err != nil {
+		return err
+	}
 	for range 2 {
-		answer, err := ask[*messages.PduResults](ctx, h, in.id, &messages.ReceivePduAt{Origin: server, Pdu: pdus.Message(e), StateBefore: state})
+		answer, err := ask[*messages.PduResults](ctx, h, in.id, &messages.ReceivePduAt{Origin: server, Pdu: vouched[0], StateBefore: state})
 		if err != nil {
 			return err
 		}
