@@ -2,6 +2,8 @@
 # make cluster run Consul, Postgres, three nodes and a load balancer on this machine: http://127.0.0.1:8008
 # make test    everything that must hold: format, vet, lint, all tests under the race detector
 # make faults  breaks a cluster in every way, each alone and several times, and holds it to the bounds of a quiet machine
+# make forks   cuts three servers apart and joins them again, in rooms of every version, over many generated conflicts
+# make queues  kills servers while they send to each other, many times
 # make ghosts  a bridge with many users in many rooms, while the server is killed and the bridge is away
 # make interop rooms shared with Synapse, the reference homeserver, which is installed into a chroot first (as root, on Debian)
 # make lint    golangci-lint alone, installed first if need be
@@ -14,7 +16,7 @@ VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo deve
 COMMIT ?= $(shell git rev-parse --short=12 HEAD 2>/dev/null)
 LDFLAGS := -X main.version=$(VERSION) -X main.commit=$(COMMIT)
 
-.PHONY: build run cluster test faults ghosts interop lint bench microbench proto
+.PHONY: build run cluster test faults forks queues ghosts interop lint bench microbench proto
 
 build:
 	go build -trimpath -ldflags '$(LDFLAGS)' -o build/matrixon ./cmd/matrixon
@@ -39,6 +41,16 @@ FAULT ?=
 faults:
 	go test ./tests/cluster -count 1 -parallel 1 -v -timeout 2h -args -rounds $(ROUNDS) -fault '$(FAULT)' -back-within 5s -held-within 500ms -revoked-within 1s
 
+# SEED is the first of so many SEEDS; a run that went wrong names its own.
+SEED ?= 1
+SEEDS ?= 50
+forks:
+	go test ./tests/federation -run 'TestServersCutApart$$' -count 1 -v -timeout 2h -args -seed $(SEED) -seeds $(SEEDS)
+
+KILLS ?= 50
+queues:
+	go test ./tests/federation -run 'TestKilledServersLoseNothing$$' -count 1 -v -timeout 2h -args -rounds $(KILLS)
+
 # GHOSTS is how many users the bridge has, in how many ROOMS.
 GHOSTS ?= 10000
 ROOMS ?= 500
@@ -46,7 +58,7 @@ ghosts:
 	go test ./tests/appservice -run 'TestManyGhosts$$' -count 1 -v -timeout 1h -args -ghosts $(GHOSTS) -rooms $(ROOMS)
 
 interop:
-	go test -tags interop -count 1 -v ./tests/interop
+	go test -tags interop -count 1 -v ./tests/federation -run TestSynapse
 
 lint:
 	scripts/lint.sh

@@ -15,7 +15,8 @@ const (
 
 // call is one Ask that waits for its answer. It is answered at most once, whoever tries.
 type call struct {
-	answer    chan proto.Message // of capacity one, so that answering never blocks
+	answer    chan proto.Message  // of capacity one, so that answering never blocks
+	done      func(proto.Message) // takes the answer in place of the channel, if it is set; it must not block
 	state     atomic.Int32
 	unbounded bool // an operator's, that takes no place under the bound
 
@@ -39,7 +40,11 @@ func (c *call) settle(answer proto.Message) bool {
 	if !c.state.CompareAndSwap(callWaiting, callAnswered) {
 		return false
 	}
-	c.answer <- answer
+	if c.done != nil {
+		c.done(answer)
+	} else {
+		c.answer <- answer
+	}
 	return true
 }
 

@@ -68,6 +68,7 @@ type Node struct {
 	// membership is set while the node is part of a cluster.
 	membership atomic.Pointer[Membership]
 	rest       rester
+	workers    *workers
 }
 
 // kind is a registered Kind with what the node keeps for it.
@@ -92,7 +93,7 @@ var _ Caller = (*Node)(nil)
 // NewNode starts a node without kinds.
 func NewNode(o Options) *Node {
 	o = o.withDefaults()
-	n := &Node{opts: o, seed: maphash.MakeSeed(), started: o.Clock.Now(), metrics: newMetrics()}
+	n := &Node{opts: o, seed: maphash.MakeSeed(), started: o.Clock.Now(), metrics: newMetrics(), workers: newWorkers()}
 	n.system = actor.NewActorSystem(
 		actor.WithLoggerFactory(func(*actor.ActorSystem) *slog.Logger { return slog.New(onlyWarnings{o.Logger.Handler()}) }),
 		actor.WithDeadLetterRequestLogging(false),
@@ -101,7 +102,7 @@ func NewNode(o Options) *Node {
 	for i := range n.shards {
 		s := &n.shards[i]
 		s.actors = map[Identity]*activation{}
-		s.props = actor.PropsFromProducer(func() actor.Actor { return s.next })
+		s.props = actor.PropsFromProducer(func() actor.Actor { return s.next }, actor.WithDispatcher(n.workers))
 	}
 	n.failures.byIdentity = map[Identity][]Failure{}
 	n.metrics.countActive = n.countActive
@@ -198,6 +199,7 @@ func (n *Node) Stop(ctx context.Context) error {
 	if !n.system.IsStopped() {
 		n.system.Shutdown()
 	}
+	n.workers.end()
 	return err
 }
 

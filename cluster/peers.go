@@ -2,17 +2,15 @@ package cluster
 
 import (
 	"context"
+	"fmt"
+	"reflect"
 	"sync"
 	"time"
 
-	"go.opentelemetry.io/otel"
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/backoff"
-	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/credentials"
 	"google.golang.org/grpc/keepalive"
-	"google.golang.org/grpc/metadata"
-	"google.golang.org/grpc/status"
 	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/types/known/anypb"
 
@@ -23,11 +21,8 @@ import (
 // The bounds of what may be under way to one peer.
 const (
 	peerAsks  = 200_000 // every sync that waits for a user of the peer is one
-	peerTells = 4096
+	peerTells = 4096    // that wait to be sent
 )
-
-// tellTimeout is how long what nobody waits for may take to arrive.
-const tellTimeout = 5 * time.Second
 
 // peers are the connections of a node to the other members.
 type peers struct {
@@ -41,10 +36,9 @@ type peers struct {
 type peer struct {
 	member Member
 	conn   *grpc.ClientConn
+	link   *link
 	asks   chan struct{}
-	tells  chan struct{}
-	// gone ends when the member is no longer seen: what waits for it is then asked elsewhere.
-	gone   context.Context
+	// forget ends the link when the member is no longer seen: what waits for it is then asked elsewhere.
 	forget context.CancelFunc
 }
 
@@ -82,13 +76,12 @@ func (p *peers) connect(m Member) (*peer, error) {
 		grpc.WithConnectParams(grpc.ConnectParams{MinConnectTimeout: time.Second,
 			Backoff: backoff.Config{BaseDelay: 50 * time.Millisecond, Multiplier: 1.6, Jitter: 0.3, MaxDelay: time.Second}}),
 		grpc.WithStaticStreamWindowSize(peerWindow), grpc.WithStaticConnWindowSize(peerWindow), grpc.WithDisableRetry(),
-		grpc.WithDefaultCallOptions(grpc.MaxCallRecvMsgSize(maxPeerMessage), grpc.MaxCallSendMsgSize(maxPeerMessage)))
+		grpc.WithDefaultCallOptions(grpc.MaxCallRecvMsgSize(maxPeerFrame), grpc.MaxCallSendMsgSize(maxPeerFrame)))
 	if err != nil {
 		return nil, err
 	}
-	known := &peer{member: m, conn: conn, asks: make(chan struct{}, peerAsks), tells: make(chan struct{}, peerTells)}
-	known.gone, known.forget = context.WithCancel(context.Background())
-	return known, nil
+	gone, forget := context.WithCancel(context.Background())
+	return &peer{member: m, conn: conn, link: newLink(gone, conn), asks: make(chan struct{}, peerAsks), forget: forget}, nil
 }
 
 func (p *peer) close() {
@@ -124,65 +117,36 @@ func (p *peers) ask(ctx context.Context, owner string, to Identity, request prot
 	default:
 		return nil, mxerr.LimitExceeded(retryAfter)
 	}
-	packed, err := anypb.New(request)
+	packed, err := pack(request)
 	if err != nil {
 		return nil, err
 	}
-	md := metadata.MD{}
-	otel.GetTextMapPropagator().Inject(ctx, carrier(md))
-	call, cancel := context.WithCancel(metadata.NewOutgoingContext(ctx, md))
-	defer cancel()
-	defer context.AfterFunc(known.gone, cancel)()
-	answer := new(messages.PeerAnswer)
-	err = known.conn.Invoke(call, callAsk, &messages.PeerRequest{Kind: to.Kind, Id: to.ID, Message: packed}, answer)
-	if err != nil {
-		return nil, askError(ctx, err)
+	c := newCall()
+	abandon := known.link.ask(c, &messages.PeerRequest{Kind: to.Kind, Id: to.ID, Message: packed})
+	answer, err := c.wait(ctx)
+	if c.state.Load() == callAbandoned {
+		abandon()
 	}
-	message, err := answer.Message.UnmarshalNew()
-	if err != nil {
-		return nil, err
-	}
-	if f, ok := message.(*messages.Failure); ok {
-		return nil, ErrorOf(f)
-	}
-	return message, nil
+	return answer, err
 }
 
-func askError(ctx context.Context, err error) error {
-	if ctx.Err() != nil {
-		return errDeadline()
-	}
-	switch status.Code(err) {
-	case codes.Unavailable, codes.Canceled, codes.DeadlineExceeded:
-		return Retry()
-	default:
-		return err
-	}
-}
-
-// tell sends a message for whose arrival nobody waits; when too many are under way it is dropped.
+// tell sends a message for whose arrival nobody waits; when too many wait to be sent it is dropped.
 func (p *peers) tell(owner string, to Identity, message proto.Message) bool {
 	known := p.peer(owner)
 	if known == nil {
 		return false
 	}
-	select {
-	case known.tells <- struct{}{}:
-	default:
-		return false
+	packed, err := pack(message)
+	return err == nil && known.link.tell(&messages.PeerRequest{Kind: to.Kind, Id: to.ID, Message: packed})
+}
+
+// pack encodes a message for another node.
+func pack(m proto.Message) (*anypb.Any, error) {
+	packed, err := anypb.New(m)
+	if err == nil && len(packed.Value) > maxPeerMessage {
+		err = fmt.Errorf("a %s of %d bytes is too large for another node", messageName(reflect.TypeOf(m)), len(packed.Value))
 	}
-	go func() {
-		defer func() { <-known.tells }()
-		packed, err := anypb.New(message)
-		if err != nil {
-			return
-		}
-		ctx, cancel := context.WithTimeout(known.gone, tellTimeout)
-		defer cancel()
-		// What is told may be lost.
-		_ = known.conn.Invoke(ctx, callAsk, &messages.PeerRequest{Kind: to.Kind, Id: to.ID, Message: packed, Tell: true}, new(messages.PeerAnswer))
-	}()
-	return true
+	return packed, err
 }
 
 // look asks a member how it sees the cluster.

@@ -4,17 +4,12 @@ import (
 	"context"
 	"log/slog"
 	"net"
+	"sync"
 	"time"
 
-	"go.opentelemetry.io/otel"
 	"google.golang.org/grpc"
-	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/credentials"
 	"google.golang.org/grpc/keepalive"
-	"google.golang.org/grpc/metadata"
-	"google.golang.org/grpc/status"
-	"google.golang.org/protobuf/proto"
-	"google.golang.org/protobuf/types/known/anypb"
 
 	"github.com/matrixon/matrixon/messages"
 )
@@ -22,12 +17,16 @@ import (
 // The service by which nodes speak to each other. Its two calls are described by hand: they need no generated code.
 const (
 	peerService = "matrixon.Peer"
-	callAsk     = "/" + peerService + "/Ask"
+	callTalk    = "Talk"
 	callLook    = "/" + peerService + "/Look"
 )
 
-// maxPeerMessage bounds one message between nodes, in bytes. What is larger goes through the store.
-const maxPeerMessage = 32 << 20
+// maxPeerMessage bounds one message between nodes, in bytes. What is larger goes through the store. maxPeerFrame is the bound of what
+// is sent in one piece.
+const (
+	maxPeerMessage = 32 << 20
+	maxPeerFrame   = maxPeerMessage + framePayload + 1<<20
+)
 
 // A peer that does not answer a ping within peerSilence has its connection closed. gRPC sends no pings more often.
 const (
@@ -35,12 +34,8 @@ const (
 	peerSilence = 3 * time.Second
 )
 
-// peerWorkers answer what peers ask; when all of them wait, further questions get a goroutine of their own, whose stack has to grow
-// first. peerWindow is how much one peer may have sent that was not read yet, in bytes.
-const (
-	peerWorkers = 64
-	peerWindow  = 4 << 20
-)
+// peerWindow is how much one peer may have sent that was not read yet, in bytes.
+const peerWindow = 4 << 20
 
 // peerServer answers other nodes.
 type peerServer struct {
@@ -51,14 +46,13 @@ type peerServer struct {
 
 func servePeers(n *Node, ln net.Listener, creds credentials.TransportCredentials, look func() *messages.PeerView, log *slog.Logger) *peerServer {
 	p := &peerServer{node: n, look: look}
-	p.grpc = grpc.NewServer(grpc.Creds(creds), grpc.MaxRecvMsgSize(maxPeerMessage), grpc.MaxSendMsgSize(maxPeerMessage),
-		grpc.NumStreamWorkers(peerWorkers), grpc.StaticStreamWindowSize(peerWindow), grpc.StaticConnWindowSize(peerWindow),
+	p.grpc = grpc.NewServer(grpc.Creds(creds), grpc.MaxRecvMsgSize(maxPeerFrame), grpc.MaxSendMsgSize(maxPeerFrame),
+		grpc.StaticStreamWindowSize(peerWindow), grpc.StaticConnWindowSize(peerWindow),
 		grpc.KeepaliveParams(keepalive.ServerParameters{Time: peerPing, Timeout: peerSilence}),
 		grpc.KeepaliveEnforcementPolicy(keepalive.EnforcementPolicy{MinTime: peerPing / 2, PermitWithoutStream: true}))
 	p.grpc.RegisterService(&grpc.ServiceDesc{ServiceName: peerService, HandlerType: (*any)(nil), Methods: []grpc.MethodDesc{
-		{MethodName: "Ask", Handler: unary(p.ask)},
 		{MethodName: "Look", Handler: unary(func(context.Context, *messages.PeerLook) (*messages.PeerView, error) { return p.look(), nil })},
-	}}, p)
+	}, Streams: []grpc.StreamDesc{{StreamName: callTalk, Handler: p.talk, ServerStreams: true, ClientStreams: true}}}, p)
 	go func() {
 		if err := p.grpc.Serve(ln); err != nil {
 			log.Error("the address for other nodes is not served any more", "error", err)
@@ -78,59 +72,26 @@ func unary[Req, Ans any](f func(context.Context, *Req) (*Ans, error)) grpc.Metho
 	}
 }
 
-// ask hands a message to an actor of this node. It is refused with Retry when the actor does not live here: whoever asked
-// finds out where it does.
-func (p *peerServer) ask(ctx context.Context, r *messages.PeerRequest) (*messages.PeerAnswer, error) {
-	n := p.node
-	to := Identity{Kind: r.Kind, ID: r.Id}
-	k := n.kind(to.Kind)
-	if k == nil {
-		return nil, status.Error(codes.Unimplemented, "there are no actors of kind "+to.Kind)
-	}
-	message, err := r.Message.UnmarshalNew()
-	if err != nil {
-		return nil, status.Error(codes.InvalidArgument, "a message that this version does not know: "+r.Message.GetTypeUrl())
-	}
-	if r.Tell {
-		if err := n.deliver(k, to, &envelope{body: message}); err != nil {
-			k.metrics.dropped.Inc()
+// talk answers what one peer asks over one stream.
+func (p *peerServer) talk(_ any, stream grpc.ServerStream) error {
+	ctx, cancel := context.WithCancel(stream.Context())
+	t := &listener{node: p.node, asked: map[uint64]*call{}, work: make(chan struct{}, 1)}
+	var answering sync.WaitGroup
+	answering.Go(func() {
+		defer cancel()
+		t.answer(ctx, stream)
+	})
+	defer answering.Wait()
+	defer cancel()
+	defer t.end()
+	for {
+		frame := new(messages.PeerRequests)
+		if err := stream.RecvMsg(frame); err != nil {
+			return err
 		}
-		return &messages.PeerAnswer{}, nil
+		for _, r := range frame.Requests {
+			t.take(r)
+		}
+		t.abandon(frame.Abandoned...)
 	}
-	if md, ok := metadata.FromIncomingContext(ctx); ok {
-		ctx = otel.GetTextMapPropagator().Extract(ctx, carrier(md))
-	}
-	answer, err := n.attemptHere(ctx, k, to, message)
-	if err != nil {
-		answer = FailureOf(err)
-	}
-	return peerAnswer(answer)
-}
-
-func peerAnswer(answer proto.Message) (*messages.PeerAnswer, error) {
-	packed, err := anypb.New(answer)
-	if err != nil {
-		return nil, status.Error(codes.Internal, err.Error())
-	}
-	return &messages.PeerAnswer{Message: packed}, nil
-}
-
-// carrier lets traces travel in gRPC's metadata.
-type carrier metadata.MD
-
-func (c carrier) Get(key string) string {
-	if values := metadata.MD(c).Get(key); len(values) > 0 {
-		return values[0]
-	}
-	return ""
-}
-
-func (c carrier) Set(key, value string) { metadata.MD(c).Set(key, value) }
-
-func (c carrier) Keys() []string {
-	var keys []string
-	for key := range c {
-		keys = append(keys, key)
-	}
-	return keys
 }

@@ -736,7 +736,6 @@ type MembershipSent struct {
 	Pos           uint64                 `protobuf:"varint,3,opt,name=pos,proto3" json:"pos,omitempty"`
 	Json          []byte                 `protobuf:"bytes,4,opt,name=json,proto3" json:"json,omitempty"` // with our signature, if it needs one
 	Version       string                 `protobuf:"bytes,5,opt,name=version,proto3" json:"version,omitempty"`
-	StrippedState []byte                 `protobuf:"bytes,6,opt,name=stripped_state,json=strippedState,proto3" json:"stripped_state,omitempty"` // a JSON array, for knocks
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -806,13 +805,6 @@ func (x *MembershipSent) GetVersion() string {
 	return ""
 }
 
-func (x *MembershipSent) GetStrippedState() []byte {
-	if x != nil {
-		return x.StrippedState
-	}
-	return nil
-}
-
 // BuildEvent makes the event that a SendEvent or a ChangeMembership (INVITE, KICK, …) would append, checks it, and does not append it: an
 // invite of another server's user goes there first. With the other signature it comes back by ReceivePdus, with this server as
 // origin. Answer: EventBuilt or Failure.
@@ -865,7 +857,6 @@ type EventBuilt struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Pdu           *Pdu                   `protobuf:"bytes,1,opt,name=pdu,proto3" json:"pdu,omitempty"`
 	Version       string                 `protobuf:"bytes,2,opt,name=version,proto3" json:"version,omitempty"`
-	StrippedState []byte                 `protobuf:"bytes,3,opt,name=stripped_state,json=strippedState,proto3" json:"stripped_state,omitempty"` // a JSON array of what the invited user may know of the room
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -912,13 +903,6 @@ func (x *EventBuilt) GetVersion() string {
 		return x.Version
 	}
 	return ""
-}
-
-func (x *EventBuilt) GetStrippedState() []byte {
-	if x != nil {
-		return x.StrippedState
-	}
-	return nil
 }
 
 // SetOutOfBand writes the membership of a local user in a room that this server is not in: an invite or a knock that another server
@@ -1233,24 +1217,22 @@ const file_federation_proto_rawDesc = "" +
 	"\x0eSendMembership\x12\x16\n" +
 	"\x06origin\x18\x01 \x01(\tR\x06origin\x12\x1f\n" +
 	"\x03pdu\x18\x02 \x01(\v2\r.matrixon.PduR\x03pdu\x129\n" +
-	"\x06action\x18\x03 \x01(\x0e2!.matrixon.ChangeMembership.ActionR\x06action\"\xa4\x01\n" +
+	"\x06action\x18\x03 \x01(\x0e2!.matrixon.ChangeMembership.ActionR\x06action\"\x83\x01\n" +
 	"\x0eMembershipSent\x12\x19\n" +
 	"\bevent_id\x18\x01 \x01(\tR\aeventId\x12\x10\n" +
 	"\x03seq\x18\x02 \x01(\x04R\x03seq\x12\x10\n" +
 	"\x03pos\x18\x03 \x01(\x04R\x03pos\x12\x12\n" +
 	"\x04json\x18\x04 \x01(\fR\x04json\x12\x18\n" +
-	"\aversion\x18\x05 \x01(\tR\aversion\x12%\n" +
-	"\x0estripped_state\x18\x06 \x01(\fR\rstrippedState\"H\n" +
+	"\aversion\x18\x05 \x01(\tR\aversionJ\x04\b\x06\x10\a\"H\n" +
 	"\n" +
 	"BuildEvent\x12:\n" +
 	"\n" +
 	"membership\x18\x01 \x01(\v2\x1a.matrixon.ChangeMembershipR\n" +
-	"membership\"n\n" +
+	"membership\"M\n" +
 	"\n" +
 	"EventBuilt\x12\x1f\n" +
 	"\x03pdu\x18\x01 \x01(\v2\r.matrixon.PduR\x03pdu\x12\x18\n" +
-	"\aversion\x18\x02 \x01(\tR\aversion\x12%\n" +
-	"\x0estripped_state\x18\x03 \x01(\fR\rstrippedState\"p\n" +
+	"\aversion\x18\x02 \x01(\tR\aversionJ\x04\b\x03\x10\x04\"p\n" +
 	"\fSetOutOfBand\x12\x18\n" +
 	"\aversion\x18\x01 \x01(\tR\aversion\x12\x1f\n" +
 	"\x03pdu\x18\x02 \x01(\v2\r.matrixon.PduR\x03pdu\x12%\n" +

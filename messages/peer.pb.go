@@ -28,7 +28,7 @@ type PeerRequest struct {
 	Kind          string                 `protobuf:"bytes,1,opt,name=kind,proto3" json:"kind,omitempty"`
 	Id            string                 `protobuf:"bytes,2,opt,name=id,proto3" json:"id,omitempty"`
 	Message       *anypb.Any             `protobuf:"bytes,3,opt,name=message,proto3" json:"message,omitempty"`
-	Tell          bool                   `protobuf:"varint,4,opt,name=tell,proto3" json:"tell,omitempty"` // nobody waits for the answer
+	Number        uint64                 `protobuf:"varint,4,opt,name=number,proto3" json:"number,omitempty"` // by which it is answered; 0 when nobody waits for an answer
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -84,24 +84,78 @@ func (x *PeerRequest) GetMessage() *anypb.Any {
 	return nil
 }
 
-func (x *PeerRequest) GetTell() bool {
+func (x *PeerRequest) GetNumber() uint64 {
 	if x != nil {
-		return x.Tell
+		return x.Number
 	}
-	return false
+	return 0
 }
 
-// PeerAnswer is what the actor answered; a Failure too. Empty for what was told.
+// PeerRequests is what one node asks of another, in order, in one piece.
+type PeerRequests struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Requests      []*PeerRequest         `protobuf:"bytes,1,rep,name=requests,proto3" json:"requests,omitempty"`
+	Abandoned     []uint64               `protobuf:"varint,2,rep,packed,name=abandoned,proto3" json:"abandoned,omitempty"` // numbers of earlier requests for whose answers nobody waits any more
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *PeerRequests) Reset() {
+	*x = PeerRequests{}
+	mi := &file_peer_proto_msgTypes[1]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *PeerRequests) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*PeerRequests) ProtoMessage() {}
+
+func (x *PeerRequests) ProtoReflect() protoreflect.Message {
+	mi := &file_peer_proto_msgTypes[1]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use PeerRequests.ProtoReflect.Descriptor instead.
+func (*PeerRequests) Descriptor() ([]byte, []int) {
+	return file_peer_proto_rawDescGZIP(), []int{1}
+}
+
+func (x *PeerRequests) GetRequests() []*PeerRequest {
+	if x != nil {
+		return x.Requests
+	}
+	return nil
+}
+
+func (x *PeerRequests) GetAbandoned() []uint64 {
+	if x != nil {
+		return x.Abandoned
+	}
+	return nil
+}
+
+// PeerAnswer is what the actor answered; a Failure too.
 type PeerAnswer struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
-	Message       *anypb.Any             `protobuf:"bytes,1,opt,name=message,proto3" json:"message,omitempty"`
+	Number        uint64                 `protobuf:"varint,1,opt,name=number,proto3" json:"number,omitempty"`
+	Message       *anypb.Any             `protobuf:"bytes,2,opt,name=message,proto3" json:"message,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *PeerAnswer) Reset() {
 	*x = PeerAnswer{}
-	mi := &file_peer_proto_msgTypes[1]
+	mi := &file_peer_proto_msgTypes[2]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -113,7 +167,7 @@ func (x *PeerAnswer) String() string {
 func (*PeerAnswer) ProtoMessage() {}
 
 func (x *PeerAnswer) ProtoReflect() protoreflect.Message {
-	mi := &file_peer_proto_msgTypes[1]
+	mi := &file_peer_proto_msgTypes[2]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -126,12 +180,64 @@ func (x *PeerAnswer) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PeerAnswer.ProtoReflect.Descriptor instead.
 func (*PeerAnswer) Descriptor() ([]byte, []int) {
-	return file_peer_proto_rawDescGZIP(), []int{1}
+	return file_peer_proto_rawDescGZIP(), []int{2}
+}
+
+func (x *PeerAnswer) GetNumber() uint64 {
+	if x != nil {
+		return x.Number
+	}
+	return 0
 }
 
 func (x *PeerAnswer) GetMessage() *anypb.Any {
 	if x != nil {
 		return x.Message
+	}
+	return nil
+}
+
+// PeerAnswers are answers as they come, in one piece.
+type PeerAnswers struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Answers       []*PeerAnswer          `protobuf:"bytes,1,rep,name=answers,proto3" json:"answers,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *PeerAnswers) Reset() {
+	*x = PeerAnswers{}
+	mi := &file_peer_proto_msgTypes[3]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *PeerAnswers) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*PeerAnswers) ProtoMessage() {}
+
+func (x *PeerAnswers) ProtoReflect() protoreflect.Message {
+	mi := &file_peer_proto_msgTypes[3]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use PeerAnswers.ProtoReflect.Descriptor instead.
+func (*PeerAnswers) Descriptor() ([]byte, []int) {
+	return file_peer_proto_rawDescGZIP(), []int{3}
+}
+
+func (x *PeerAnswers) GetAnswers() []*PeerAnswer {
+	if x != nil {
+		return x.Answers
 	}
 	return nil
 }
@@ -145,7 +251,7 @@ type PeerLook struct {
 
 func (x *PeerLook) Reset() {
 	*x = PeerLook{}
-	mi := &file_peer_proto_msgTypes[2]
+	mi := &file_peer_proto_msgTypes[4]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -157,7 +263,7 @@ func (x *PeerLook) String() string {
 func (*PeerLook) ProtoMessage() {}
 
 func (x *PeerLook) ProtoReflect() protoreflect.Message {
-	mi := &file_peer_proto_msgTypes[2]
+	mi := &file_peer_proto_msgTypes[4]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -170,7 +276,7 @@ func (x *PeerLook) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PeerLook.ProtoReflect.Descriptor instead.
 func (*PeerLook) Descriptor() ([]byte, []int) {
-	return file_peer_proto_rawDescGZIP(), []int{2}
+	return file_peer_proto_rawDescGZIP(), []int{4}
 }
 
 // PeerView is how a node sees the cluster.
@@ -185,7 +291,7 @@ type PeerView struct {
 
 func (x *PeerView) Reset() {
 	*x = PeerView{}
-	mi := &file_peer_proto_msgTypes[3]
+	mi := &file_peer_proto_msgTypes[5]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -197,7 +303,7 @@ func (x *PeerView) String() string {
 func (*PeerView) ProtoMessage() {}
 
 func (x *PeerView) ProtoReflect() protoreflect.Message {
-	mi := &file_peer_proto_msgTypes[3]
+	mi := &file_peer_proto_msgTypes[5]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -210,7 +316,7 @@ func (x *PeerView) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PeerView.ProtoReflect.Descriptor instead.
 func (*PeerView) Descriptor() ([]byte, []int) {
-	return file_peer_proto_rawDescGZIP(), []int{3}
+	return file_peer_proto_rawDescGZIP(), []int{5}
 }
 
 func (x *PeerView) GetMembers() []*PeerMember {
@@ -248,7 +354,7 @@ type PeerMember struct {
 
 func (x *PeerMember) Reset() {
 	*x = PeerMember{}
-	mi := &file_peer_proto_msgTypes[4]
+	mi := &file_peer_proto_msgTypes[6]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -260,7 +366,7 @@ func (x *PeerMember) String() string {
 func (*PeerMember) ProtoMessage() {}
 
 func (x *PeerMember) ProtoReflect() protoreflect.Message {
-	mi := &file_peer_proto_msgTypes[4]
+	mi := &file_peer_proto_msgTypes[6]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -273,7 +379,7 @@ func (x *PeerMember) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PeerMember.ProtoReflect.Descriptor instead.
 func (*PeerMember) Descriptor() ([]byte, []int) {
-	return file_peer_proto_rawDescGZIP(), []int{4}
+	return file_peer_proto_rawDescGZIP(), []int{6}
 }
 
 func (x *PeerMember) GetName() string {
@@ -330,7 +436,7 @@ type PeerOverride struct {
 
 func (x *PeerOverride) Reset() {
 	*x = PeerOverride{}
-	mi := &file_peer_proto_msgTypes[5]
+	mi := &file_peer_proto_msgTypes[7]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -342,7 +448,7 @@ func (x *PeerOverride) String() string {
 func (*PeerOverride) ProtoMessage() {}
 
 func (x *PeerOverride) ProtoReflect() protoreflect.Message {
-	mi := &file_peer_proto_msgTypes[5]
+	mi := &file_peer_proto_msgTypes[7]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -355,7 +461,7 @@ func (x *PeerOverride) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PeerOverride.ProtoReflect.Descriptor instead.
 func (*PeerOverride) Descriptor() ([]byte, []int) {
-	return file_peer_proto_rawDescGZIP(), []int{5}
+	return file_peer_proto_rawDescGZIP(), []int{7}
 }
 
 func (x *PeerOverride) GetKind() string {
@@ -391,15 +497,21 @@ var File_peer_proto protoreflect.FileDescriptor
 const file_peer_proto_rawDesc = "" +
 	"\n" +
 	"\n" +
-	"peer.proto\x12\bmatrixon\x1a\x19google/protobuf/any.proto\"u\n" +
+	"peer.proto\x12\bmatrixon\x1a\x19google/protobuf/any.proto\"y\n" +
 	"\vPeerRequest\x12\x12\n" +
 	"\x04kind\x18\x01 \x01(\tR\x04kind\x12\x0e\n" +
 	"\x02id\x18\x02 \x01(\tR\x02id\x12.\n" +
-	"\amessage\x18\x03 \x01(\v2\x14.google.protobuf.AnyR\amessage\x12\x12\n" +
-	"\x04tell\x18\x04 \x01(\bR\x04tell\"<\n" +
+	"\amessage\x18\x03 \x01(\v2\x14.google.protobuf.AnyR\amessage\x12\x16\n" +
+	"\x06number\x18\x04 \x01(\x04R\x06number\"_\n" +
+	"\fPeerRequests\x121\n" +
+	"\brequests\x18\x01 \x03(\v2\x15.matrixon.PeerRequestR\brequests\x12\x1c\n" +
+	"\tabandoned\x18\x02 \x03(\x04R\tabandoned\"T\n" +
 	"\n" +
-	"PeerAnswer\x12.\n" +
-	"\amessage\x18\x01 \x01(\v2\x14.google.protobuf.AnyR\amessage\"\n" +
+	"PeerAnswer\x12\x16\n" +
+	"\x06number\x18\x01 \x01(\x04R\x06number\x12.\n" +
+	"\amessage\x18\x02 \x01(\v2\x14.google.protobuf.AnyR\amessage\"=\n" +
+	"\vPeerAnswers\x12.\n" +
+	"\aanswers\x18\x01 \x03(\v2\x14.matrixon.PeerAnswerR\aanswers\"\n" +
 	"\n" +
 	"\bPeerLook\"\x8e\x01\n" +
 	"\bPeerView\x12.\n" +
@@ -432,26 +544,30 @@ func file_peer_proto_rawDescGZIP() []byte {
 	return file_peer_proto_rawDescData
 }
 
-var file_peer_proto_msgTypes = make([]protoimpl.MessageInfo, 6)
+var file_peer_proto_msgTypes = make([]protoimpl.MessageInfo, 8)
 var file_peer_proto_goTypes = []any{
 	(*PeerRequest)(nil),  // 0: matrixon.PeerRequest
-	(*PeerAnswer)(nil),   // 1: matrixon.PeerAnswer
-	(*PeerLook)(nil),     // 2: matrixon.PeerLook
-	(*PeerView)(nil),     // 3: matrixon.PeerView
-	(*PeerMember)(nil),   // 4: matrixon.PeerMember
-	(*PeerOverride)(nil), // 5: matrixon.PeerOverride
-	(*anypb.Any)(nil),    // 6: google.protobuf.Any
+	(*PeerRequests)(nil), // 1: matrixon.PeerRequests
+	(*PeerAnswer)(nil),   // 2: matrixon.PeerAnswer
+	(*PeerAnswers)(nil),  // 3: matrixon.PeerAnswers
+	(*PeerLook)(nil),     // 4: matrixon.PeerLook
+	(*PeerView)(nil),     // 5: matrixon.PeerView
+	(*PeerMember)(nil),   // 6: matrixon.PeerMember
+	(*PeerOverride)(nil), // 7: matrixon.PeerOverride
+	(*anypb.Any)(nil),    // 8: google.protobuf.Any
 }
 var file_peer_proto_depIdxs = []int32{
-	6, // 0: matrixon.PeerRequest.message:type_name -> google.protobuf.Any
-	6, // 1: matrixon.PeerAnswer.message:type_name -> google.protobuf.Any
-	4, // 2: matrixon.PeerView.members:type_name -> matrixon.PeerMember
-	5, // 3: matrixon.PeerView.overrides:type_name -> matrixon.PeerOverride
-	4, // [4:4] is the sub-list for method output_type
-	4, // [4:4] is the sub-list for method input_type
-	4, // [4:4] is the sub-list for extension type_name
-	4, // [4:4] is the sub-list for extension extendee
-	0, // [0:4] is the sub-list for field type_name
+	8, // 0: matrixon.PeerRequest.message:type_name -> google.protobuf.Any
+	0, // 1: matrixon.PeerRequests.requests:type_name -> matrixon.PeerRequest
+	8, // 2: matrixon.PeerAnswer.message:type_name -> google.protobuf.Any
+	2, // 3: matrixon.PeerAnswers.answers:type_name -> matrixon.PeerAnswer
+	6, // 4: matrixon.PeerView.members:type_name -> matrixon.PeerMember
+	7, // 5: matrixon.PeerView.overrides:type_name -> matrixon.PeerOverride
+	6, // [6:6] is the sub-list for method output_type
+	6, // [6:6] is the sub-list for method input_type
+	6, // [6:6] is the sub-list for extension type_name
+	6, // [6:6] is the sub-list for extension extendee
+	0, // [0:6] is the sub-list for field type_name
 }
 
 func init() { file_peer_proto_init() }
@@ -465,7 +581,7 @@ func file_peer_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_peer_proto_rawDesc), len(file_peer_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   6,
+			NumMessages:   8,
 			NumExtensions: 0,
 			NumServices:   0,
 		},

@@ -31,6 +31,12 @@ if [ -f tests/js/package-lock.json ]; then
 	(cd tests/js && npm ci --no-audit --no-fund)
 fi
 
+step 'the program that tests run'
+folder=$(mktemp -d)
+trap 'rm -rf "$folder"' EXIT
+go build -o "$folder/matrixon" ./cmd/matrixon
+export MATRIXON_TEST_PROGRAM=$folder/matrixon
+
 step tests
 # -count 1: many tests build and run the program itself, of which go test's cache knows nothing.
 go test -race -p 2 -count 1 -timeout 20m "$@" ./...

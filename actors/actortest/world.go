@@ -48,10 +48,10 @@ type World struct {
 	Reader  *reader.Reader
 	Syncer  *syncer.Syncer
 	Creator *room.Creator
+	Key     signing.Key // the server's
 
 	open func() (persistence.Store, error)
 	log  *slog.Logger
-	key  signing.Key
 }
 
 // New starts a server over the memory store, which ends with the test.
@@ -70,7 +70,7 @@ func OnDisk(t TB, dir string) *World {
 
 func start(t TB, open func() (persistence.Store, error)) *World {
 	t.Helper()
-	w := &World{T: t, Clock: newClock(), open: open, log: slog.New(failures{t}), key: signing.NewKey("a_test", make([]byte, 32))}
+	w := &World{T: t, Clock: newClock(), open: open, log: slog.New(failures{t}), Key: signing.NewKey("a_test", make([]byte, 32))}
 	w.begin()
 	t.Cleanup(w.end)
 	return w
@@ -89,7 +89,7 @@ func (w *World) begin() {
 	w.read()
 	for _, kind := range []cluster.Kind{
 		{Name: cluster.KindRoom, Bound: 4096, New: room.New(room.Deps{
-			Store: w.Store, Typing: h.Room, ServerName: ServerName, Key: w.key, Now: w.Clock.Now})},
+			Store: w.Store, Typing: h.Room, ServerName: ServerName, Key: w.Key, Now: w.Clock.Now})},
 		{Name: cluster.KindUser, Bound: 4096, New: user.New(user.Deps{
 			Store: w.Store, Hub: h, Now: w.Clock.Now, Log: w.log, Presence: true}, slices.Concat(account.Handlers(account.Options{}), keys.Handlers(), delayed.Handlers())...)},
 	} {
@@ -97,23 +97,15 @@ func (w *World) begin() {
 			w.T.Fatal(err)
 		}
 	}
-	w.Creator = &room.Creator{Caller: w.Node, Store: w.Store, ServerName: ServerName, Key: w.key, Now: w.Clock.Now, Random: &randomness{}}
+	w.Creator = &room.Creator{Caller: w.Node, Store: w.Store, ServerName: ServerName, Key: w.Key, Now: w.Clock.Now, Random: &randomness{}}
 }
 
 // read makes the side that reads, with empty caches.
 func (w *World) read() {
 	w.T.Helper()
-	var err error
-	if w.Reader, err = reader.New(w.Store, w.Clock.Now); err != nil {
-		w.T.Fatal(err)
-	}
-	counter, err := unread.New(w.Store)
-	if err != nil {
-		w.T.Fatal(err)
-	}
-	if w.Syncer, err = syncer.New(w.Node, w.Reader, counter, true, w.Clock.Now); err != nil {
-		w.T.Fatal(err)
-	}
+	w.Reader = reader.New(w.Store, w.Clock.Now)
+	counter := unread.New(w.Store)
+	w.Syncer = syncer.New(w.Node, w.Reader, counter, true, w.Clock.Now)
 }
 
 func (w *World) end() {

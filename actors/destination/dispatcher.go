@@ -67,7 +67,7 @@ func (d *Dispatcher) Publish(pos persistence.Position, notices []proto.Message) 
 
 // Typing takes in who is typing in a room now.
 func (d *Dispatcher) Typing(n *messages.RoomNotice) {
-	if n.TypingChanged {
+	if n.TypingChanged || len(n.TypingAgain) > 0 {
 		d.push(n)
 	}
 }
@@ -205,6 +205,9 @@ func (r *round) room(n *messages.RoomNotice) error {
 	}
 	if n.TypingChanged {
 		told.Typing = r.typing(n)
+	}
+	for _, userID := range n.TypingAgain {
+		told.Typing = append(told.Typing, &messages.TypingUpdate{UserId: userID, Typing: true})
 	}
 	if len(told.Receipts)+len(told.Typing) == 0 {
 		return nil

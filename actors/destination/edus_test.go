@@ -117,6 +117,21 @@ func TestWhatMayBeLostIsMergedAndGetsStale(t *testing.T) {
 	}
 	w.rest()
 
+	// Who goes on typing is told again.
+	typing("@us:test")
+	w.next().answer(nil)
+	w.rest()
+	w.dispatcher.Typing(&messages.RoomNotice{RoomId: "!a", TypingAgain: []string{"@us:test"}})
+	again := w.next()
+	again.answer(nil)
+	if e := gjson.Get(again.body, "edus.0"); e.Get("edu_type").Str != "m.typing" || !e.Get("content.typing").Bool() || e.Get("content.user_id").Str != "@us:test" {
+		t.Errorf("who goes on typing: %s", again.body)
+	}
+	w.rest()
+	typing()
+	w.next().answer(nil)
+	w.rest()
+
 	w.event("!a")
 	first = w.next()
 	typing("@us:test")

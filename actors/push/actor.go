@@ -147,7 +147,8 @@ func (a *actor) round(ctx context.Context) (time.Duration, error) {
 	return next, a.dropOrphans(ctx, known)
 }
 
-// dropOrphans deletes items of pushers that are gone: they were made while the pusher went.
+// dropOrphans deletes items of pushers that are gone: they were made while the pusher went. A pusher that has come since the round began
+// is not among the known.
 func (a *actor) dropOrphans(ctx context.Context, known map[key]bool) error {
 	q := persistence.Range[schema.PushItem]{Prefix: schema.PushItem{UserID: a.userID}, Keys: 1}
 	var gone []persistence.Mutation
@@ -155,7 +156,15 @@ func (a *actor) dropOrphans(ctx context.Context, known map[key]bool) error {
 		if err != nil {
 			return err
 		}
-		if !known[key{row.AppID, row.Pushkey}] {
+		of := key{row.AppID, row.Pushkey}
+		is, looked := known[of]
+		if !looked {
+			if _, is, err = schema.Pushers.Get(ctx, a.deps.Store, schema.Pusher{UserID: a.userID, AppID: row.AppID, Pushkey: row.Pushkey}); err != nil {
+				return err
+			}
+			known[of] = is
+		}
+		if !is {
 			gone = append(gone, schema.PushItems.Delete(row))
 		}
 		if len(gone) == mostWrites {

@@ -85,10 +85,7 @@ func (b *badge) room(ctx context.Context, roomID string) (int64, error) {
 	if err != nil {
 		return 0, err
 	}
-	n := c.Main.Notify
-	for _, thread := range c.Threads {
-		n += thread.Notify
-	}
+	n := c.Total().Notify
 	b.rooms[roomID] = n
 	return n, nil
 }

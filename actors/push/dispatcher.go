@@ -77,7 +77,13 @@ func NewDispatcher(d Deps, owns func(cluster.Identity) bool) *Dispatcher {
 		news: news{shards: map[uint64]bool{}}, claims: map[uint64]*claim{}}
 }
 
-// Publish hears of what was committed; it is part of the node's persistence.Follower.
+// Anybody reports whether anybody may have a pusher, as of the newest commit that Publish was told of.
+func (d *Dispatcher) Anybody() bool { return !d.users.nobody() }
+
+// Has reports whether the user may have a pusher, as of the newest commit that Publish was told of.
+func (d *Dispatcher) Has(userID string) bool { return d.users.has(userID) }
+
+// Publish hears of what was committed; it is part of the node's persistence.Follower. While nobody has a pusher there is no hurry.
 func (d *Dispatcher) Publish(pos persistence.Position, notices []proto.Message) {
 	var rooms []string
 	for _, notice := range notices {
@@ -89,7 +95,7 @@ func (d *Dispatcher) Publish(pos persistence.Position, notices []proto.Message) 
 		}
 	}
 	d.news.add(pos, rooms)
-	if len(rooms) == 0 {
+	if len(rooms) == 0 || d.users.nobody() {
 		return
 	}
 	select {
@@ -103,15 +109,14 @@ func (d *Dispatcher) Run(ctx context.Context) {
 	tick, wake := time.NewTicker(pause), time.NewTicker(wakeEvery)
 	defer tick.Stop()
 	defer wake.Stop()
-	known, woken, everywhere := false, false, true
+	woken, everywhere := false, true
 	for {
 		err := error(nil)
-		if !known {
+		if !d.users.loaded() {
 			err = d.users.load(ctx, d.Store)
-			known = err == nil
 		}
-		if known {
-			err = errors.Join(err, d.round(ctx, everywhere))
+		if err == nil {
+			err = d.round(ctx, everywhere)
 		}
 		everywhere = false
 		if !woken {
@@ -261,7 +266,7 @@ func (d *Dispatcher) items(ctx context.Context, task schema.PushTask) ([]schema.
 	}
 	for _, userID := range readers {
 		if d.users.has(userID) {
-			if err := f.add(ctx, userID, schema.PushItem{Pos: task.Pos, RoomID: task.RoomID, TS: d.Now().UnixMilli()}); err != nil {
+			if err := f.reader(ctx, userID, task); err != nil {
 				return nil, err
 			}
 		}
@@ -291,6 +296,19 @@ type finding struct {
 	mu      sync.Mutex
 	pushers map[string][]schema.Pusher
 	items   []schema.PushItem
+}
+
+// reader has a user told of how much is unread now, or of the invite of another server that the task is about.
+func (f *finding) reader(ctx context.Context, userID string, task schema.PushTask) error {
+	item := schema.PushItem{Pos: task.Pos, RoomID: task.RoomID, TS: f.Now().UnixMilli()}
+	n, _, err := f.Unread.Invitation(ctx, userID, task.RoomID, task.Pos)
+	if err != nil {
+		return err
+	}
+	if n != nil {
+		item.Seq = schema.InviteSeq
+	}
+	return f.add(ctx, userID, item)
 }
 
 // event finds who is to be told of an event.
@@ -324,7 +342,10 @@ func (f *finding) event(ctx context.Context, row *schema.Event) error {
 	if row.Type == "m.room.member" && row.StateKey != nil && f.local.is(*row.StateKey) {
 		judge(*row.StateKey)
 	}
-	return group.Wait()
+	if err := group.Wait(); err != nil {
+		return err
+	}
+	return f.recount(ctx, row, users)
 }
 
 // add makes the item one of each pusher of the user.

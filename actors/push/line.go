@@ -101,7 +101,7 @@ func (l *line) items(ctx context.Context, p schema.Pusher) ([]schema.PushItem, e
 		gone, keep = append(gone, keep[0]), keep[1:]
 		l.actor.deps.Metrics.count(given)
 	}
-	l.actor.badge.touch(keep)
+	l.actor.badge.touch(items)
 	return keep, l.drop(ctx, gone)
 }
 
@@ -183,6 +183,9 @@ func (l *line) notification(ctx context.Context, item schema.PushItem) (*notific
 // unread gives the event of an item, nil when it is of no interest any more.
 func (l *line) unread(ctx context.Context, item schema.PushItem) (*notification, error) {
 	a := l.actor
+	if item.Seq == schema.InviteSeq {
+		return l.invitation(ctx, item)
+	}
 	row, ok, err := schema.EventAt(ctx, a.deps.Store, item.RoomID, item.Seq)
 	if err != nil || !ok { // rooms can be deleted
 		return nil, err
@@ -192,6 +195,16 @@ func (l *line) unread(ctx context.Context, item schema.PushItem) (*notification,
 		return nil, err
 	}
 	return &notification{event: &row, highlight: highlight, actions: found.Actions, userID: a.userID}, nil
+}
+
+// invitation gives the invite of another server, nil when it is taken or ended.
+func (l *line) invitation(ctx context.Context, item schema.PushItem) (*notification, error) {
+	found, highlight, err := l.actor.deps.Unread.Invitation(ctx, l.actor.userID, item.RoomID, item.Pos)
+	if err != nil || found == nil {
+		return nil, err
+	}
+	found.Event.ReceivedTS = item.TS
+	return &notification{event: &found.Event, highlight: highlight, actions: found.Actions, userID: l.actor.userID, shown: found.Shown}, nil
 }
 
 // count gives how much is unread, nil when the gateway knows that.

@@ -23,12 +23,17 @@ type notification struct {
 	highlight bool
 	actions   []jsontext.Value
 	unread    int64
+	shown     []byte // what another server shows of a room that this one is not in: a JSON array
 
 	senderName, roomName, roomAlias string
 }
 
 // describe looks up how the sender and the room are called.
 func (n *notification) describe(ctx context.Context, r *reader.Reader) error {
+	if n.shown != nil {
+		n.describeShown()
+		return nil
+	}
 	sender, ok, err := r.Current(ctx, n.event.RoomID, "m.room.member", n.event.Sender)
 	if err != nil {
 		return err
@@ -42,6 +47,24 @@ func (n *notification) describe(ctx context.Context, r *reader.Reader) error {
 	}
 	n.roomName, n.roomAlias = room.Name, room.CanonicalAlias
 	return err
+}
+
+// describeShown is describe for a room of other servers.
+func (n *notification) describeShown() {
+	gjson.ParseBytes(n.shown).ForEach(func(_, e gjson.Result) bool {
+		content := e.Get("content")
+		switch e.Get("type").Str {
+		case "m.room.member":
+			if e.Get("state_key").Str == n.event.Sender {
+				n.senderName = content.Get("displayname").Str
+			}
+		case "m.room.name":
+			n.roomName = content.Get("name").Str
+		case "m.room.canonical_alias":
+			n.roomAlias = content.Get("alias").Str
+		}
+		return true
+	})
 }
 
 // The parts of a notification as the Push Gateway API writes it.

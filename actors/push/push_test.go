@@ -7,7 +7,12 @@ import (
 	"testing"
 	"time"
 
+	"google.golang.org/protobuf/proto"
+
 	"github.com/matrixon/matrixon/actors/push"
+	"github.com/matrixon/matrixon/cluster"
+	"github.com/matrixon/matrixon/matrix/event"
+	"github.com/matrixon/matrixon/matrix/roomversion"
 	"github.com/matrixon/matrixon/messages"
 	"github.com/matrixon/matrixon/persistence/schema"
 )
@@ -79,14 +84,67 @@ func TestInvite(t *testing.T) {
 	// What was said before she came is none of hers.
 	w.alice.Join(private)
 	w.look()
+	same(t, w.gateway.next(), "counts.unread", "0")
 	id = w.bob.Say(private, "welcome")
 	w.look()
 	same(t, w.gateway.next(), "event_id", `"`+id+`"`)
 	w.bob.Kick(private, w.alice)
 	w.bob.Say(private, "she is gone")
+	w.look()
+	same(t, w.gateway.next(), "counts.unread", "0")
 	id = w.bob.Say(w.room, "still here")
 	w.look()
 	same(t, w.gateway.next(), "event_id", `"`+id+`"`)
+}
+
+// An invite of another server, into a room that nobody here is in, is told as any other; and so is its end.
+func TestInviteOfAnotherServer(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	w.phone(w.alice, "k")
+	const roomID, eve = "!far:other", "@eve:other"
+	version, _ := roomversion.Get("11")
+	tell := func(membership string) *event.Event {
+		t.Helper()
+		e, err := event.Build(event.Proto{Type: "m.room.member", StateKey: &w.alice.User, Sender: eve, RoomID: roomID, Content: []byte(`{"membership":"` + membership + `"}`),
+			PrevEvents: []string{"$before"}, AuthEvents: []string{"$" + membership}}, version, "other", w.Key)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := cluster.Ask[*messages.EventSent](context.Background(), w.Node, cluster.Identity{Kind: cluster.KindRoom, ID: roomID},
+			&messages.SetOutOfBand{Version: "11", Pdu: &messages.Pdu{EventId: e.ID(), Json: e.JSON()}, StrippedState: []byte(`[
+				{"type":"m.room.name","state_key":"","sender":"` + eve + `","content":{"name":"Far"}},
+				{"type":"m.room.canonical_alias","state_key":"","sender":"` + eve + `","content":{"alias":"#far:other"}},
+				{"type":"m.room.member","state_key":"` + eve + `","sender":"` + eve + `","content":{"membership":"join","displayname":"Eve"}}]`)}); err != nil {
+			t.Fatal(err)
+		}
+		w.look()
+		return e
+	}
+	e := tell("invite")
+	n := w.gateway.next()
+	same(t, n, "event_id", `"`+e.ID()+`"`)
+	same(t, n, "room_id", `"`+roomID+`"`)
+	same(t, n, "type", `"m.room.member"`)
+	same(t, n, "sender", `"`+eve+`"`)
+	same(t, n, "sender_display_name", `"Eve"`)
+	same(t, n, "room_name", `"Far"`)
+	same(t, n, "room_alias", `"#far:other"`)
+	same(t, n, "user_is_target", "true")
+	same(t, n, "content.membership", `"invite"`)
+	same(t, n, "counts.unread", "1")
+	same(t, n, "devices.0.tweaks.sound", `"default"`)
+	tell("leave")
+	same(t, w.gateway.next(), "counts.unread", "0")
+	// One that ended before it could be told is not told.
+	w.gateway.set(true)
+	tell("invite")
+	w.gateway.next()
+	w.gateway.set(false)
+	tell("leave")
+	said := w.bob.Say(w.room, "hello")
+	w.look()
+	same(t, w.later(), "event_id", `"`+said+`"`)
 }
 
 // Of what is taken back, or read elsewhere, before it can be pushed, nothing is told but the count.
@@ -218,4 +276,28 @@ func TestCountsOfThreads(t *testing.T) {
 	w.alice.Read(w.room, "m.read", root, "main")
 	w.look()
 	same(t, w.gateway.next(), "counts", `{"unread":0}`)
+}
+
+// Until it is known who has a phone everybody may; then only who has, or had since the start.
+func TestWhoMayHaveAPhone(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	if !w.dispatcher.Anybody() || !w.dispatcher.Has(w.bob.User) {
+		t.Error("somebody is denied a phone before it is known who has one")
+	}
+	w.look()
+	if w.dispatcher.Anybody() || w.dispatcher.Has(w.alice.User) {
+		t.Error("nobody has a phone")
+	}
+	w.phone(w.alice, "k1")
+	w.Settle()
+	w.dispatcher.Publish(w.Store.Position(), []proto.Message{&messages.PusherNotice{UserId: w.alice.User}})
+	if !w.dispatcher.Anybody() || !w.dispatcher.Has(w.alice.User) || w.dispatcher.Has(w.bob.User) {
+		t.Error("alice has one, and bob has none")
+	}
+	w.restart()
+	w.look()
+	if !w.dispatcher.Anybody() || !w.dispatcher.Has(w.alice.User) || w.dispatcher.Has(w.bob.User) {
+		t.Error("alice still has one after a restart, and bob has none")
+	}
 }

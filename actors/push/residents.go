@@ -7,16 +7,16 @@ import (
 	"sync"
 	"time"
 
-	"github.com/maypok86/otter/v2"
-
 	"github.com/matrixon/matrixon/matrix/id"
 	"github.com/matrixon/matrixon/persistence"
+	"github.com/matrixon/matrixon/persistence/cache"
 	"github.com/matrixon/matrixon/persistence/schema"
 )
 
-// pushing are the users who may have pushers. Who had one once stays: it costs a look.
+// pushing are the users who may have pushers: until it is known who has, all. Who had one once stays: it costs a look.
 type pushing struct {
 	mu    sync.RWMutex
+	known bool
 	users map[string]struct{}
 }
 
@@ -33,14 +33,20 @@ func (p *pushing) has(userID string) bool {
 	p.mu.RLock()
 	defer p.mu.RUnlock()
 	_, ok := p.users[userID]
-	return ok
+	return ok || !p.known
 }
 
 // nobody reports whether nobody has a pusher. Once somebody had one it is never so again while the process lives.
 func (p *pushing) nobody() bool {
 	p.mu.RLock()
 	defer p.mu.RUnlock()
-	return len(p.users) == 0
+	return p.known && len(p.users) == 0
+}
+
+func (p *pushing) loaded() bool {
+	p.mu.RLock()
+	defer p.mu.RUnlock()
+	return p.known
 }
 
 func (p *pushing) load(ctx context.Context, r persistence.Reader) error {
@@ -50,6 +56,9 @@ func (p *pushing) load(ctx context.Context, r persistence.Reader) error {
 		}
 		p.add(row.UserID)
 	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.known = true
 	return nil
 }
 
@@ -64,25 +73,25 @@ const (
 type residents struct {
 	store      persistence.Reader
 	serverName string
-	rooms      *otter.Cache[string, map[string]struct{}]
+	rooms      *cache.Cache[string, map[string]struct{}]
 }
 
 func newResidents(store persistence.Reader, serverName string) *residents {
-	return &residents{store: store, serverName: serverName, rooms: otter.Must(&otter.Options[string, map[string]struct{}]{
-		MaximumWeight:    residentsMost,
-		Weigher:          func(_ string, users map[string]struct{}) uint32 { return uint32(len(users)) + 1 },
-		ExpiryCalculator: otter.ExpiryWriting[string, map[string]struct{}](residentsMemory),
+	return &residents{store: store, serverName: serverName, rooms: cache.New(cache.Options[string, map[string]struct{}]{
+		Size:    residentsMost,
+		Weigh:   func(_ string, users map[string]struct{}) uint32 { return uint32(len(users)) + 1 },
+		Written: residentsMemory,
 	})}
 }
 
 func (r *residents) is(userID string) bool { return id.ServerOf(userID) == r.serverName }
 
 // forget has every room read again.
-func (r *residents) forget() { r.rooms.InvalidateAll() }
+func (r *residents) forget() { r.rooms.Clear() }
 
 // of gives the room's users of this server.
 func (r *residents) of(ctx context.Context, roomID string) ([]string, error) {
-	if users, ok := r.rooms.GetIfPresent(roomID); ok {
+	if users, ok := r.rooms.Get(roomID); ok {
 		return slices.Collect(maps.Keys(users)), nil
 	}
 	users := map[string]struct{}{}
@@ -104,7 +113,7 @@ func (r *residents) saw(row *schema.Event) {
 	if row.Type != "m.room.member" || row.StateKey == nil || !r.is(*row.StateKey) {
 		return
 	}
-	users, known := r.rooms.GetIfPresent(row.RoomID)
+	users, known := r.rooms.Get(row.RoomID)
 	if !known {
 		return
 	}

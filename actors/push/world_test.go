@@ -117,6 +117,7 @@ func newWorld(t *testing.T) *world {
 	w.room = w.bob.Create(j{"preset": "public_chat", "name": "Kitchen"})
 	w.alice.Join(w.room)
 	w.User("carol").Join(w.room)
+	w.look() // what has happened so far is nothing to phones that come
 	return w
 }
 
@@ -124,10 +125,7 @@ func (w *world) begin() {
 	w.t.Helper()
 	w.gateway = &gateway{t: w.t, came: make(chan request)}
 	w.mail = make(chan letter)
-	counter, err := unread.New(w.Store)
-	if err != nil {
-		w.t.Fatal(err)
-	}
+	counter := unread.New(w.Store)
 	deps := push.Deps{Store: w.Store, Reader: w.Reader, Unread: counter, Caller: w.Node, Gateways: w.gateway, Mail: w.take,
 		ServerName: actortest.ServerName, Now: w.Clock.Now, Log: slog.New(slog.DiscardHandler)}
 	w.dispatcher = push.NewDispatcher(deps, func(cluster.Identity) bool { return true })

@@ -39,7 +39,7 @@ type insider struct{ userID, roomID string }
 // never ceases to be, so each is looked up once.
 func (r *Reader) IsInsider(ctx context.Context, roomID, userID string) (bool, error) {
 	who := insider{userID, roomID}
-	if _, ok := r.insiders.GetIfPresent(who); ok {
+	if _, ok := r.insiders.Get(who); ok {
 		return true, nil
 	}
 	a, err := r.Access(ctx, roomID, userID)
@@ -70,14 +70,19 @@ func (a *Access) until() uint64 {
 // RequireRead refuses (403 M_FORBIDDEN) whoever is not and was not in the room, unless everyone may read it.
 // For those who left, and for everyone in a world-readable room, what is seen is then decided event by event.
 func (a *Access) RequireRead(ctx context.Context) error {
-	if a.Joined() || a.WasJoined() {
-		return nil
-	}
-	readable, err := a.r.worldReadable(ctx, a.RoomID)
-	if err == nil && !readable {
+	may, err := a.MayRead(ctx)
+	if err == nil && !may {
 		err = mxerr.Forbidden("you are not in the room %s", a.RoomID)
 	}
 	return err
+}
+
+// MayRead reports what RequireRead requires.
+func (a *Access) MayRead(ctx context.Context) (bool, error) {
+	if a.Joined() || a.WasJoined() {
+		return true, nil
+	}
+	return a.r.worldReadable(ctx, a.RoomID)
 }
 
 // RequireJoined refuses (403 M_FORBIDDEN) whoever is not in the room now.
@@ -178,7 +183,7 @@ func (a *Access) membershipIn(ctx context.Context, root []byte) (string, error) 
 // visibilityAt is the history visibility in the state with this root; the empty state counts as the default.
 func (r *Reader) visibilityAt(ctx context.Context, roomID string, root []byte) (string, error) {
 	key := nodeKey{roomID, string(root)}
-	if v, ok := r.visibility.GetIfPresent(key); ok {
+	if v, ok := r.visibility.Get(key); ok {
 		return v, nil
 	}
 	state, err := r.StateAt(ctx, roomID, root)

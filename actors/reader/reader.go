@@ -8,13 +8,11 @@ package reader
 import (
 	"context"
 	"fmt"
-	"math"
 	"time"
-
-	"github.com/maypok86/otter/v2"
 
 	"github.com/matrixon/matrixon/matrix/mxerr"
 	"github.com/matrixon/matrixon/persistence"
+	"github.com/matrixon/matrixon/persistence/cache"
 	"github.com/matrixon/matrixon/persistence/schema"
 )
 
@@ -29,29 +27,20 @@ const (
 type Reader struct {
 	store      persistence.Reader
 	now        func() time.Time
-	nodes      *otter.Cache[nodeKey, []byte]
-	visibility *otter.Cache[nodeKey, string]
-	insiders   *otter.Cache[insider, struct{}]
+	nodes      *cache.Cache[nodeKey, []byte]
+	visibility *cache.Cache[nodeKey, string]
+	insiders   *cache.Cache[insider, struct{}]
 }
 
 // nodeKey names a node of a room's state trees by the bytes of its hash.
 type nodeKey struct{ roomID, hash string }
 
 // New makes a reader of the store.
-func New(store persistence.Reader, now func() time.Time) (*Reader, error) {
-	nodes, err := otter.New(&otter.Options[nodeKey, []byte]{MaximumSize: nodeCacheSize})
-	if err != nil {
-		return nil, err
-	}
-	visibility, err := otter.New(&otter.Options[nodeKey, string]{MaximumSize: visibilityCacheSize})
-	if err != nil {
-		return nil, err
-	}
-	insiders, err := otter.New(&otter.Options[insider, struct{}]{MaximumSize: insiderCacheSize})
-	if err != nil {
-		return nil, err
-	}
-	return &Reader{store: store, now: now, nodes: nodes, visibility: visibility, insiders: insiders}, nil
+func New(store persistence.Reader, now func() time.Time) *Reader {
+	nodes := cache.New(cache.Options[nodeKey, []byte]{Size: nodeCacheSize})
+	visibility := cache.New(cache.Options[nodeKey, string]{Size: visibilityCacheSize})
+	insiders := cache.New(cache.Options[insider, struct{}]{Size: insiderCacheSize})
+	return &Reader{store: store, now: now, nodes: nodes, visibility: visibility, insiders: insiders}
 }
 
 // Store is what the reader reads.
@@ -84,18 +73,6 @@ func (r *Reader) Room(ctx context.Context, roomID string) (schema.Room, error) {
 		err = mxerr.NotFound("this server does not know the room %s", roomID)
 	}
 	return room, err
-}
-
-// Last reads the newest event of the room's timeline at or below the position; ok is false when there is none. History that was
-// fetched later has other positions than its place, so the table of positions tells.
-func (r *Reader) Last(ctx context.Context, roomID string, pos uint64) (row schema.Event, ok bool, err error) {
-	at, err := schema.RoomPositions.All(ctx, r.store, persistence.Range[schema.RoomPosition]{
-		Prefix: schema.RoomPosition{RoomID: roomID}, Keys: 1, Before: &schema.RoomPosition{Pos: min(pos, math.MaxUint64-1) + 1}, Reverse: true, Limit: 1})
-	if err != nil || len(at) == 0 {
-		return row, false, err
-	}
-	row, err = r.EventAt(ctx, roomID, at[0].Seq)
-	return row, err == nil, err
 }
 
 // JoinedRooms lists the rooms that the user is joined to.

@@ -3,6 +3,7 @@ package reader
 import (
 	"context"
 	"fmt"
+	"slices"
 
 	"github.com/matrixon/matrixon/matrix/event"
 	"github.com/matrixon/matrixon/matrix/mxerr"
@@ -31,7 +32,7 @@ func (r *Reader) StateAt(ctx context.Context, roomID string, root []byte) (*Stat
 
 func (r *Reader) node(ctx context.Context, roomID string, h statetree.Hash) ([]byte, error) {
 	key := nodeKey{roomID, string(h[:])}
-	if b, ok := r.nodes.GetIfPresent(key); ok {
+	if b, ok := r.nodes.Get(key); ok {
 		return b, nil
 	}
 	row, ok, err := schema.StateNodes.Get(ctx, r.store, schema.StateNode{RoomID: roomID, Hash: h[:]})
@@ -94,11 +95,17 @@ func (s *State) Entries(keep func(event.Tuple) bool) ([]Entry, error) {
 	return entries, nil
 }
 
-// Changes lists the places whose event in s differs from that in old, skipping what both share.
+// Changes lists the places whose event in s is another than that in old, skipping what both share.
 func (s *State) Changes(old *State, keep func(event.Tuple) bool) ([]Entry, error) {
+	entries, err := s.Differences(old, keep)
+	return slices.DeleteFunc(entries, func(e Entry) bool { return e.Seq == 0 }), err
+}
+
+// Differences are the Changes and, with 0 for the event, the places that have one in old but none in s: state resolution took it away.
+func (s *State) Differences(old *State, keep func(event.Tuple) bool) ([]Entry, error) {
 	var entries []Entry
 	err := statetree.Diff(old.tree, s.tree, func(c statetree.Change) bool {
-		if c.New != 0 && (keep == nil || keep(c.Tuple)) {
+		if keep == nil || keep(c.Tuple) {
 			entries = append(entries, Entry{c.Tuple, c.New})
 		}
 		return true

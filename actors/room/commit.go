@@ -143,7 +143,7 @@ func (a *actor) rows(b *room.Batch) []persistence.Mutation {
 			RoomID: a.roomID, UserID: t.UserID, DeviceID: t.DeviceID, Type: t.EventType, Redacts: t.Redacts, TxnID: t.TxnID, EventID: t.EventID, TS: t.TS,
 		}))
 	}
-	w.pushTask(a.roomID, a.deps.ServerName, b)
+	w.pushTask(a.roomID, a.deps.ServerName, a.deps.Pushing, b)
 	if b.Summary != nil {
 		w.summary(a.roomID, *b.Summary, b.PublicBefore)
 	}

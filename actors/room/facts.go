@@ -40,7 +40,9 @@ func (f facts) fetch(ctx context.Context, missing *room.Missing) (room.Facts, er
 	each(&q, missing.Elsewhere, q.elsewhere)
 	each(&q, missing.Nodes, q.node)
 	each(&q, missing.Trees, q.tree)
-	each(&q, missing.Pending, q.pending)
+	if !q.fewPending(missing.Pending) {
+		each(&q, missing.Pending, q.pending)
+	}
 	if len(missing.Chains) > 0 && q.err == nil {
 		q.err = q.chains(missing.Chains)
 	}

@@ -71,6 +71,31 @@ func (q *query) chains(numbers []uint64) error {
 	return nil
 }
 
+// pendingFew is how many redactions that wait in a room are read to answer for several events at once.
+const pendingFew = 32
+
+// fewPending answers for several events by reading all that waits in the room, if that is not much. It mostly is nothing.
+func (q *query) fewPending(eventIDs []string) bool {
+	if q.err != nil || len(eventIDs) < 2 {
+		return false
+	}
+	var rows []schema.PendingRedaction
+	rows, q.err = schema.PendingRedactions.All(q.ctx, q.store, persistence.Range[schema.PendingRedaction]{
+		Prefix: schema.PendingRedaction{RoomID: q.roomID}, Keys: 1, Limit: pendingFew})
+	if q.err != nil || len(rows) == pendingFew {
+		return false
+	}
+	for _, id := range eventIDs {
+		q.found.Pending[id] = nil
+	}
+	for _, row := range rows {
+		if waiting, asked := q.found.Pending[row.TargetID]; asked {
+			q.found.Pending[row.TargetID] = append(waiting, room.PendingRedaction{TargetID: row.TargetID, RedactionID: row.RedactionID, Seq: row.Seq})
+		}
+	}
+	return true
+}
+
 func (q *query) pending(eventID string) error {
 	list := persistence.Range[schema.PendingRedaction]{Prefix: schema.PendingRedaction{RoomID: q.roomID, TargetID: eventID}, Keys: 2}
 	q.found.Pending[eventID] = nil
@@ -143,4 +168,10 @@ func (f facts) federated(ctx context.Context, m *room.Machine) error {
 	}
 	m.KnowPartial(p)
 	return nil
+}
+
+// hadGaps reports whether the room's history has or had gaps.
+func (f facts) hadGaps(ctx context.Context) (bool, error) {
+	positions, err := schema.RoomPositions.All(ctx, f.store, persistence.Range[schema.RoomPosition]{Prefix: schema.RoomPosition{RoomID: f.roomID}, Keys: 1, Limit: 1})
+	return len(positions) > 0, err
 }

@@ -130,5 +130,5 @@ func membershipSent(r room.Reply, pos uint64) (proto.Message, error) {
 }
 
 func eventBuilt(r room.Reply, _ uint64) (proto.Message, error) {
-	return &messages.EventBuilt{Pdu: &messages.Pdu{EventId: r.Built.ID(), Json: r.Built.JSON()}, Version: r.Built.Version().ID, StrippedState: r.StrippedState}, nil
+	return &messages.EventBuilt{Pdu: &messages.Pdu{EventId: r.Built.ID(), Json: r.Built.JSON()}, Version: r.Built.Version().ID}, nil
 }

@@ -17,6 +17,7 @@ import (
 	"google.golang.org/protobuf/proto"
 
 	"github.com/matrixon/matrixon/cluster"
+	"github.com/matrixon/matrixon/matrix/event"
 	"github.com/matrixon/matrixon/matrix/mxerr"
 	"github.com/matrixon/matrixon/matrix/room"
 	"github.com/matrixon/matrixon/matrix/signing"
@@ -33,12 +34,32 @@ type Deps struct {
 	ServerName string
 	Key        signing.Key
 	Now        func() time.Time
+	// Pushing knows who may have a pusher; nil: everybody may.
+	Pushing Pushing
 	// SnapshotEvery is after how many events a commit carries a snapshot; 256 by default.
 	SnapshotEvery uint64
+	// Approve asks a room's policy server to sign an event of this server, and gives its signature. Nil when other servers are not spoken to.
+	Approve func(ctx context.Context, server string, e *event.Event) (signature string, err error)
 }
+
+// Pushing knows which users may have a pusher (client-server API, "Push Notifications"). Whom it denies had none when the newest commit was
+// acknowledged, on whatever node: of what happens in a room nothing is written down for them.
+type Pushing interface {
+	Anybody() bool
+	Has(userID string) bool
+}
+
+// everybody may have a pusher.
+type everybody struct{}
+
+func (everybody) Anybody() bool   { return true }
+func (everybody) Has(string) bool { return true }
 
 // New gives the behaviours of rooms.
 func New(d Deps) func(cluster.Identity) cluster.Behavior {
+	if d.Pushing == nil {
+		d.Pushing = everybody{}
+	}
 	if d.SnapshotEvery == 0 {
 		d.SnapshotEvery = 256
 	}
@@ -59,7 +80,9 @@ type actor struct {
 	snapshotSeq uint64
 	inFlight    *commit
 	fetching    bool
+	approving   int // requests that wait for a policy server
 	ended       bool
+	gaps        bool // the room has or had some, and so has positions (schema.RoomPosition)
 
 	waiting    map[uint64]waiting // by ticket
 	lastTicket uint64
@@ -86,6 +109,7 @@ type (
 		active persistence.Activation
 		err    error
 	}
+	approved  struct{ room.Approved }
 	typingDue struct{}
 )
 
@@ -107,6 +131,10 @@ func (a *actor) Receive(m cluster.Message) {
 		a.machine.Step(body.facts)
 	case claimed:
 		a.begin(body)
+	case approved:
+		a.approving--
+		body.Now = a.now()
+		a.machine.Step(body.Approved)
 	case typingDue:
 		a.machine.Step(room.TypingExpired{Now: a.now()})
 	case proto.Message:
@@ -139,9 +167,9 @@ func (a *actor) advance() {
 	if r.Missing != nil {
 		a.fetch(r.Missing)
 	}
-	if r.TypingChanged {
+	if r.TypingChanged || len(r.TypingAgain) > 0 {
 		a.deps.Typing(&messages.RoomNotice{
-			RoomId: a.roomID, LastSeq: a.seq, TypingChanged: true, Typing: r.Typing, Version: a.machine.Version(),
+			RoomId: a.roomID, LastSeq: a.seq, TypingChanged: r.TypingChanged, Typing: r.Typing, TypingAgain: r.TypingAgain, Version: a.machine.Version(),
 		})
 	}
 	if r.TypingNext != 0 {
@@ -196,6 +224,10 @@ func (a *actor) fetch(missing *room.Missing) {
 func (a *actor) answer(r room.Reply, pos uint64) {
 	w, ok := a.waiting[r.Ticket]
 	if !ok {
+		return
+	}
+	if r.Approval != nil {
+		a.approve(r.Approval)
 		return
 	}
 	delete(a.waiting, r.Ticket)
@@ -280,7 +312,7 @@ func (a *actor) end(cause error) {
 
 // Idle implements cluster.Behavior. Before the actor rests it writes a snapshot if the tail of the journal is long.
 func (a *actor) Idle() bool {
-	if a.fetching || a.inFlight != nil || !a.machine.Idle() {
+	if a.fetching || a.approving > 0 || a.inFlight != nil || !a.machine.Idle() {
 		return false
 	}
 	if a.ended || a.seq-a.snapshotSeq < a.deps.SnapshotEvery/8 {
@@ -352,6 +384,9 @@ func (a *actor) Load(ctx context.Context, self cluster.Self) error {
 		return err
 	}
 	a.epoch, a.seq, a.snapshotSeq = active.Epoch, active.Seq, active.SnapshotSeq
+	if a.gaps, err = a.facts.hadGaps(ctx); err != nil {
+		return err
+	}
 	a.machine, err = a.facts.load(ctx, o, active)
 	return err
 }

@@ -41,8 +41,12 @@ func (w *writes) searchTask(roomID string, e *room.Entry) {
 	}
 }
 
-// pushTask has those looked for who are to be told of the batch's events, and those whose receipts moved.
-func (w *writes) pushTask(roomID, serverName string, b *room.Batch) {
+// pushTask has those looked for who are to be told of the batch's events, and those whose receipts moved or whom other servers
+// invite, where that may be somebody.
+func (w *writes) pushTask(roomID, serverName string, pushing Pushing, b *room.Batch) {
+	if !pushing.Anybody() {
+		return
+	}
 	task := schema.PushTask{Shard: schema.PushShard(roomID), RoomID: roomID}
 	for _, e := range b.Entries {
 		if e.Status != room.Accepted {
@@ -55,8 +59,13 @@ func (w *writes) pushTask(roomID, serverName string, b *room.Batch) {
 	}
 	var readers []string
 	for _, r := range b.Receipts {
-		if id.ServerOf(r.UserID) == serverName && !slices.Contains(readers, r.UserID) {
+		if id.ServerOf(r.UserID) == serverName && pushing.Has(r.UserID) && !slices.Contains(readers, r.UserID) {
 			readers = append(readers, r.UserID)
+		}
+	}
+	for _, o := range b.Outside {
+		if o.Row.Seq == 0 && !slices.Contains(readers, o.UserID) {
+			readers = append(readers, o.UserID)
 		}
 	}
 	if task.FirstSeq == 0 && len(readers) == 0 {

@@ -19,8 +19,9 @@ func (a *actor) federatedRows(w *writes, b *room.Batch) {
 			w.add(schema.OutboundEvents.Put(schema.OutboundEvent{RoomID: a.roomID, Seq: e.Seq}))
 		}
 	}
-	if n := len(b.Entries); n > 0 {
-		w.add(schema.RoomPositions.Put(schema.RoomPosition{RoomID: a.roomID, Seq: b.Entries[n-1].Seq}))
+	a.gaps = a.gaps || len(b.Gaps) > 0
+	if a.gaps && len(b.Entries) > 0 {
+		w.add(schema.RoomPositions.Put(schema.RoomPosition{RoomID: a.roomID, Seq: b.Seq()}))
 	}
 	for _, e := range b.Older {
 		w.event(a.roomID, e)

@@ -23,7 +23,7 @@ func (b *builder) factsOf(r *room) (facts, error) {
 	if r.invitation.RoomID != "" {
 		return invitationFacts(r.invitation.StrippedState), nil
 	}
-	if f, ok := b.facts.GetIfPresent(r.id); ok && f.activity == r.stamps.Activity {
+	if f, ok := b.facts.Get(r.id); ok && f.activity == r.stamps.Activity {
 		return f, nil
 	}
 	row, ok, err := schema.Rooms.Get(b.ctx, b.reader.Store(), schema.Room{RoomID: r.id})
@@ -67,7 +67,7 @@ func (b *builder) childrenOf(spaces []string) (map[string]bool, error) {
 		if r.stamps.Membership != "join" || !slices.Contains(spaces, r.id) {
 			continue
 		}
-		s, ok := b.spaces.GetIfPresent(r.id)
+		s, ok := b.spaces.Get(r.id)
 		if !ok || s.activity != r.stamps.Activity {
 			var err error
 			if s, err = b.readSpace(r); err != nil {

@@ -37,6 +37,7 @@ func (b *builder) look() error {
 	if b.ignored, err = b.reader.IgnoredBy(b.ctx, b.req.UserID); err != nil {
 		return err
 	}
+	b.invites = b.reader.InviteFilter(b.req.UserID, b.ignored)
 	if b.direct, err = b.directRooms(); err != nil {
 		return err
 	}
@@ -61,9 +62,13 @@ func (b *builder) listed(r *room) (bool, error) {
 	switch r.stamps.Membership {
 	case "join":
 		return true, nil
-	case "invite", "knock":
-		ok, err := b.readInvitation(r)
-		return ok && !b.ignored[r.invitation.Sender], err
+	case "invite":
+		if ok, err := b.readInvitation(r); err != nil || !ok {
+			return false, err
+		}
+		return b.invites.Shows(b.ctx, r.invitation.Sender)
+	case "knock":
+		return b.readInvitation(r)
 	}
 	if r.stamps.Removed && !r.stamps.Forgotten {
 		return true, nil
@@ -118,7 +123,7 @@ func (b *builder) choose() error {
 		r := byID[stamps.RoomId]
 		if r == nil {
 			if !gone(stamps.Membership) {
-				continue // an invite by somebody who is ignored
+				continue // an invite that the user is not to see
 			}
 			r = &room{id: stamps.RoomId, stamps: stamps, sent: b.sent[stamps.RoomId]}
 		}

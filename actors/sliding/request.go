@@ -21,6 +21,8 @@ type Request struct {
 	Lists            map[string]List
 	Subscriptions    map[string]Config // by room id
 	Extensions       Extensions
+
+	stubs bool // of state that is no more
 }
 
 // List chooses rooms: those that the filters let through, in the order of their activity, within the ranges.

@@ -54,6 +54,12 @@ type Room struct {
 	Lists             []string         `json:"lists,omitzero"`
 }
 
+// stateStub tells that a piece of required state is no more.
+type stateStub struct {
+	Type     string `json:"type"`
+	StateKey string `json:"state_key"`
+}
+
 // Hero is a member who helps to name a room.
 type Hero struct {
 	UserID      string `json:"user_id"`

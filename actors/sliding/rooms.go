@@ -128,16 +128,12 @@ func (b *builder) count(result *Room, s *sentRoom, roomID string, upto uint64) (
 	if err != nil {
 		return false, err
 	}
-	notifications, highlights := counts.Main.Notify, counts.Main.Highlight
-	for _, c := range counts.Threads {
-		notifications += c.Notify
-		highlights += c.Highlight
-	}
-	if !result.Initial && s.Notifications == notifications && s.Highlights == highlights {
+	total := counts.Total()
+	if !result.Initial && s.Notifications == total.Notify && s.Highlights == total.Highlight {
 		return false, nil
 	}
-	s.Notifications, s.Highlights = notifications, highlights
-	result.NotificationCount, result.HighlightCount = &notifications, &highlights
+	s.Notifications, s.Highlights = total.Notify, total.Highlight
+	result.NotificationCount, result.HighlightCount = &total.Notify, &total.Highlight
 	return true, nil
 }
 
@@ -224,7 +220,7 @@ func bumps(typ string) bool {
 
 // bumpOf is the position of the newest event up to last that counts as activity.
 func (b *builder) bumpOf(roomID string, last schema.Event) (uint64, error) {
-	known, ok := b.bumps.GetIfPresent(roomID)
+	known, ok := b.bumps.Get(roomID)
 	if ok && known.upto == last.Seq {
 		return known.pos, nil
 	}
@@ -244,11 +240,16 @@ func (b *builder) bumpOf(roomID string, last schema.Event) (uint64, error) {
 		}
 	}
 	if found.pos == 0 {
-		created, err := b.reader.EventAt(b.ctx, roomID, 1)
+		// The create event, or that with which this server came into the room.
+		begin := schema.Timeline(roomID)
+		begin.Limit = 1
+		first, err := schema.Events.All(b.ctx, b.reader.Store(), begin)
 		if err != nil {
 			return 0, err
 		}
-		found.pos = created.Pos
+		if len(first) > 0 {
+			found.pos = first[0].Pos
+		}
 	}
 	b.bumps.Set(roomID, found)
 	return found.pos, nil

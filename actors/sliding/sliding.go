@@ -14,8 +14,6 @@ import (
 	"context"
 	"time"
 
-	"github.com/maypok86/otter/v2"
-
 	"github.com/matrixon/matrixon/actors/reader"
 	"github.com/matrixon/matrixon/actors/syncer"
 	"github.com/matrixon/matrixon/actors/token"
@@ -23,6 +21,7 @@ import (
 	"github.com/matrixon/matrixon/cluster"
 	"github.com/matrixon/matrixon/messages"
 	"github.com/matrixon/matrixon/persistence"
+	"github.com/matrixon/matrixon/persistence/cache"
 )
 
 // askSlack is how much longer than the client's timeout the actor may take to answer.
@@ -42,26 +41,17 @@ type Syncer struct {
 	syncer *syncer.Syncer
 	unread *unread.Counter
 	now    func() time.Time
-	facts  *otter.Cache[string, facts]
-	spaces *otter.Cache[string, space]
-	bumps  *otter.Cache[string, bump]
+	facts  *cache.Cache[string, facts]
+	spaces *cache.Cache[string, space]
+	bumps  *cache.Cache[string, bump]
 }
 
 // New makes a Syncer beside the one of /sync.
-func New(caller cluster.Caller, r *reader.Reader, s *syncer.Syncer, u *unread.Counter, now func() time.Time) (*Syncer, error) {
-	known, err := otter.New(&otter.Options[string, facts]{MaximumSize: factsCacheSize})
-	if err != nil {
-		return nil, err
-	}
-	bumps, err := otter.New(&otter.Options[string, bump]{MaximumSize: bumpsCacheSize})
-	if err != nil {
-		return nil, err
-	}
-	spaces, err := otter.New(&otter.Options[string, space]{MaximumSize: spacesCacheSize})
-	if err != nil {
-		return nil, err
-	}
-	return &Syncer{caller: caller, reader: r, syncer: s, unread: u, now: now, facts: known, spaces: spaces, bumps: bumps}, nil
+func New(caller cluster.Caller, r *reader.Reader, s *syncer.Syncer, u *unread.Counter, now func() time.Time) *Syncer {
+	known := cache.New(cache.Options[string, facts]{Size: factsCacheSize})
+	bumps := cache.New(cache.Options[string, bump]{Size: bumpsCacheSize})
+	spaces := cache.New(cache.Options[string, space]{Size: spacesCacheSize})
+	return &Syncer{caller: caller, reader: r, syncer: s, unread: u, now: now, facts: known, spaces: spaces, bumps: bumps}
 }
 
 // Unstable answers a request of org.matrix.simplified_msc3575.
@@ -75,6 +65,7 @@ func (s *Syncer) Unstable(ctx context.Context, req Request) (*Response, error) {
 
 // Stable answers a request of the proposal's own dialect.
 func (s *Syncer) Stable(ctx context.Context, req Request) (*Response, error) {
+	req.stubs = true
 	resp, err := s.sync(ctx, req)
 	if err == nil {
 		resp.stable()
@@ -132,6 +123,7 @@ type builder struct {
 	since  uint64 // the position of the request, 0 on a new connection
 
 	ignored map[string]bool
+	invites *reader.InviteFilter
 	direct  map[string]bool // the rooms in m.direct
 	sent    map[string]*messages.SlidingRoom
 	asked   []RequiredState // with which rooms were last asked for

@@ -3,6 +3,7 @@ package sliding
 import (
 	"slices"
 
+	"github.com/go-json-experiment/json"
 	"github.com/tidwall/gjson"
 
 	"github.com/matrixon/matrixon/actors/reader"
@@ -20,9 +21,10 @@ type stretch struct {
 	from   schema.Event // the newest event that the client knows of, unless fresh
 	fresh  bool         // the client is to know the room from scratch
 	end    *reader.State
-	// changes are the places of the state whose events differ between from and last; nil when fresh.
+	// changes are the places of the state whose events differ between from and last, with 0 where there is none any more; nil when fresh.
 	changes []reader.Entry
 
+	gone     []event.Tuple  // the state that the client asks for and has, but that is no more; unless it wants no stubs
 	rows     []schema.Event // the timeline, oldest first
 	start    uint64         // the gap before it
 	limited  bool
@@ -81,7 +83,7 @@ func (b *builder) stretch(r *room, access *reader.Access, last schema.Event) (*R
 		result.BumpStamp = stamp
 		changed = changed || len(st.rows) > 0
 	}
-	if !st.fresh && !st.expanded && !changed && len(st.rows) == 0 && !st.limited && len(state) == 0 {
+	if !st.fresh && !st.expanded && !changed && len(st.rows) == 0 && !st.limited && len(state)+len(st.gone) == 0 {
 		return nil, nil
 	}
 	b.budget -= 1 + len(st.rows) + len(state)
@@ -91,7 +93,7 @@ func (b *builder) stretch(r *room, access *reader.Access, last schema.Event) (*R
 // bound finds where the stretch begins.
 func (b *builder) bound(st *stretch) error {
 	var err error
-	if st.end, err = b.reader.StateAt(b.ctx, st.r.id, st.last.StateAfter); err != nil {
+	if st.end, err = b.reader.StateAt(b.ctx, st.r.id, st.last.RoomStateRoot()); err != nil {
 		return err
 	}
 	sent := st.r.sent
@@ -118,11 +120,11 @@ func (b *builder) bound(st *stretch) error {
 	if st.from.Seq == st.last.Seq {
 		return nil
 	}
-	known, err := b.reader.StateAt(b.ctx, st.r.id, st.from.StateAfter)
+	known, err := b.reader.StateAt(b.ctx, st.r.id, st.from.RoomStateRoot())
 	if err != nil {
 		return err
 	}
-	st.changes, err = st.end.Changes(known, nil)
+	st.changes, err = st.end.Differences(known, nil)
 	return err
 }
 
@@ -150,6 +152,13 @@ func (b *builder) show(result *Room, st *stretch, state []schema.Event) error {
 		if result.RequiredState, err = st.access.Client(b.ctx, b.view(false), state...); err != nil {
 			return err
 		}
+	}
+	for _, place := range st.gone {
+		stub, err := json.Marshal(stateStub{place.Type, place.StateKey})
+		if err != nil {
+			return err
+		}
+		result.RequiredState = append(result.RequiredState, stub)
 	}
 	if len(st.rows) == 0 && !st.fresh && !st.limited {
 		return nil
@@ -242,7 +251,10 @@ func (b *builder) requiredState(st *stretch, s *sentRoom) ([]schema.Event, error
 		}
 	} else {
 		for _, e := range st.changes {
-			if wanted.wants(e.Tuple) {
+			switch {
+			case e.Seq == 0:
+				st.vanished(e.Tuple, wanted, b.req.stubs)
+			case wanted.wants(e.Tuple):
 				entries = append(entries, e)
 			}
 		}
@@ -258,6 +270,13 @@ func (b *builder) requiredState(st *stretch, s *sentRoom) ([]schema.Event, error
 		}
 	}
 	return st.end.Events(b.ctx, entries)
+}
+
+// vanished notes state that is no more.
+func (st *stretch) vanished(place event.Tuple, wanted RequiredState, stubs bool) {
+	if stubs && (wanted.wants(place) || place.Type == "m.room.member" && wanted.lazy() && !st.limited) {
+		st.gone = append(st.gone, place)
+	}
 }
 
 // everything gives all of the state that is wanted whatever the timeline holds.

@@ -19,14 +19,8 @@ const poll = 30*time.Second + time.Millisecond
 
 func newSyncer(t actortest.TB, w *actortest.World) *sliding.Syncer {
 	t.Helper()
-	counter, err := unread.New(w.Store)
-	if err != nil {
-		t.Fatal(err)
-	}
-	s, err := sliding.New(w.Node, w.Reader, w.Syncer, counter, w.Clock.Now)
-	if err != nil {
-		t.Fatal(err)
-	}
+	counter := unread.New(w.Store)
+	s := sliding.New(w.Node, w.Reader, w.Syncer, counter, w.Clock.Now)
 	return s
 }
 

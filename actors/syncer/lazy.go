@@ -1,10 +1,9 @@
 package syncer
 
 import (
+	"github.com/matrixon/matrixon/persistence/cache"
 	"maps"
 	"sync"
-
-	"github.com/maypok86/otter/v2"
 )
 
 // The bounds of what is remembered of lazily loaded members. What is forgotten is merely sent again.
@@ -17,7 +16,7 @@ const (
 // (client-server API, "Lazy-loading room members"). What an answer held counts only for those who come back with a token that is
 // at least as new as the answer's: others did not get it, or began again with an older token that they had stored.
 type lazyMembers struct {
-	devices *otter.Cache[deviceKey, *lazyDevice]
+	devices *cache.Cache[deviceKey, *lazyDevice]
 }
 
 type deviceKey struct{ user, device string }
@@ -35,9 +34,8 @@ type sentMember struct {
 	at  uint64 // the position of the answer that held it
 }
 
-func newLazyMembers() (*lazyMembers, error) {
-	devices, err := otter.New(&otter.Options[deviceKey, *lazyDevice]{MaximumSize: lazyDevices})
-	return &lazyMembers{devices}, err
+func newLazyMembers() *lazyMembers {
+	return &lazyMembers{cache.New(cache.Options[deviceKey, *lazyDevice]{Size: lazyDevices})}
 }
 
 // lazySession is one sync's use of the memory.
@@ -50,7 +48,7 @@ type lazySession struct {
 // session begins a sync that continues from the position; with 0, which is an initial sync, everything is forgotten.
 func (l *lazyMembers) session(user, device string, since uint64) *lazySession {
 	key := deviceKey{user, device}
-	d, ok := l.devices.GetIfPresent(key)
+	d, ok := l.devices.Get(key)
 	if !ok {
 		d = &lazyDevice{}
 		l.devices.Set(key, d)

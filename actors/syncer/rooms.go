@@ -44,10 +44,10 @@ func (b *builder) room(rooms *Rooms, plan *messages.RoomPlan) error {
 		}
 		put(&rooms.Join, plan.RoomId, joined)
 	case "invite":
-		if !b.initial && m.Pos <= b.plan.SincePos || b.ignored[m.Sender] {
+		if !b.initial && m.Pos <= b.plan.SincePos {
 			return nil
 		}
-		shown, err := b.reader.ShowsInvite(b.ctx, b.req.UserID, m.Sender)
+		shown, err := b.invites.Shows(b.ctx, m.Sender)
 		if err != nil {
 			return err
 		}
@@ -307,17 +307,13 @@ func (b *builder) counts(room *JoinedRoom, st stretch) error {
 	if err != nil {
 		return err
 	}
-	main := UnreadCounts{Highlight: counts.Main.Highlight, Notification: counts.Main.Notify}
+	main := counts.Total()
 	if b.req.Filter.Room.Timeline.UnreadThreadNotifications {
+		main = counts.Main
 		for root, c := range counts.Threads {
 			put(&room.UnreadThreads, root, UnreadCounts{Highlight: c.Highlight, Notification: c.Notify})
 		}
-	} else {
-		for _, c := range counts.Threads {
-			main.Highlight += c.Highlight
-			main.Notification += c.Notify
-		}
 	}
-	room.UnreadNotifications = &main
+	room.UnreadNotifications = &UnreadCounts{Highlight: main.Highlight, Notification: main.Notify}
 	return nil
 }

@@ -48,12 +48,8 @@ type Syncer struct {
 }
 
 // New makes a syncer; presence says whether presence is told at all.
-func New(caller cluster.Caller, r *reader.Reader, u *unread.Counter, presence bool, now func() time.Time) (*Syncer, error) {
-	lazy, err := newLazyMembers()
-	if err != nil {
-		return nil, err
-	}
-	return &Syncer{caller: caller, reader: r, unread: u, presence: presence, now: now, lazy: lazy}, nil
+func New(caller cluster.Caller, r *reader.Reader, u *unread.Counter, presence bool, now func() time.Time) *Syncer {
+	return &Syncer{caller: caller, reader: r, unread: u, presence: presence, now: now, lazy: newLazyMembers()}
 }
 
 // Sync waits until there is something for the client, or the time is out, and builds the answer. What the filter leaves out
@@ -97,6 +93,7 @@ type builder struct {
 	plan    *messages.SyncPlan
 	initial bool
 	ignored map[string]bool
+	invites *reader.InviteFilter
 	lazy    *lazySession
 	named   map[string][]string // the heroes of rooms that were asked for
 	// mine are the rooms that the user is joined to, once they have been needed.
@@ -108,6 +105,7 @@ func (b *builder) build() (resp *Response, news bool, err error) {
 	if b.ignored, err = b.reader.IgnoredBy(b.ctx, b.req.UserID); err != nil {
 		return nil, false, err
 	}
+	b.invites = b.reader.InviteFilter(b.req.UserID, b.ignored)
 	b.lazy = b.Syncer.lazy.session(b.req.UserID, b.req.DeviceID, b.plan.SincePos)
 	resp = &Response{}
 	parts := []func(*Response) (bool, error){b.rooms, b.accountData, b.presenceEvents, b.deviceLists}

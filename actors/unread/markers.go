@@ -40,6 +40,12 @@ func (c *Counter) markers(ctx context.Context, userID, roomID string) (markers, 
 	return m, nil
 }
 
+// ReadUpTo is the number of the last event of the room that the user has read, whatever its thread, by receipts; 0 if there is none.
+func (c *Counter) ReadUpTo(ctx context.Context, userID, roomID string) (uint64, error) {
+	m, err := c.markers(ctx, userID, roomID)
+	return m.room, err
+}
+
 // same reports whether both are of the same receipts.
 func (m *markers) same(other *markers) bool { return m.newest == other.newest && m.rows == other.rows }
 

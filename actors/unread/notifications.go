@@ -29,6 +29,7 @@ type Notification struct {
 	Event   schema.Event
 	Actions []jsontext.Value // of the push rule that matched; not to be changed
 	Read    bool             // by a receipt
+	Shown   []byte           // of an Invitation: what is shown of the room, a JSON array
 }
 
 // notificationScan bounds how many events one request looks at.

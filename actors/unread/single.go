@@ -3,6 +3,9 @@ package unread
 import (
 	"context"
 
+	"github.com/tidwall/gjson"
+
+	"github.com/matrixon/matrixon/matrix/roomversion"
 	"github.com/matrixon/matrixon/persistence/schema"
 )
 
@@ -22,4 +25,29 @@ func (c *Counter) Notification(ctx context.Context, userID string, row *schema.E
 		return nil, false, err
 	}
 	return s.notification(ctx, row)
+}
+
+// Invitation gives the notification about the invite that another server sent the user, to a room that this server is not in, at this
+// position; nil if there is none, or none any more. Of the event only what was shown is known.
+func (c *Counter) Invitation(ctx context.Context, userID, roomID string, pos uint64) (n *Notification, highlight bool, err error) {
+	m, ok, err := schema.Memberships.Get(ctx, c.store, schema.Membership{UserID: userID, RoomID: roomID})
+	if err != nil || !ok || !m.OutOfBand() || m.Membership != "invite" || m.Pos != pos {
+		return nil, false, err
+	}
+	row := schema.Event{RoomID: roomID, EventID: m.EventID, Pos: m.Pos, Type: "m.room.member", StateKey: &userID, Sender: m.Sender, Status: schema.Accepted}
+	gjson.ParseBytes(m.StrippedState).ForEach(func(_, e gjson.Result) bool {
+		if e.Get("type").Str == "m.room.member" && e.Get("state_key").Str == userID {
+			row.JSON = []byte(e.Raw)
+		}
+		return row.JSON == nil
+	})
+	s, err := c.survey(ctx, m)
+	if err != nil {
+		return nil, false, err
+	}
+	s.room = &roomFacts{ctx: ctx, store: c.store, userID: userID, row: schema.Room{RoomID: roomID, Version: roomversion.Default}}
+	if n, highlight, err = s.notification(ctx, &row); n != nil {
+		n.Read, n.Shown = false, m.StrippedState // receipts were of an earlier stay
+	}
+	return n, highlight, err
 }

@@ -27,7 +27,7 @@ func (c *Counter) judgment(ctx context.Context, userID string) (*judgment, error
 	if err != nil {
 		return nil, err
 	}
-	if j, ok := c.judgments.GetIfPresent(userID); ok && j.pos == row.Pos {
+	if j, ok := c.judgments.Get(userID); ok && j.pos == row.Pos {
 		return j, nil
 	}
 	rules, err := pushrules.Stored(userID, row.Content)
@@ -54,7 +54,7 @@ func (c *Counter) ignored(ctx context.Context, userID string) (*ignores, error) 
 	if err != nil {
 		return nil, err
 	}
-	if i, ok := c.ignores.GetIfPresent(userID); ok && i.pos == row.Pos {
+	if i, ok := c.ignores.Get(userID); ok && i.pos == row.Pos {
 		return i, nil
 	}
 	i := &ignores{pos: row.Pos, users: map[string]bool{}}

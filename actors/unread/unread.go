@@ -15,9 +15,8 @@ package unread
 import (
 	"context"
 
-	"github.com/maypok86/otter/v2"
-
 	"github.com/matrixon/matrixon/persistence"
+	"github.com/matrixon/matrixon/persistence/cache"
 	"github.com/matrixon/matrixon/persistence/schema"
 )
 
@@ -40,12 +39,22 @@ type Counts struct {
 	Threads map[string]Count // by the thread root's event id; without the threads that have none unread
 }
 
+// Total is the count of the room and all of its threads.
+func (c Counts) Total() Count {
+	total := c.Main
+	for _, thread := range c.Threads {
+		total.Notify += thread.Notify
+		total.Highlight += thread.Highlight
+	}
+	return total
+}
+
 // Counter counts. It is safe for concurrent use.
 type Counter struct {
 	store     persistence.Reader
-	tallies   *otter.Cache[tallyKey, *tally]
-	judgments *otter.Cache[string, *judgment]
-	ignores   *otter.Cache[string, *ignores]
+	tallies   *cache.Cache[tallyKey, *tally]
+	judgments *cache.Cache[string, *judgment]
+	ignores   *cache.Cache[string, *ignores]
 }
 
 type tallyKey struct{ userID, roomID string }
@@ -67,20 +76,11 @@ type basis struct {
 }
 
 // New makes a counter that reads the store.
-func New(store persistence.Reader) (*Counter, error) {
-	tallies, err := otter.New(&otter.Options[tallyKey, *tally]{MaximumSize: tallyCacheSize})
-	if err != nil {
-		return nil, err
-	}
-	judgments, err := otter.New(&otter.Options[string, *judgment]{MaximumSize: subjectCacheSize})
-	if err != nil {
-		return nil, err
-	}
-	ignored, err := otter.New(&otter.Options[string, *ignores]{MaximumSize: subjectCacheSize})
-	if err != nil {
-		return nil, err
-	}
-	return &Counter{store: store, tallies: tallies, judgments: judgments, ignores: ignored}, nil
+func New(store persistence.Reader) *Counter {
+	tallies := cache.New(cache.Options[tallyKey, *tally]{Size: tallyCacheSize})
+	judgments := cache.New(cache.Options[string, *judgment]{Size: subjectCacheSize})
+	ignored := cache.New(cache.Options[string, *ignores]{Size: subjectCacheSize})
+	return &Counter{store: store, tallies: tallies, judgments: judgments, ignores: ignored}
 }
 
 // Counts gives the unread notifications of the user in the room up to the event with the number uptoSeq. Who is not in the room
@@ -95,7 +95,7 @@ func (c *Counter) Counts(ctx context.Context, userID, roomID string, uptoSeq uin
 		return Counts{}, err
 	}
 	key := tallyKey{userID, roomID}
-	old, _ := c.tallies.GetIfPresent(key)
+	old, _ := c.tallies.Get(key)
 	t, err := s.tally(ctx, old, uptoSeq)
 	if err != nil {
 		return Counts{}, err

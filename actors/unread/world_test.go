@@ -48,14 +48,7 @@ func newWorld(t fataler) *world {
 }
 
 // fresh is a counter that remembers nothing.
-func (w *world) fresh() *Counter {
-	w.t.Helper()
-	c, err := New(w.store)
-	if err != nil {
-		w.t.Fatal(err)
-	}
-	return c
-}
+func (w *world) fresh() *Counter { return New(w.store) }
 
 func (w *world) put(rows ...persistence.Mutation) {
 	w.t.Helper()

@@ -22,6 +22,7 @@ import (
 // server is a running server, or a cluster, with data of its own.
 type server struct {
 	urls    []string  // of its nodes
+	name    string    // its server name, when others can reach it
 	command *exec.Cmd // of a single node
 	data    []string  // data_dir of each node
 	folder  string    // of everything
@@ -30,14 +31,15 @@ type server struct {
 }
 
 // settings are those of every node that is measured.
-var settings = []string{"limits.enabled=false", "registration.open=true", "logging.format=json", "password_hash.memory_kib=64", "password_hash.iterations=1"}
+var settings = []string{"limits.enabled=false", "registration.open=true", "logging.format=json", "password_hash.memory_kib=64", "password_hash.iterations=1",
+	"media.max_upload=8GiB"}
 
 func newServer(folder string) *server {
 	return &server{folder: folder, http: &http.Client{Transport: &http.Transport{MaxIdleConns: 0, MaxIdleConnsPerHost: 20_000, DisableCompression: true}}}
 }
 
-// start runs the server and waits until it listens.
-func start(ctx context.Context, o *options) (*server, error) {
+// start runs the server and waits until it listens. reachable: other servers can reach it.
+func start(ctx context.Context, o *options, reachable bool) (*server, error) {
 	folder, err := os.MkdirTemp("", "matrixon-load-")
 	if err != nil {
 		return nil, err
@@ -51,8 +53,16 @@ func start(ctx context.Context, o *options) (*server, error) {
 		return s, s.startCluster(ctx, binary, o.Nodes)
 	}
 	s.data = []string{filepath.Join(folder, "data")}
-	args := []string{"serve", "--set", "data_dir=" + s.data[0], "--set", "listeners=[{address: '127.0.0.1:0', serves: [client, metrics]}]"}
-	for _, kv := range settings {
+	args := []string{"serve", "--set", "data_dir=" + s.data[0], "--set", "listeners=[{address: '127.0.0.1:0', serves: [client, media, metrics]}]"}
+	more := settings
+	if reachable {
+		name, set, err := federated(folder)
+		if err != nil {
+			return nil, err
+		}
+		s.name, more = name, slices.Concat(settings, set)
+	}
+	for _, kv := range more {
 		args = append(args, "--set", kv)
 	}
 	c := exec.CommandContext(ctx, binary, args...) //nolint:gosec // the program that the caller names
@@ -70,10 +80,15 @@ func start(ctx context.Context, o *options) (*server, error) {
 		_ = c.Wait()
 	})
 	lines := bufio.NewScanner(stderr)
+	listening := 0
 	for lines.Scan() {
 		if _, rest, ok := strings.Cut(lines.Text(), `"address":"`); ok {
-			url, _, _ := strings.Cut(rest, `"`)
-			s.urls = []string{url}
+			if url, _, _ := strings.Cut(rest, `"`); strings.HasPrefix(url, "http:") {
+				s.urls = []string{url}
+			}
+			if listening++; reachable && listening < 2 {
+				continue
+			}
 			go io.Copy(io.Discard, stderr) //nolint:errcheck // until the server ends
 			return s, nil
 		}
@@ -165,6 +180,23 @@ func (s *server) metrics(url string) (map[string]float64, error) {
 		}
 	}
 	return values, lines.Err()
+}
+
+// peak is the most resident memory that the server has had, in bytes, since it was forgotten.
+func (s *server) peak() (int64, error) {
+	raw, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", s.command.Process.Pid))
+	if err != nil {
+		return 0, err
+	}
+	var n int64
+	_, rest, _ := strings.Cut(string(raw), "VmHWM:")
+	_, err = fmt.Sscanf(rest, "%d", &n)
+	return n << 10, err
+}
+
+// forgetPeak has the peak be what the server uses now.
+func (s *server) forgetPeak() error {
+	return os.WriteFile(fmt.Sprintf("/proc/%d/clear_refs", s.command.Process.Pid), []byte("5"), 0)
 }
 
 // rss is the server's resident memory, in bytes; own is what of it is no part of the program's file, which the system shares and

@@ -18,6 +18,9 @@ import (
 // maxDepth bounds how deeply JSON may be nested.
 const maxDepth = 100
 
+// bodyAtOnce is for how many bytes of a body there is room before they have come.
+const bodyAtOnce = 128 << 10
+
 // Body reads the whole body, once; later calls give the same bytes. Beyond the endpoint's bound it is 413 M_TOO_LARGE.
 func (r *Request) Body() ([]byte, error) {
 	if r.bodyRead {
@@ -31,10 +34,13 @@ func (r *Request) Body() ([]byte, error) {
 	if r.HTTP.ContentLength > limit {
 		return nil, tooLarge(limit)
 	}
-	raw, err := io.ReadAll(io.LimitReader(r.HTTP.Body, limit+1))
-	if err != nil {
+	// A body that says how long it is gets so much memory at once, within reason: it may not come.
+	var whole bytes.Buffer
+	whole.Grow(int(min(max(r.HTTP.ContentLength, 0), bodyAtOnce)) + bytes.MinRead)
+	if _, err := whole.ReadFrom(io.LimitReader(r.HTTP.Body, limit+1)); err != nil {
 		return nil, unread(err)
 	}
+	raw := whole.Bytes()
 	if int64(len(raw)) > limit {
 		return nil, tooLarge(limit)
 	}

@@ -4,10 +4,10 @@ import (
 	"context"
 	"time"
 
-	"github.com/maypok86/otter/v2"
 	"golang.org/x/time/rate"
 
 	"github.com/matrixon/matrixon/matrix/mxerr"
+	"github.com/matrixon/matrixon/persistence/cache"
 )
 
 // Limit is a kind of action whose rate is limited, as the configuration names it.
@@ -77,7 +77,7 @@ type Limiter interface {
 type Limits struct {
 	rates   map[Limit]Rate
 	now     func() time.Time
-	buckets *otter.Cache[limitKey, *rate.Limiter]
+	buckets *cache.Cache[limitKey, *rate.Limiter]
 }
 
 type limitKey struct {
@@ -87,9 +87,9 @@ type limitKey struct {
 
 // NewLimits makes limits of these rates; a kind that has none, or a rate of zero, is not limited.
 func NewLimits(rates map[Limit]Rate, now func() time.Time) *Limits {
-	return &Limits{rates: rates, now: now, buckets: otter.Must(&otter.Options[limitKey, *rate.Limiter]{
-		MaximumSize:      limitKeys,
-		ExpiryCalculator: otter.ExpiryAccessing[limitKey, *rate.Limiter](limitMemory),
+	return &Limits{rates: rates, now: now, buckets: cache.New(cache.Options[limitKey, *rate.Limiter]{
+		Size:     limitKeys,
+		Accessed: limitMemory,
 	})}
 }
 
@@ -102,8 +102,8 @@ func (l *Limits) Take(_ context.Context, kind Limit, key string, n int) error {
 		return nil
 	}
 	r := l.rates[kind]
-	bucket, _ := l.buckets.ComputeIfAbsent(limitKey{kind, key}, func() (*rate.Limiter, bool) {
-		return rate.NewLimiter(rate.Limit(r.PerSecond), max(r.Burst, 1)), false
+	bucket := l.buckets.GetOrMake(limitKey{kind, key}, func() *rate.Limiter {
+		return rate.NewLimiter(rate.Limit(r.PerSecond), max(r.Burst, 1))
 	})
 	now := l.now()
 	if n == 0 {
@@ -126,6 +126,6 @@ func waitFor(tokens float64, r Rate) int64 {
 // Close ends what runs beside the counting. Take still works afterwards.
 func (l *Limits) Close() {
 	if l != nil {
-		l.buckets.StopAllGoroutines()
+		l.buckets.Close()
 	}
 }

@@ -20,6 +20,8 @@ type Session struct {
 	Suspended   bool
 	// Appservice is the id of the application service that speaks, for itself or for UserID.
 	Appservice string
+	// OAuth is the client that was let in through the OAuth 2.0 API, by its id; empty for sessions of the legacy API.
+	OAuth string
 	// Unlimited frees the session from rate limits.
 	Unlimited bool
 	// Expires is when the token ends; zero is never.

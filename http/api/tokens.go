@@ -7,10 +7,9 @@ import (
 	"sync"
 	"time"
 
-	"github.com/maypok86/otter/v2"
-
 	"github.com/matrixon/matrixon/http/api/secret"
 	"github.com/matrixon/matrixon/persistence"
+	"github.com/matrixon/matrixon/persistence/cache"
 	"github.com/matrixon/matrixon/persistence/schema"
 )
 
@@ -20,7 +19,7 @@ const cachedSessions = 100_000
 // Tokens authenticates by the access tokens in the store and remembers what it found.
 type Tokens struct {
 	options TokensOptions
-	cache   *otter.Cache[[32]byte, *Session]
+	cache   *cache.Cache[[32]byte, *Session]
 
 	// mu orders forgetting and remembering: a session that was read before it was revoked must not be remembered after.
 	mu      sync.Mutex
@@ -41,9 +40,9 @@ type TokensOptions struct {
 
 // NewTokens makes an authenticator.
 func NewTokens(o TokensOptions) *Tokens {
-	return &Tokens{options: o, cache: otter.Must(&otter.Options[[32]byte, *Session]{
-		MaximumSize:      cachedSessions,
-		ExpiryCalculator: otter.ExpiryWriting[[32]byte, *Session](o.Remember),
+	return &Tokens{options: o, cache: cache.New(cache.Options[[32]byte, *Session]{
+		Size:    cachedSessions,
+		Written: o.Remember,
 	})}
 }
 
@@ -53,7 +52,7 @@ func (t *Tokens) Authenticate(ctx context.Context, token string, _ *http.Request
 		return nil, UnknownToken(false)
 	}
 	hash := sha256.Sum256([]byte(token))
-	s, ok := t.cache.GetIfPresent(hash)
+	s, ok := t.cache.Get(hash)
 	if !ok {
 		var err error
 		if s, err = t.look(ctx, hash); err != nil {
@@ -89,7 +88,15 @@ func (t *Tokens) look(ctx context.Context, hash [32]byte) (*Session, error) {
 	if err != nil {
 		return nil, err
 	}
+	var oauth schema.OAuthSession
+	if row.ExpiresTS > 0 { // as all tokens of OAuth 2.0
+		oauth, _, err = schema.OAuthSessions.Get(ctx, t.options.Store, schema.OAuthSession{UserID: row.UserID, DeviceID: row.DeviceID})
+		if err != nil {
+			return nil, err
+		}
+	}
 	s := &Session{
+		OAuth:  oauth.ClientID,
 		UserID: row.UserID, DeviceID: row.DeviceID, DeviceSince: device.CreatedTS, TokenHash: hash,
 		Admin: account.Admin, Locked: account.Locked, Suspended: account.Suspended,
 	}
@@ -115,10 +122,10 @@ func (t *Tokens) Forget(userID, deviceID string) {
 	t.revoked++
 	for hash, s := range t.cache.All() {
 		if s.UserID == userID && (deviceID == "" || s.DeviceID == deviceID) {
-			t.cache.Invalidate(hash)
+			t.cache.Delete(hash)
 		}
 	}
 }
 
 // Close ends what runs beside the cache. Authenticate still works afterwards.
-func (t *Tokens) Close() { t.cache.StopAllGoroutines() }
+func (t *Tokens) Close() { t.cache.Close() }

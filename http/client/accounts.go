@@ -34,6 +34,8 @@ type AccountOptions struct {
 	Push      PushOptions
 	// Addresses validates email addresses; nil: the server sends no email, and keeps no addresses.
 	Addresses *address.Validator
+	// SSO is how people sign in with a browser; nil: they cannot.
+	SSO *SSO
 	// RemoteProfile asks the server of a remote user for the profile, or for one field of it; nil without federation.
 	RemoteProfile func(ctx context.Context, userID, field string) (map[string]jsontext.Value, error)
 }
@@ -46,6 +48,17 @@ type RegistrationOptions struct {
 	EmailRequired  bool   // an email address must be confirmed
 	// Terms are the policies to agree to, as params of m.login.terms; nil: none.
 	Terms any
+	// Documents are the same policies, for the server's own pages.
+	Documents []Document
+}
+
+// Document is a policy to agree to.
+type Document struct{ Name, URL string }
+
+// SSO is what clients learn of signing in with a browser (client-server API, "Client login via SSO").
+type SSO struct {
+	Providers any  // the identity providers, as JSON has them; nil: none
+	OAuth     bool // OAuth 2.0 is served, so that clients that know of it offer nothing else
 }
 
 // SessionCache is told when sessions have ended or changed, so that it does not go on believing in them.

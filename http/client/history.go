@@ -163,8 +163,12 @@ func (h *rooms) context(r *api.Request) (any, error) {
 	return answer, err
 }
 
-// contextState is the state at the last event of a context, as far as the filter wants it.
+// contextState is the state at the last event of a context, as far as the filter wants it. Those who are invited may see an event without
+// being let see the state.
 func (h *rooms) contextState(r *api.Request, a *reader.Access, c *reader.Context, f *filter.RoomEvent) ([]jsontext.Value, error) {
+	if may, err := a.MayRead(r.Ctx); err != nil || !may {
+		return []jsontext.Value{}, err
+	}
 	senders := map[string]bool{c.Event.Sender: true}
 	for _, row := range slices.Concat(c.Before, c.After) {
 		senders[row.Sender] = true

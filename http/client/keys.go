@@ -29,8 +29,10 @@ const (
 
 // EncryptionOptions are what the endpoints of end-to-end encryption need besides Deps.
 type EncryptionOptions struct {
-	UIA    *uia.Engine
-	Syncer *syncer.Syncer
+	UIA *uia.Engine
+	// ResetPage is where users confirm that their cross-signing keys are replaced, who came with OAuth 2.0.
+	ResetPage func() string
+	Syncer    *syncer.Syncer
 	// Remote knows the keys of users of other servers; nil without federation.
 	Remote *devicelists.Lists
 }
@@ -257,12 +259,24 @@ func (e *encryption) uploadCrossSigning(r *api.Request) (any, error) {
 		return nil, err
 	}
 	if change == keys.CrossSigningReplaces && r.Session.Appservice == "" {
-		if _, err := e.UIA.Require(r, uia.ByPassword); err != nil {
+		if err := e.mayReplace(r); err != nil {
 			return nil, err
 		}
 	}
 	_, err = AskUser[*messages.Done](r.Ctx, e.Deps, r.User(), request)
 	return nil, err
+}
+
+// mayReplace asks the user to prove to be there, or where the client knows nothing of passwords to confirm it in the browser.
+func (e *encryption) mayReplace(r *api.Request) error {
+	if r.Session.OAuth == "" {
+		_, err := e.UIA.Require(r, uia.ByPassword)
+		return err
+	}
+	return e.UIA.Confirm(r, e.ResetPage(), func() (bool, error) {
+		row, ok, err := schema.CrossSigningResets.Get(r.Ctx, e.Store, schema.CrossSigningReset{UserID: r.User()})
+		return ok && r.Now.UnixMilli() < row.ExpiresTS, err
+	})
 }
 
 func (e *encryption) uploadSignatures(r *api.Request) (any, error) {

@@ -42,6 +42,13 @@ func (a *accounts) login() []api.Endpoint {
 
 func (a *accounts) loginFlows(*api.Request) (any, error) {
 	flows := []map[string]any{{"type": loginPassword}, {"type": loginToken, "get_login_token": true}}
+	if a.o.SSO != nil {
+		sso := map[string]any{"type": "m.login.sso", "oauth_aware_preferred": a.o.SSO.OAuth}
+		if a.o.SSO.Providers != nil {
+			sso["identity_providers"] = a.o.SSO.Providers
+		}
+		flows = append(flows, sso)
+	}
 	if a.Appservices != nil {
 		flows = append(flows, map[string]any{"type": loginAppservice})
 	}

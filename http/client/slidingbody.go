@@ -23,6 +23,8 @@ const (
 // slidingState is how a dialect spells required_state, of which rule makes the rule that it stands for.
 type slidingState interface {
 	rule(userID string) (sliding.Rule, error)
+	// needed reports whether required_state and timeline_limit must be there.
+	needed() bool
 }
 
 // slidingBody is the body of a request, with the required_state of its dialect.
@@ -38,16 +40,15 @@ type slidingBody[S slidingState] struct {
 }
 
 type slidingConfig[S slidingState] struct {
-	TimelineLimit int `json:"timeline_limit"`
-	RequiredState S   `json:"required_state"`
+	TimelineLimit *int `json:"timeline_limit"`
+	RequiredState *S   `json:"required_state"`
 }
 
 type slidingList[S slidingState] struct {
-	TimelineLimit int            `json:"timeline_limit"`
-	RequiredState S              `json:"required_state"`
-	Range         *[2]int        `json:"range"`  // v4
-	Ranges        [][2]int       `json:"ranges"` // unstable
-	Filters       slidingFilters `json:"filters"`
+	slidingConfig[S]
+	Range   *[2]int        `json:"range"`  // v4
+	Ranges  [][2]int       `json:"ranges"` // unstable
+	Filters slidingFilters `json:"filters"`
 }
 
 type slidingFilters struct {
@@ -115,6 +116,9 @@ func (ps slidingPairs) rule(userID string) (r sliding.Rule, _ error) {
 	return r, sound(r)
 }
 
+// needed is false: clients of this dialect leave out what they do not want.
+func (slidingPairs) needed() bool { return false }
+
 // slidingRules are the proposal's required_state.
 type slidingRules struct {
 	Include     []slidingElement `json:"include"`
@@ -137,6 +141,8 @@ func (s slidingRules) rule(string) (sliding.Rule, error) {
 	}
 	return r, sound(r)
 }
+
+func (slidingRules) needed() bool { return true }
 
 // sound refuses what no event's type or state key can be.
 func sound(r sliding.Rule) error {
@@ -169,15 +175,11 @@ func (body *slidingBody[S]) request(userID string) (sliding.Request, error) {
 		return req, mxerr.InvalidParam("set_presence must be one of offline, online, unavailable")
 	}
 	size := 0
-	config := func(limit int, state S) (sliding.Config, error) {
-		if limit < 0 {
-			return sliding.Config{}, mxerr.InvalidParam("timeline_limit must not be negative")
-		}
-		rule, err := state.rule(userID)
+	config := func(given slidingConfig[S]) (sliding.Config, error) {
+		c, err := given.decode(userID)
 		if err != nil {
-			return sliding.Config{}, err
+			return c, err
 		}
-		c := sliding.Config{TimelineLimit: limit, State: sliding.Require(rule)}
 		if size += c.State.Size(); size > largestRequiredState {
 			return c, mxerr.InvalidParam("required_state is too large: %d bytes at most", largestRequiredState)
 		}
@@ -196,13 +198,13 @@ func (body *slidingBody[S]) request(userID string) (sliding.Request, error) {
 			return req, mxerr.InvalidParam("a range begins at 0 or later and does not end before it begins; a list has at most %d", mostSlidingRanges)
 		}
 		var err error
-		if list.Config, err = config(given.TimelineLimit, given.RequiredState); err != nil {
+		if list.Config, err = config(given.slidingConfig); err != nil {
 			return req, err
 		}
 		req.Lists[name] = list
 	}
 	for roomID, given := range body.Subscriptions {
-		c, err := config(given.TimelineLimit, given.RequiredState)
+		c, err := config(given)
 		if err != nil {
 			return req, err
 		}
@@ -211,6 +213,24 @@ func (body *slidingBody[S]) request(userID string) (sliding.Request, error) {
 	var err error
 	req.Extensions, err = body.Extensions.decode()
 	return req, err
+}
+
+func (c slidingConfig[S]) decode(userID string) (out sliding.Config, err error) {
+	var state S
+	switch {
+	case state.needed() && (c.TimelineLimit == nil || c.RequiredState == nil):
+		return out, mxerr.MissingParam("timeline_limit and required_state are required")
+	case c.TimelineLimit != nil && *c.TimelineLimit < 0:
+		return out, mxerr.InvalidParam("timeline_limit must not be negative")
+	case c.TimelineLimit != nil:
+		out.TimelineLimit = *c.TimelineLimit
+	}
+	if c.RequiredState != nil {
+		state = *c.RequiredState
+	}
+	rule, err := state.rule(userID)
+	out.State = sliding.Require(rule)
+	return out, err
 }
 
 func (f *slidingFilters) decode() sliding.Filters {

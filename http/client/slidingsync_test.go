@@ -292,6 +292,58 @@ func TestSlidingSyncStable(t *testing.T) {
 	}
 	body["pos"] = "unknown"
 	alice.Post(path, body).Refused(400, "M_UNKNOWN_POS")
+	alice.Post(path, J{"lists": J{"all": J{"required_state": J{}}}}).Refused(400, "M_MISSING_PARAM")
+	alice.Post(path, J{"room_subscriptions": J{roomID: J{"timeline_limit": 1}}}).Refused(400, "M_MISSING_PARAM")
+}
+
+// Invites that /sync hides are hidden here as well: of those who are ignored, and of those whom the invite filter ignores.
+func TestSlidingSyncHidesInvites(t *testing.T) {
+	t.Parallel()
+	w := clienttest.New(t)
+	alice, bob, carl, dora := w.Register("alice"), w.Register("bob"), w.Register("carl"), w.Register("dora")
+	invite := func(u *clienttest.User) string { return u.CreateRoom(J{"invite": []string{alice.ID}}) }
+	ofBob, ofCarl, ofDora := invite(bob), invite(carl), invite(dora)
+	alice.Put(clienttest.Path("user", alice.ID, "account_data", "m.ignored_user_list"), J{"ignored_users": J{bob.ID: J{}}}).OK()
+	filter := clienttest.Path("user", alice.ID, "account_data", "org.matrix.msc4155.invite_permission_config")
+	alice.Put(filter, J{"ignored_users": []string{carl.ID}}).OK()
+
+	s := roomList(alice, 19, 1)
+	s.body["room_subscriptions"] = J{ofBob: J{"timeline_limit": 1}, ofCarl: J{"timeline_limit": 1}}
+	first := s.sync()
+	same(t, "the window", first.Texts("lists.all.ops.0.room_ids"), []string{ofDora})
+	if slid(first, ofBob).Exists() || slid(first, ofCarl).Exists() || !slid(first, ofDora).Get("invite_state").Exists() {
+		t.Errorf("the rooms are %s", first.At("rooms").Raw)
+	}
+	alice.Put(filter, J{}).OK()
+	if next := s.sync(); !slid(next, ofCarl).Get("invite_state").Exists() || slid(next, ofBob).Exists() {
+		t.Errorf("the rooms are %s", next.At("rooms").Raw)
+	}
+}
+
+// Account data that was deleted is told of once, as empty, to those who may have it; as /sync does.
+func TestSlidingSyncOfDeletedAccountData(t *testing.T) {
+	t.Parallel()
+	w := clienttest.New(t)
+	alice := w.Register("alice")
+	roomID := alice.CreateRoom(J{})
+	const unstable = "/_matrix/client/unstable/org.matrix.msc3391"
+	for _, place := range []string{clienttest.Path("user", alice.ID, "account_data", "x"), clienttest.Path("user", alice.ID, "rooms", roomID, "account_data", "x")} {
+		alice.Put(place, J{"a": 1}).OK()
+	}
+	s := roomList(alice, 19, 1)
+	told := func(a *clienttest.Answer) (found []string) {
+		for _, e := range append(a.At("extensions.account_data.global").Array(), a.At("extensions.account_data.rooms").Map()[roomID].Array()...) {
+			if e.Get("type").Str == "x" {
+				found = append(found, e.Get("content").Raw)
+			}
+		}
+		return found
+	}
+	same(t, "at first", told(s.sync()), []string{`{"a":1}`, `{"a":1}`})
+	alice.Delete(unstable + "/user/" + url.PathEscape(alice.ID) + "/account_data/x").OK()
+	alice.Delete(unstable + "/user/" + url.PathEscape(alice.ID) + "/rooms/" + url.PathEscape(roomID) + "/account_data/x").OK()
+	same(t, "deleted", told(s.sync()), []string{"{}", "{}"})
+	same(t, "from scratch", told(roomList(alice, 19, 1).sync()), nil)
 }
 
 // What is wrong in a request is said, and changes nothing.

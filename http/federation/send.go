@@ -11,7 +11,7 @@ import (
 	"github.com/tidwall/gjson"
 	"golang.org/x/sync/errgroup"
 
-	"github.com/matrixon/matrixon/actors/federation/pdus"
+	"github.com/matrixon/matrixon/actors/federation/policy"
 	"github.com/matrixon/matrixon/actors/federation/verify"
 	"github.com/matrixon/matrixon/cluster"
 	"github.com/matrixon/matrixon/http/api"
@@ -40,6 +40,10 @@ type EDU struct {
 // TransactionOptions are what taking transactions needs besides Deps.
 type TransactionOptions struct {
 	Verifier *verify.Verifier
+	Policy   *policy.Servers
+	// Ended takes an event that ends the invite or knock of a user of this server in a room that nobody of this server is in, and gives
+	// its id; empty: it is no such event.
+	Ended func(ctx context.Context, roomID string, raw []byte) (eventID string, err error)
 	// Stage keeps events that their room cannot take for want of others, durably, and fetches those.
 	Stage func(ctx context.Context, roomID, origin string, events []*messages.Pdu) error
 	// EDUs takes the EDUs of one server, in order. It returns an error only when they should come again.
@@ -145,15 +149,15 @@ func (h *transactions) tell(ctx context.Context, origin, roomID string, raws [][
 		err = Admitted(ctx, h.Deps, roomID, origin)
 	}
 	if err != nil {
-		return h.refused(raws, version, err, results)
+		return h.unknown(ctx, roomID, raws, version, err, results)
 	}
-	request := &messages.ReceivePdus{Origin: origin}
+	var good []*event.Event
 	for i, r := range h.Verifier.PDUs(ctx, raws, version) {
 		switch {
 		case ctx.Err() != nil:
 			return ctx.Err()
 		case r.Err == nil:
-			request.Pdus = append(request.Pdus, pdus.Message(r.Event))
+			good = append(good, r.Event)
 		default:
 			h.Log.Info("an event of another server is dropped", "room", roomID, "server", origin, "error", r.Err)
 			if err := h.refused(raws[i:i+1], version, r.Err, results); err != nil {
@@ -161,8 +165,12 @@ func (h *transactions) tell(ctx context.Context, origin, roomID string, raws [][
 			}
 		}
 	}
-	if len(request.Pdus) == 0 {
+	if len(good) == 0 {
 		return nil
+	}
+	request := &messages.ReceivePdus{Origin: origin}
+	if request.Pdus, err = h.Policy.Vouch(ctx, roomID, good...); err != nil {
+		return err
 	}
 	answer, err := askRoom[*messages.PduResults](ctx, h.Deps, roomID, request)
 	if err != nil && passing(err) {
@@ -173,7 +181,7 @@ func (h *transactions) tell(ctx context.Context, origin, roomID string, raws [][
 		return h.Stage(ctx, roomID, origin, request.Pdus)
 	}
 	if err != nil {
-		return h.refused(raws, version, err, results)
+		return h.unknown(ctx, roomID, raws, version, err, results)
 	}
 	var missing []*messages.Pdu
 	for i, r := range answer.Results {
@@ -191,6 +199,27 @@ func (h *transactions) tell(ctx context.Context, origin, roomID string, raws [][
 		return nil
 	}
 	return h.Stage(ctx, roomID, origin, missing)
+}
+
+// unknown notes that events are not taken, but for those that end invites, which come from rooms that are not known here.
+func (h *transactions) unknown(ctx context.Context, roomID string, raws [][]byte, version *roomversion.Version, err error, results *fates) error {
+	if mxerr.From(err).Status != http.StatusNotFound {
+		return h.refused(raws, version, err, results)
+	}
+	for i, raw := range raws {
+		eventID, failure := h.Ended(ctx, roomID, raw)
+		switch {
+		case failure != nil && passing(failure):
+			return failure
+		case failure == nil && eventID != "":
+			results.set(eventID, "")
+		default:
+			if err := h.refused(raws[i:i+1], version, err, results); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
 }
 
 // refused notes why events are not taken. What may pass is an error: the transaction comes again then.

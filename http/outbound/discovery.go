@@ -11,10 +11,10 @@ import (
 	"strings"
 	"time"
 
-	"github.com/maypok86/otter/v2"
 	"golang.org/x/sync/singleflight"
 
 	"github.com/matrixon/matrixon/matrix/id"
+	"github.com/matrixon/matrixon/persistence/cache"
 )
 
 // Target is where a homeserver is reached, and who it has to be.
@@ -53,8 +53,8 @@ type discovery struct {
 	port     int // of homeservers that name none
 	now      func() time.Time
 
-	delegations *otter.Cache[string, delegation]
-	services    *otter.Cache[string, service]
+	delegations *cache.Cache[string, delegation]
+	services    *cache.Cache[string, service]
 	flight      singleflight.Group
 }
 
@@ -67,8 +67,8 @@ type service struct {
 func newDiscovery(p Policy, webPort, port int, now func() time.Time) *discovery {
 	p.Redirects, p.Timeout, p.Secure = wellKnownRedirects, wellKnownTimeout, true
 	d := &discovery{resolver: p.Resolver, web: Client(p), webPort: webPort, port: port, now: now,
-		delegations: otter.Must(&otter.Options[string, delegation]{MaximumSize: discovered}),
-		services:    otter.Must(&otter.Options[string, service]{MaximumSize: discovered})}
+		delegations: cache.New(cache.Options[string, delegation]{Size: discovered}),
+		services:    cache.New(cache.Options[string, service]{Size: discovered})}
 	if d.resolver == nil {
 		d.resolver = net.DefaultResolver
 	}
@@ -135,7 +135,7 @@ func (d *discovery) service(ctx context.Context, host string) (Target, error) {
 // lookup gives the places of a SRV record, none if there is no such record. A record that says that there is no service is an error.
 func (d *discovery) lookup(ctx context.Context, kind, host string) ([]Place, error) {
 	key := kind + " " + host
-	known, ok := d.services.GetIfPresent(key)
+	known, ok := d.services.Get(key)
 	if !ok || !d.now().Before(known.until) {
 		_, records, err := d.resolver.LookupSRV(ctx, kind, "tcp", host)
 		var refused *net.DNSError

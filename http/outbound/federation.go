@@ -14,13 +14,13 @@ import (
 
 	"github.com/go-json-experiment/json"
 	"github.com/go-json-experiment/json/jsontext"
-	"github.com/maypok86/otter/v2"
 	"github.com/prometheus/client_golang/prometheus"
 	"golang.org/x/sync/semaphore"
 
 	"github.com/matrixon/matrixon/actors/federation"
 	"github.com/matrixon/matrixon/matrix/signing"
 	"github.com/matrixon/matrixon/matrix/xmatrix"
+	"github.com/matrixon/matrixon/persistence/cache"
 )
 
 // FederationOptions are what asking other homeservers needs.
@@ -28,7 +28,9 @@ type FederationOptions struct {
 	ServerName string
 	Key        signing.Key
 	// Policy says whom to trust and which networks to reach; its Redirects, Timeout and Secure do not count.
-	Policy  Policy
+	Policy Policy
+	// Timeout bounds that of every request; 0: nothing further does.
+	Timeout time.Duration
 	Now     func() time.Time
 	Metrics prometheus.Registerer // nil: nothing is measured
 	// HTTPSPort and FederationPort are those of names without a port; 0: 443 and 8448.
@@ -42,7 +44,7 @@ type Federation struct {
 	dialer    *net.Dialer
 	client    *http.Client
 	running   *semaphore.Weighted
-	resting   *otter.Cache[string, rest]
+	resting   *cache.Cache[string, rest]
 	duration  *prometheus.HistogramVec
 }
 
@@ -81,7 +83,7 @@ func NewFederation(o FederationOptions) *Federation {
 		o.FederationPort = federationPort
 	}
 	f := &Federation{o: o, discovery: newDiscovery(o.Policy, o.HTTPSPort, o.FederationPort, o.Now), dialer: o.Policy.dialer(),
-		running: semaphore.NewWeighted(requestsAtOnce), resting: otter.Must(&otter.Options[string, rest]{MaximumSize: discovered})}
+		running: semaphore.NewWeighted(requestsAtOnce), resting: cache.New(cache.Options[string, rest]{Size: discovered})}
 	transport := &http.Transport{
 		DialTLSContext: f.dial, ForceAttemptHTTP2: true, MaxConnsPerHost: connsPerServer, MaxIdleConnsPerHost: idlePerServer,
 		MaxIdleConns: idleInAll, IdleConnTimeout: time.Minute, MaxResponseHeaderBytes: maxHeader,
@@ -105,10 +107,7 @@ func (f *Federation) Close() {
 
 // Call implements federation.Caller.
 func (f *Federation) Call(ctx context.Context, r federation.Request) (jsontext.Value, error) {
-	if r.Timeout == 0 {
-		r.Timeout = federation.DefaultTimeout
-	}
-	ctx, cancel := context.WithTimeout(ctx, r.Timeout)
+	ctx, cancel := context.WithTimeout(ctx, f.timeout(r))
 	defer cancel()
 	body, err := f.ask(ctx, r)
 	if err != nil {
@@ -127,19 +126,28 @@ func (f *Federation) Call(ctx context.Context, r federation.Request) (jsontext.V
 
 // Open implements federation.Caller.
 func (f *Federation) Open(ctx context.Context, r federation.Request) (io.ReadCloser, string, error) {
-	if r.Timeout == 0 {
-		r.Timeout = federation.DefaultTimeout
-	}
+	timeout := f.timeout(r)
 	ctx, cancel := context.WithCancel(ctx)
-	timer := time.AfterFunc(r.Timeout, cancel)
+	timer := time.AfterFunc(timeout, cancel)
 	body, err := f.ask(ctx, r)
 	if err != nil {
 		timer.Stop()
 		cancel()
 		return nil, "", err
 	}
-	body.pause, body.timer, body.cancel = r.Timeout, timer, cancel
+	body.pause, body.timer, body.cancel = timeout, timer, cancel
 	return body, body.contentType, nil
+}
+
+func (f *Federation) timeout(r federation.Request) time.Duration {
+	timeout := r.Timeout
+	if timeout == 0 {
+		timeout = federation.DefaultTimeout
+	}
+	if f.o.Timeout > 0 {
+		timeout = min(timeout, f.o.Timeout)
+	}
+	return timeout
 }
 
 // ask sends the request and gives a body that ends at the limit, of a 2xx answer only.
@@ -182,7 +190,7 @@ func (f *Federation) awake(r federation.Request) error {
 	if r.Destination == f.o.ServerName {
 		return fmt.Errorf("federation: %s is this server", r.Destination)
 	}
-	if rest, ok := f.resting.GetIfPresent(r.Destination); ok && !r.Eager && f.o.Now().Before(rest.until) {
+	if rest, ok := f.resting.Get(r.Destination); ok && !r.Eager && f.o.Now().Before(rest.until) {
 		return federation.Unreachable(fmt.Errorf("%s: %w", r.Destination, ErrResting))
 	}
 	return nil
@@ -228,14 +236,14 @@ func (f *Federation) send(ctx context.Context, request *http.Request, destinatio
 	if err != nil {
 		return nil, f.failed(ctx, destination, err)
 	}
-	f.resting.Invalidate(destination)
+	f.resting.Delete(destination)
 	return resp, nil
 }
 
 // failed notes that a server did not answer, unless it was not given the time to.
 func (f *Federation) failed(ctx context.Context, destination string, err error) error {
 	if !errors.Is(ctx.Err(), context.Canceled) {
-		was, _ := f.resting.GetIfPresent(destination)
+		was, _ := f.resting.Get(destination)
 		f.resting.Set(destination, rest{was.failed + 1, f.o.Now().Add(backOff(was.failed, restShortest, restLongest))})
 	}
 	return federation.Unreachable(fmt.Errorf("%s: %w", destination, err))

@@ -41,7 +41,7 @@ type delegation struct {
 // delegated gives the name of the server to which a host delegates, empty if to none. Requests at the same time share one fetch, which
 // goes on though some of them are given up.
 func (d *discovery) delegated(ctx context.Context, host string) (string, error) {
-	known, ok := d.delegations.GetIfPresent(host)
+	known, ok := d.delegations.Get(host)
 	if ok && d.now().Before(known.until) {
 		return known.server, nil
 	}

@@ -25,6 +25,9 @@ type Proto struct {
 	EventIDRandom string
 }
 
+// otherBytes is about what an event has besides its content.
+const otherBytes = 1024
+
 // Build makes an event, hashes and signs it. Errors are *mxerr.Error: 413 M_TOO_LARGE, 400 M_BAD_JSON.
 func Build(p Proto, v *roomversion.Version, server string, key signing.Key) (*Event, error) {
 	if err := p.check(); err != nil {
@@ -41,18 +44,19 @@ func Build(p Proto, v *roomversion.Version, server string, key signing.Key) (*Ev
 		content = parse(content).with("redacts", quoted(p.Redacts)).bytes(nil)
 	}
 	fs := p.fields(v, server, content)
-	hash := sha256.Sum256(fs.bytes(make([]byte, 0, len(content)+1024)))
+	buf := make([]byte, 0, len(content)+otherBytes) // of all forms, one after the other
+	hash := sha256.Sum256(fs.bytes(buf))
 	fs = fs.with("hashes", fields{{"sha256", quoted(signing.EncodeBase64(hash[:]))}}.bytes(nil))
-	signed := fs.redact(v, p.Type).bytes(make([]byte, 0, 1024))
+	signed := fs.redact(v, p.Type).bytes(buf)
 	signature := fields{{key.ID, quoted(signing.Sign(signed, key))}}.bytes(nil)
-	fs = fs.with("signatures", fields{{server, signature}}.bytes(nil))
-	raw := fs.bytes(make([]byte, 0, len(content)+1024))
-	if len(raw) > MaxSize {
-		return nil, tooLarge(len(raw))
-	}
 	eventID := fs.text("event_id")
 	if v.EventIDFormat != roomversion.EventIDField {
 		eventID = idOf(signed, v)
+	}
+	fs = fs.with("signatures", fields{{server, signature}}.bytes(nil))
+	raw := fs.bytes(buf)
+	if len(raw) > MaxSize {
+		return nil, tooLarge(len(raw))
 	}
 	return FromStored(raw, eventID, v)
 }

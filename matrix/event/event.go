@@ -107,7 +107,7 @@ func (e *Event) HashOK() bool { return e.hashOK }
 // Signatures lists who signed the event: server name → key id → signature.
 func (e *Event) Signatures() map[string]map[string]string {
 	all := map[string]map[string]string{}
-	gjson.GetBytes(e.json, "signatures").ForEach(func(entity, keys gjson.Result) bool {
+	member(read(e.json), "signatures").ForEach(func(entity, keys gjson.Result) bool {
 		all[entity.Str] = map[string]string{}
 		keys.ForEach(func(keyID, signature gjson.Result) bool {
 			all[entity.Str][keyID.Str] = signature.Str
@@ -120,28 +120,48 @@ func (e *Event) Signatures() map[string]map[string]string {
 
 // VerifySignature checks the signature of a server by one of its keys: signing.ErrNotSigned or signing.ErrBadSignature.
 func (e *Event) VerifySignature(entity, keyID string, public ed25519.PublicKey) error {
-	signature, ok := e.Signatures()[entity][keyID]
+	signature, ok := "", false
+	member(member(read(e.json), "signatures"), entity).ForEach(func(name, value gjson.Result) bool {
+		if name.Str == keyID {
+			signature, ok = value.Str, true
+		}
+		return true
+	})
 	if !ok {
 		return signing.ErrNotSigned
 	}
 	return signing.Verify(parse(e.json).redact(e.version, e.typ).without("signatures", "unsigned").bytes(nil), signature, public)
 }
 
+// member is a member of an object by its plain name.
+func member(object gjson.Result, name string) (value gjson.Result) {
+	object.ForEach(func(n, v gjson.Result) bool {
+		if n.Str == name {
+			value = v
+		}
+		return true
+	})
+	return value
+}
+
 // Sign gives the event with one more signature, for example of the server that authorises a restricted join.
 func (e *Event) Sign(entity string, key signing.Key) (*Event, error) {
-	fs := parse(e.json)
-	signature := signing.Sign(fs.redact(e.version, e.typ).without("signatures", "unsigned").bytes(nil), key)
+	return e.WithSignature(entity, key.ID, signing.Sign(parse(e.json).redact(e.version, e.typ).without("signatures", "unsigned").bytes(nil), key))
+}
+
+// WithSignature gives the event with a signature that somebody else has made. It is not checked.
+func (e *Event) WithSignature(entity, keyID, signature string) (*Event, error) {
 	signatures := e.Signatures()
 	if signatures[entity] == nil {
 		signatures[entity] = map[string]string{}
 	}
-	signatures[entity][key.ID] = signature
+	signatures[entity][keyID] = signature
 	raw, err := canonicaljson.Marshal(signatures)
 	if err != nil {
 		return nil, err
 	}
 	signed := *e
-	if signed.json = fs.with("signatures", raw).bytes(nil); len(signed.json) > MaxSize {
+	if signed.json = parse(e.json).with("signatures", raw).bytes(nil); len(signed.json) > MaxSize {
 		return nil, tooLarge(len(signed.json))
 	}
 	return &signed, nil
@@ -168,15 +188,19 @@ func Parse(raw []byte, v *roomversion.Version) (*Event, error) {
 	if canonical[0] != '{' {
 		return nil, mxerr.BadJSON("an event must be a JSON object")
 	}
-	fs := parse(canonical).without("unsigned")
-	whole := fs.bytes(make([]byte, 0, len(canonical)))
+	fs, whole := parse(canonical), canonical
+	if _, ok := fs.get("unsigned"); ok {
+		fs = fs.without("unsigned")
+		whole = fs.bytes(make([]byte, 0, len(canonical)))
+	}
 	if len(whole) > MaxSize {
 		return nil, tooLarge(len(whole))
 	}
 	if err := checkFormat(fs, v); err != nil {
 		return nil, err
 	}
-	hash := gjson.GetBytes(whole, "hashes.sha256")
+	hashes, _ := fs.get("hashes")
+	hash := member(read(hashes), "sha256")
 	hashOK := hash.Type == gjson.String && sameHash(hash.Str, contentHash(fs))
 	if !hashOK {
 		fs = fs.redact(v, fs.text("type"))
@@ -198,7 +222,7 @@ func sameHash(claimed string, hash []byte) bool {
 // FromStored reads an event that JSON gave earlier. It trusts it and hashes nothing.
 func FromStored(raw []byte, eventID string, v *roomversion.Version) (*Event, error) {
 	e := &Event{version: v, id: eventID, json: raw, hashOK: true}
-	gjson.ParseBytes(raw).ForEach(func(name, value gjson.Result) bool {
+	read(raw).ForEach(func(name, value gjson.Result) bool {
 		switch name.Str {
 		case "type":
 			e.typ = value.Str
@@ -291,6 +315,6 @@ func checkIDs(e *Event) error {
 	return nil
 }
 
-func quoted(s string) []byte { return canonicaljson.AppendString(nil, s) }
+func quoted(s string) []byte { return canonicaljson.AppendString(make([]byte, 0, len(s)+2), s) }
 
 func integer(n int64) []byte { return strconv.AppendInt(nil, n, 10) }

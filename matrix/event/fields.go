@@ -2,6 +2,7 @@ package event
 
 import (
 	"slices"
+	"unsafe"
 
 	"github.com/tidwall/gjson"
 
@@ -17,10 +18,15 @@ type field struct {
 // fields are the members of a canonical JSON object, in order. They share the bytes they were read from.
 type fields []field
 
+// read reads JSON that never changes, such as that of an event: what it gives shares the memory, and is not copied out of it.
+func read(raw []byte) gjson.Result {
+	return gjson.Parse(unsafe.String(unsafe.SliceData(raw), len(raw)))
+}
+
 // parse takes a canonical object apart.
 func parse(canonical []byte) fields {
 	fs := make(fields, 0, 16)
-	gjson.ParseBytes(canonical).ForEach(func(name, value gjson.Result) bool {
+	read(canonical).ForEach(func(name, value gjson.Result) bool {
 		fs = append(fs, field{name.Str, canonical[value.Index : value.Index+len(value.Raw)]})
 		return true
 	})
@@ -29,6 +35,13 @@ func parse(canonical []byte) fields {
 
 // bytes writes the object.
 func (fs fields) bytes(dst []byte) []byte {
+	if dst == nil {
+		size := 2
+		for _, f := range fs {
+			size += len(f.name) + len(f.raw) + 4
+		}
+		dst = make([]byte, 0, size)
+	}
 	dst = append(dst, '{')
 	for i, f := range fs {
 		if i > 0 {
@@ -52,7 +65,7 @@ func (fs fields) get(name string) ([]byte, bool) {
 // text is the value of a string member, "" if it is not one.
 func (fs fields) text(name string) string {
 	raw, _ := fs.get(name)
-	if r := gjson.ParseBytes(raw); r.Type == gjson.String {
+	if r := read(raw); r.Type == gjson.String {
 		return r.Str
 	}
 	return ""

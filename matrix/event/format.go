@@ -39,12 +39,12 @@ func checkFormat(fs fields, v *roomversion.Version) error {
 		}
 	}
 	if raw, ok := fs.get("state_key"); ok {
-		if err := checkField("state_key", gjson.ParseBytes(raw), gjson.String); err != nil {
+		if err := checkField("state_key", read(raw), gjson.String); err != nil {
 			return err
 		}
 	}
 	if raw, ok := fs.get("redacts"); ok && !v.RedactsInContent {
-		if err := checkField("redacts", gjson.ParseBytes(raw), gjson.String); err != nil {
+		if err := checkField("redacts", read(raw), gjson.String); err != nil {
 			return err
 		}
 	}
@@ -73,7 +73,7 @@ func checkRequired(fs fields, name string, typ gjson.Type) error {
 	if !ok {
 		return mxerr.BadJSON("the event lacks %s", name)
 	}
-	return checkField(name, gjson.ParseBytes(raw), typ)
+	return checkField(name, read(raw), typ)
 }
 
 // MaxDepth is the largest depth of events in rooms of this version, where depth stays once it is reached.
@@ -112,7 +112,7 @@ func integerOf(value gjson.Result) int64 {
 func checkCited(fs fields, name string, v *roomversion.Version, most int) error {
 	raw, _ := fs.get(name)
 	n, bad := 0, false
-	gjson.ParseBytes(raw).ForEach(func(_, entry gjson.Result) bool {
+	read(raw).ForEach(func(_, entry gjson.Result) bool {
 		n++
 		if v.EventIDFormat == roomversion.EventIDField {
 			if !entry.IsArray() {

@@ -41,6 +41,9 @@ func redactContent(v *roomversion.Version, typ string, content []byte) []byte {
 		return content
 	}
 	names := keptContent(v, typ)
+	if len(names) == 0 {
+		return []byte("{}")
+	}
 	kept := fields{}
 	for _, f := range parse(content) {
 		switch {

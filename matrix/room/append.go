@@ -105,7 +105,7 @@ func (d *draft) append(e *event.Event, o origin) (*Entry, error) {
 			return nil, err
 		}
 	}
-	entry.Outbound = d.shared()
+	entry.Outbound = d.recall(entry) || d.shared()
 	d.entries = append(d.entries, entry)
 	d.head.seq, d.head.receivedTS = entry.Seq, entry.ReceivedTS
 	d.head.extremities = []Extremity{{Seq: entry.Seq, EventID: e.ID(), Depth: e.Depth(), State: entry.StateAfter}}

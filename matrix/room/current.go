@@ -138,6 +138,28 @@ func (d *draft) countServer(server string, by int64, seq uint64) {
 	}
 }
 
+// recall has a server that is not in the room sent the event that ends an invite or knock of one of its users, and no other event: nobody else
+// would tell it. It reports whether there is such a server.
+func (d *draft) recall(entry *Entry) bool {
+	e := entry.Event
+	userID, _ := e.StateKey()
+	if e.Type() != "m.room.member" || !e.IsState() || d.local(userID) || entry.PrevMembership != "invite" && entry.PrevMembership != "knock" ||
+		e.Membership() != "leave" && e.Membership() != "ban" {
+		return false
+	}
+	server := id.ServerOf(userID)
+	row := d.server(server)
+	if row.Joined > 0 {
+		return false // it is sent all
+	}
+	row.JoinedSeq, row.LeftSeq = entry.Seq, entry.Seq
+	if d.servers == nil {
+		d.servers = map[string]ServerRow{}
+	}
+	d.servers[server] = row
+	return true
+}
+
 func (d *draft) server(name string) ServerRow {
 	if row, ok := d.servers[name]; ok {
 		return row

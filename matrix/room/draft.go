@@ -39,24 +39,27 @@ type draft struct {
 	outliers     []*Entry
 	edges        []EdgeRow
 	servers      map[string]ServerRow
+	merges       map[string]statetree.Hash // resolutions that were worked out; see mergeOf
 	gaps         map[uint64]*Gap
 	reworked     *reworked // what has been worked out again with the whole state
 	// partial is what the room lacks, when partialChanged; whole says that its members have become known.
 	partial               *Partial
 	partialChanged, whole bool
 	hint                  *roomversion.Version // of a room that does not exist yet; see ver
-	// results, built and shown are answers; see Reply.
+	// results and built are answers; see Reply.
 	results []Result
 	built   *event.Event
-	shown   []byte
 	// buildOnly says that the event is to be made and checked, and not appended.
 	buildOnly bool
+	approval  *Approval
 }
 
 func (m *Machine) draft() *draft { return &draft{m: m, head: m.head, version: m.version} }
 
 // keep makes what the draft changed known to the cache.
 func (d *draft) keep() {
+	d.m.passing.came(d)
+	d.keepMerges()
 	c := &d.m.cache
 	for _, e := range d.entries {
 		c.putEntry(e)

@@ -84,7 +84,8 @@ func (n *Missing) unique() {
 // memory does not keep it.
 func (n *Missing) rowsOfOthers() bool { return len(n.Aliases) > 0 || n.RoomAliases || n.Since != 0 }
 
-// passing are facts that others may change, and which are therefore good for one input only.
+// passing are facts that others may change, and which are therefore good for one input only; and what is known not to be there, which
+// is good for the PDUs that wait behind it too.
 type passing struct {
 	noIDs       map[string]bool
 	aliases     map[string]AliasRow
@@ -164,5 +165,64 @@ func (p *passing) take(f Facts, asked *Missing) {
 	}
 	if asked.LocalJoined {
 		p.localJoined, p.localKnown = f.LocalJoined, true
+	}
+}
+
+// noIDsMost bounds what is remembered not to be there while PDU follows PDU.
+const noIDsMost = 10_000
+
+// end forgets what was good for the input that has been handled, with these behind it.
+func (p *passing) end(queue []Input) {
+	if len(queue) > 0 && p.noIDs != nil && len(p.noIDs) < noIDsMost {
+		if _, ok := pduOfInput(queue[0]); ok {
+			*p = passing{noIDs: p.noIDs, pending: p.pending, aliases: map[string]AliasRow{}, elsewhere: map[Elsewhere]bool{}, abroad: map[string]bool{}}
+			return
+		}
+	}
+	*p = passing{}
+}
+
+// came takes in that an event is there now, or a redaction that waits for its target.
+func (p *passing) came(d *draft) {
+	if p.noIDs == nil {
+		return
+	}
+	for _, list := range [][]*Entry{d.entries, d.older, d.outliers} {
+		for _, e := range list {
+			delete(p.noIDs, e.Event.ID())
+		}
+	}
+	for _, r := range d.redactions {
+		delete(p.pending, r.TargetID)
+	}
+}
+
+// pduOfInput is the PDU that an input brings, if it is part of a request of many.
+func pduOfInput(in Input) (pdu PDU, ok bool) {
+	switch in := in.(type) {
+	case received:
+		return in.pdu, in.results != nil
+	case outlier:
+		return in.pdu, in.results != nil
+	}
+	return pdu, false
+}
+
+// lookAhead asks for what the PDUs behind the first input will want as well, so that a request of many is not as many questions.
+func (m *Machine) lookAhead(need *Missing) {
+	for _, in := range m.queue[1:] {
+		pdu, ok := pduOfInput(in)
+		if !ok {
+			return
+		}
+		if m.cache.byID(pdu.EventID) == nil && !m.passing.noIDs[pdu.EventID] {
+			need.IDs = append(need.IDs, pdu.EventID)
+		}
+		if _, outlier := in.(outlier); outlier {
+			continue
+		}
+		if _, known := m.passing.pending[pdu.EventID]; !known {
+			need.Pending = append(need.Pending, pdu.EventID)
+		}
 	}
 }

@@ -37,7 +37,7 @@ func (d *draft) receiveAt(in ReceivePDUAt) error {
 	if len(missingPrev) > 0 && d.lacking() != nil {
 		return d.receiveUnplaced(in, e)
 	}
-	var before *statetree.Tree
+	var told *statetree.Tree
 	if len(missingPrev) > 0 {
 		state, missing, err := d.stateOf(in.StateBefore)
 		if err != nil {
@@ -47,10 +47,9 @@ func (d *draft) receiveAt(in ReceivePDUAt) error {
 			d.results = []Result{{EventID: in.PDU.EventID, Status: ResultMissing, MissingAuth: missing}}
 			return nil
 		}
-		// What is here of the event's past counts as well as what the other server says.
-		before = &state
+		told = &state
 	}
-	result, err := d.take(in.PDU, in.Now, before)
+	result, err := d.take(in.PDU, in.Now, told)
 	d.results = []Result{result}
 	return err
 }
@@ -209,11 +208,21 @@ func (d *draft) takeOlder(e *event.Event, in Backfill, number uint64) (Result, e
 		r.Status, r.MissingAuth, r.MissingPrev = ResultMissing, missingAuth, missingPrev
 		return r, nil
 	}
-	before, missing, err := d.stateBefore(prevs, len(missingPrev) > 0, state)
-	if len(missing) > 0 {
-		r.Status, r.MissingAuth = ResultMissing, missing
+	var before statetree.Tree
+	var err error
+	if len(missingPrev) > 0 {
+		var missing []string
+		if before, missing, err = d.stateOf(state); len(missing) > 0 {
+			r.Status, r.MissingAuth = ResultMissing, missing
+		}
+		if err != nil || len(missing) > 0 {
+			return r, err
+		}
+		before, err = d.stateBefore(prevs, &before)
+	} else {
+		before, err = d.stateBefore(prevs, nil)
 	}
-	if err != nil || len(missing) > 0 {
+	if err != nil {
 		return r, err
 	}
 	entry := &Entry{Seq: number, Event: e, ReceivedTS: in.Now, StateBefore: before.Root(), StateAfter: before.Root()}
@@ -222,6 +231,9 @@ func (d *draft) takeOlder(e *event.Event, in Backfill, number uint64) (Result, e
 	}
 	if entry.Status, r.Reason, err = d.judge(e, auths, view{d, before}); err != nil {
 		return r, err
+	}
+	if undone, err := d.undoes(entry, known); err != nil || undone {
+		return rejectedUnstored(r, r.Reason), err
 	}
 	for _, redaction := range d.pendingFor(e.ID()) {
 		if err := d.redactedBefore(entry, redaction); err != nil {
@@ -234,15 +246,6 @@ func (d *draft) takeOlder(e *event.Event, in Backfill, number uint64) (Result, e
 		r.Status = ResultRejected
 	}
 	return r, d.enterOlder(entry, before)
-}
-
-// stateBefore is the state before an event: what another server tells, when its predecessors are not all here.
-func (d *draft) stateBefore(prevs []*Entry, told bool, ids []string) (statetree.Tree, []string, error) {
-	if told {
-		return d.stateOf(ids)
-	}
-	state, err := d.merge(statesAfter(prevs))
-	return state, nil, err
 }
 
 // enterOlder works out the state after an older event, and what relates to what.

@@ -103,8 +103,7 @@ func (d *draft) buildEvent(in BuildEvent) error {
 	if d.built == nil {
 		return mxerr.Forbidden("there is nothing to change")
 	}
-	d.shown = d.strippedState(d.built)
-	return d.waiting()
+	return nil
 }
 
 // setOutOfBand writes the membership of a local user in a room that this server is not in.

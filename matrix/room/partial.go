@@ -137,11 +137,11 @@ func (d *draft) requireMember(current *Entry) error {
 	return nil
 }
 
-// receiveUnplaced takes in an event of a partial room whose previous events cannot be had: the state before the join, with what is known of the
-// event's past, stands in for the one before it until that is told.
+// receiveUnplaced takes in an event of a partial room whose previous events cannot be had: the state before the join stands in for the one
+// before it until that is told.
 func (d *draft) receiveUnplaced(in ReceivePDUAt, e *event.Event) error {
 	p := d.lacking()
-	prevs, missingPrev := d.citedPrev(e)
+	_, missingPrev := d.citedPrev(e)
 	join := d.entryByID(p.Points[0].EventID)
 	if err := d.waiting(); err != nil {
 		return err
@@ -150,10 +150,7 @@ func (d *draft) receiveUnplaced(in ReceivePDUAt, e *event.Event) error {
 		d.results = []Result{{EventID: e.ID(), Status: ResultMissing, MissingPrev: missingPrev}}
 		return nil
 	}
-	state, err := d.merge(append(statesAfter(prevs), join.StateBefore))
-	if err != nil {
-		return err
-	}
+	state := d.open(join.StateBefore)
 	result, err := d.take(in.PDU, in.Now, &state)
 	if err != nil {
 		return err

@@ -270,7 +270,7 @@ func TestPartialThenWholeIsWhole(t *testing.T) {
 		whole := rapid.IntRange(0, steps).Draw(rt, "whole")
 		for step := range steps {
 			if step == whole {
-				n.tell(c)
+				n.tellStates(c)
 			}
 			if rapid.IntRange(0, 2).Draw(rt, "what") < 2 {
 				n.act()
@@ -282,14 +282,14 @@ func TestPartialThenWholeIsWhole(t *testing.T) {
 			}
 		}
 		n.deliverAll()
-		n.tell(c)
+		n.tellStates(c)
 		n.deliverAll()
 		n.check()
 	})
 }
 
-// tell has the server told the whole states that it wants, by whoever knows them.
-func (n *network) tell(w *world) {
+// tellStates has the server told the whole states that it wants, by whoever knows them.
+func (n *network) tellStates(w *world) {
 	for w.m.Partial() != nil {
 		for _, point := range w.m.Partial().Points {
 			w.tellAt(n.knows(point.EventID), point.EventID)

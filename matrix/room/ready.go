@@ -194,10 +194,11 @@ type Reply struct {
 	Entry  *Entry // of EventSent, when the answer names an event
 	// Results are what became of PDUs, in their order.
 	Results []Result
-	// Built is an event that was made and not appended, with what may be shown of the room; see BuildEvent and MakeMembership.
-	Built         *event.Event
-	StrippedState []byte
-	Err           *mxerr.Error // refuses
+	// Built is an event that was made and not appended; see BuildEvent and MakeMembership.
+	Built *event.Event
+	// Approval is not the answer yet: a policy server is to be asked, and the request goes on with an Approved.
+	Approval *Approval
+	Err      *mxerr.Error // refuses
 }
 
 // Ready is what is to be done after a Step.
@@ -207,6 +208,8 @@ type Ready struct {
 	// TypingChanged says that Typing is who types now, to be told at once.
 	TypingChanged bool
 	Typing        []string
+	// TypingAgain are users of this server who go on typing, to be told to other servers, which forget those they hear no more of.
+	TypingAgain []string
 	// TypingNext is when TypingExpired should be given, ms; 0: never.
 	TypingNext int64
 	// Replies that depend on nothing that is not durable.
@@ -221,7 +224,7 @@ func (m *Machine) Ready() Ready {
 	if m.missing != nil && !m.asked && (m.settled() || !m.missing.rowsOfOthers()) {
 		r.Missing, m.asked = m.missing, true
 	}
-	r.TypingChanged, r.Typing, r.TypingNext = m.typing.take()
+	r.TypingChanged, r.Typing, r.TypingAgain, r.TypingNext = m.typing.take()
 	for m.inFlight == nil && len(m.pending) > 0 {
 		b := m.pending[0]
 		m.pending = m.pending[1:]

@@ -78,8 +78,8 @@ func (d *draft) receive(in received) error {
 	return err
 }
 
-// take takes an event in. before is the state before it when its previous events are not here, else nil.
-func (d *draft) take(pdu PDU, now int64, before *statetree.Tree) (Result, error) {
+// take takes an event in. told is the state before it as another server tells it, if one does; it counts when previous events are not here.
+func (d *draft) take(pdu PDU, now int64, told *statetree.Tree) (Result, error) {
 	r := Result{EventID: pdu.EventID}
 	known := d.entryByID(pdu.EventID)
 	e, err := event.FromStored(pdu.JSON, pdu.EventID, d.version)
@@ -95,28 +95,27 @@ func (d *draft) take(pdu PDU, now int64, before *statetree.Tree) (Result, error)
 	if err := d.waiting(); err != nil {
 		return r, err
 	}
-	if known != nil && !known.outlier() {
+	if known != nil && (!known.outlier() || pdu.EventID == d.head.createID) {
+		// The create event of a room that was joined elsewhere is an outlier until somebody scrolls back to it.
 		r.Status, r.Entry = ResultKnown, known
 		return r, nil
 	}
-	if len(missingAuth) > 0 || before == nil && len(missingPrev) > 0 {
+	if len(missingAuth) > 0 || told == nil && len(missingPrev) > 0 {
 		r.Status, r.MissingAuth, r.MissingPrev = ResultMissing, missingAuth, missingPrev
 		return r, nil
 	}
-	if before == nil {
-		merged, err := d.merge(statesAfter(prevs))
-		if err != nil {
-			return r, err
-		}
-		before = &merged
+	if len(missingPrev) == 0 {
+		told = nil
+	}
+	before, err := d.stateBefore(prevs, told)
+	if err != nil {
+		return r, err
 	}
 	partial := d.lacking() != nil
 	if partial {
-		adopted, err := d.adopt(*before, auths)
-		if err != nil {
+		if before, err = d.adopt(before, auths); err != nil {
 			return r, err
 		}
-		before = &adopted
 	}
 	entry := &Entry{Event: e, ReceivedTS: max(now, d.head.receivedTS), StateBefore: before.Root()}
 	if known != nil {
@@ -130,9 +129,12 @@ func (d *draft) take(pdu PDU, now int64, before *statetree.Tree) (Result, error)
 		entry.Status, r.Reason = Rejected, "only the first event of a room follows none"
 	}
 	if entry.Status == Accepted {
-		if entry.Status, r.Reason, err = d.judge(e, auths, d.viewOf(*before)); err != nil {
+		if entry.Status, r.Reason, err = d.judge(e, auths, d.viewOf(before)); err != nil {
 			return r, err
 		}
+	}
+	if undone, err := d.undoes(entry, known); err != nil || undone {
+		return rejectedUnstored(r, r.Reason), err
 	}
 	if entry.Status == Accepted && pdu.SoftFail {
 		entry.Status, r.Reason = SoftFailed, "a policy of the room refuses it"
@@ -153,7 +155,28 @@ func (d *draft) take(pdu PDU, now int64, before *statetree.Tree) (Result, error)
 	}
 	r.Entry = entry
 	r.Status = map[Status]ResultStatus{Accepted: ResultAccepted, SoftFailed: ResultSoftFailed, Rejected: ResultRejected}[entry.Status]
-	return r, d.enter(entry, *before)
+	return r, d.enter(entry, before)
+}
+
+// stateBefore is the state before an event: that of the previous events that are here, resolved with what another server tells. What it
+// tells alone would let a server that withholds one previous event undo what the others have done, such as its own ban.
+func (d *draft) stateBefore(prevs []*Entry, told *statetree.Tree) (statetree.Tree, error) {
+	roots := statesAfter(prevs)
+	if told != nil {
+		roots = append(roots, told.Root())
+	}
+	return d.merge(roots)
+}
+
+// undoes reports whether to store the entry as rejected would undo what the room rests on now: an event of its current state, which came as
+// an outlier. Another server's account of the state at that time, or of what came before, is no reason for that.
+func (d *draft) undoes(entry, known *Entry) (bool, error) {
+	e := entry.Event
+	if entry.Status != Rejected || known == nil || known.Status != Outlier || !e.IsState() {
+		return false, nil
+	}
+	current := d.stateEntry(e.Tuple())
+	return current != nil && current.Event.ID() == e.ID(), d.waiting()
 }
 
 func rejectedUnstored(r Result, reason string) Result {

@@ -89,11 +89,60 @@ func (d *draft) merge(roots []statetree.Hash) (statetree.Tree, error) {
 	case 1:
 		return d.open(roots[0]), nil
 	}
+	of := mergeOf(roots)
+	if root, ok := d.merged(of); ok {
+		return d.open(root), nil
+	}
 	r := &resolution{d: d, base: d.open(roots[0]), conflicts: map[event.Tuple][]uint64{}}
 	if err := r.compare(roots); err != nil {
 		return r.base, err
 	}
-	return r.resolve()
+	state, err := r.resolve()
+	if err == nil {
+		if d.merges == nil {
+			d.merges = map[string]statetree.Hash{}
+		}
+		d.merges[of] = state.Root()
+	}
+	return state, err
+}
+
+// mostMerges is how many resolutions a machine remembers. While people talk on both sides of a fork, each message meets the same one.
+const mostMerges = 32
+
+// mergeOf names the resolution of these states.
+func mergeOf(roots []statetree.Hash) string {
+	of := make([]byte, 0, len(roots)*len(statetree.Hash{}))
+	for _, root := range roots {
+		of = append(of, root[:]...)
+	}
+	return string(of)
+}
+
+func (d *draft) merged(of string) (root statetree.Hash, ok bool) {
+	if root, ok = d.merges[of]; !ok {
+		root, ok = d.m.merges[of]
+	}
+	return root, ok
+}
+
+// keepMerges remembers the draft's resolutions, whose nodes are stored with what it accepted. What was remembered may not hold any more when
+// an event that others rest on turns out to be rejected.
+func (d *draft) keepMerges() {
+	for _, list := range [][]*Entry{d.entries, d.older} {
+		for _, e := range list {
+			if e.Status == Rejected && e.Number != 0 {
+				d.m.merges = nil
+				return
+			}
+		}
+	}
+	for of, root := range d.merges {
+		if d.m.merges == nil || len(d.m.merges) >= mostMerges {
+			d.m.merges = map[string]statetree.Hash{}
+		}
+		d.m.merges[of] = root
+	}
 }
 
 // resolution resolves the conflicts of states.

@@ -43,6 +43,7 @@ const (
 	maxTypingMS    = int64(120_000)   // the longest typing notification
 	minTypingMS    = int64(1_000)     // the shortest
 	defaultTyping  = int64(30_000)    // when the client says nothing
+	typingAgainMS  = int64(30_000)    // other servers are told again who goes on typing; some forget after a minute
 	maxTimestamp   = int64(1)<<53 - 1 // ms
 
 	// The numbers of events leave room for what comes between them: history before a join, and before an event whose predecessors are
@@ -70,10 +71,13 @@ type Machine struct {
 	missing *Missing
 	asked   bool
 	passing passing
+	// approving are our events that policy servers are asked about, by id.
+	approving map[string]bool
 
 	servers map[string]ServerRow
 	partial *Partial       // nil: all members are known
 	gaps    map[uint64]Gap // by their Seq
+	merges  map[string]statetree.Hash
 
 	cache        cache
 	transactions transactions
@@ -107,7 +111,7 @@ func New(o Options) *Machine {
 	if o.TransactionMemory <= 0 {
 		o.TransactionMemory = 8192
 	}
-	m := &Machine{o: o, servers: map[string]ServerRow{}, gaps: map[uint64]Gap{}}
+	m := &Machine{o: o, servers: map[string]ServerRow{}, gaps: map[uint64]Gap{}, approving: map[string]bool{}}
 	m.cache.reset()
 	m.transactions.limit = o.TransactionMemory
 	return m
@@ -150,7 +154,7 @@ func (m *Machine) Waiting() int { return len(m.queue) }
 
 // Idle reports whether nothing waits: no input, no batch, nobody who types.
 func (m *Machine) Idle() bool {
-	return len(m.queue) == 0 && m.inFlight == nil && len(m.pending) == 0 && len(m.typing.until) == 0
+	return len(m.queue) == 0 && m.inFlight == nil && len(m.pending) == 0 && len(m.typing.by) == 0
 }
 
 var (

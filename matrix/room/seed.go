@@ -33,7 +33,7 @@ func (d *draft) seed(in SeedRoom) error {
 		return err
 	}
 	if missing = append(missing, missingAuth...); len(missing) > 0 {
-		return mxerr.Unknown("the state of the room %s is not whole: %d events are missing", d.m.o.RoomID, len(missing)).With("missing", missing)
+		return mxerr.InvalidParam("the state of the room %s is not whole: %d events are missing", d.m.o.RoomID, len(missing)).With("missing", missing)
 	}
 	if d.resident() {
 		return d.joinResident(in, state)

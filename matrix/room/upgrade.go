@@ -162,9 +162,10 @@ func tuplesOf(state map[event.Tuple]*event.Event, eventType string) []event.Tupl
 
 // powerLevels is the content of a power levels event with integers only.
 type powerLevels struct {
-	content fields
-	users   map[string]int64
-	events  map[string]int64
+	content  fields
+	users    map[string]int64
+	events   map[string]int64
+	almighty []string // the old room's creators, if no level bound them
 }
 
 // levelsOf reads the old room's power levels, older spellings included. Creators who had power without being named, are
@@ -192,6 +193,9 @@ func levelsOf(old OldRoom, create *event.Event) powerLevels {
 		for _, userID := range auth.Creators(create.Version(), create) {
 			p.users[userID] = 100
 		}
+	}
+	if create.Version().PrivilegedCreators {
+		p.almighty = auth.Creators(create.Version(), create)
 	}
 	p.content["users"], p.content["events"] = p.users, p.events
 	return p
@@ -225,6 +229,9 @@ func integer(v gjson.Result) (int64, bool) {
 // adapt makes the levels those of a room of the version with the creators.
 func (p powerLevels) adapt(v *roomversion.Version, creators []string) powerLevels {
 	if !v.PrivilegedCreators {
+		for _, userID := range p.almighty {
+			p.users[userID] = p.highest() // otherwise nobody might be left who may close the room in its turn
+		}
 		return p
 	}
 	for _, userID := range creators {
@@ -234,26 +241,31 @@ func (p powerLevels) adapt(v *roomversion.Version, creators []string) powerLevel
 	return p
 }
 
+// highest is the level that reaches everything: what is asked for, and whoever has one.
+func (p powerLevels) highest() int64 {
+	most := int64(100)
+	for _, level := range p.events {
+		most = max(most, level)
+	}
+	for _, level := range p.users {
+		most = max(most, level)
+	}
+	for _, level := range p.content {
+		if n, ok := level.(int64); ok {
+			most = max(most, n)
+		}
+	}
+	return most
+}
+
 // raised is the content with which the upgrader can send everything that the new room begins with.
 func (p powerLevels) raised(v *roomversion.Version, by string) fields {
 	if v.PrivilegedCreators {
 		return p.content
 	}
-	need := int64(100)
-	for _, level := range p.events {
-		need = max(need, level)
-	}
-	for _, level := range p.users {
-		need = max(need, level)
-	}
-	for _, level := range p.content {
-		if n, ok := level.(int64); ok {
-			need = max(need, n)
-		}
-	}
 	content := maps.Clone(p.content)
 	users := maps.Clone(p.users)
-	users[by] = need
+	users[by] = p.highest()
 	content["users"] = users
 	return content
 }

@@ -107,9 +107,7 @@ func (d *draft) complete(p *Partial) error {
 	for _, seq := range seqs {
 		if e := d.entry(seq); e != nil {
 			d.citedAuth(e.Event)
-			if _, told := r.told[e.Event.ID()]; !told {
-				d.citedPrev(e.Event)
-			}
+			d.citedPrev(e.Event)
 			old = append(old, e)
 		}
 	}
@@ -219,11 +217,16 @@ func (r *rework) again(old *Entry) error {
 
 // before is the whole state before the event.
 func (r *rework) before(old *Entry) (statetree.Tree, error) {
-	if root, ok := r.told[old.Event.ID()]; ok {
+	root, told := r.told[old.Event.ID()]
+	if told && len(r.d.reworked.list) == 0 { // the join
 		return r.d.open(root), nil
 	}
 	prevs, _ := r.d.citedPrev(old.Event)
-	return r.d.merge(statesAfter(prevs))
+	if !told {
+		return r.d.stateBefore(prevs, nil)
+	}
+	state := r.d.open(root)
+	return r.d.stateBefore(slices.DeleteFunc(prevs, func(p *Entry) bool { return p.Seq > old.Seq }), &state)
 }
 
 // refusedNow reports whether the room's state at the time would not have allowed the event.

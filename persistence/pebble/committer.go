@@ -89,6 +89,9 @@ func (s *Store) commit(requests []*request) error {
 			return r.err
 		}
 	}
+	for _, r := range requests {
+		r.encoded()
+	}
 	if b.next > s.newest {
 		if err := b.batch.Set(positionKey, binary.BigEndian.AppendUint64(nil, uint64(b.next)), nil); err != nil {
 			return err

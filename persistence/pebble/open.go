@@ -62,6 +62,10 @@ func (o Options) withDefaults() Options {
 	return o
 }
 
+// memtablesAtMost is how many memtables take their memory out of Pebble's cache: one that is written, one on its way to a file, and one
+// that waits to be used again. Without room for them there would be none for what was read.
+const memtablesAtMost = 3
+
 // pebbleOptions configures Pebble; the caller owns the cache, and must Unref it.
 func (o Options) pebbleOptions(l *logger) *pebble.Options {
 	opts := &pebble.Options{
@@ -69,7 +73,7 @@ func (o Options) pebbleOptions(l *logger) *pebble.Options {
 		Logger:                l,
 		EventListener:         l.events(),
 		FormatMajorVersion:    pebble.FormatNewest,
-		Cache:                 pebble.NewCache(o.CacheBytes),
+		Cache:                 pebble.NewCache(o.CacheBytes + memtablesAtMost*o.MemtableBytes),
 		MemTableSize:          uint64(o.MemtableBytes),
 		L0CompactionThreshold: 2,
 		L0StopWritesThreshold: 64,

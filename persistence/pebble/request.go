@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"iter"
+	"sync"
 
 	"google.golang.org/protobuf/proto"
 
@@ -75,7 +76,7 @@ func (s *Store) encode(c *persistence.Commit) (*request, error) {
 		}
 	}
 	if len(c.Write) > 0 {
-		r.buf = make([]byte, 0, 512*len(c.Write))
+		r.buf = takeBuffer()
 		r.ops = make([]op, 0, len(c.Write))
 	}
 	for _, m := range c.Write {
@@ -109,6 +110,29 @@ func (s *Store) encode(c *persistence.Commit) (*request, error) {
 		return r, fmt.Errorf("persistence: a commit of %d bytes is larger than %d", r.size, maxCommitBytes)
 	}
 	return r, nil
+}
+
+// buffers are those of requests whose rows are in a batch.
+var buffers sync.Pool
+
+const (
+	newBuffer  = 4 << 10
+	keptBuffer = 64 << 10 // larger ones are not used again
+)
+
+func takeBuffer() []byte {
+	if b, ok := buffers.Get().(*[]byte); ok {
+		return (*b)[:0]
+	}
+	return make([]byte, 0, newBuffer)
+}
+
+// encoded says that the rows are in the batch, and will not be looked at again.
+func (r *request) encoded() {
+	if buf := r.buf; buf != nil && cap(buf) <= keptBuffer {
+		buffers.Put(&buf)
+	}
+	r.buf, r.ops = nil, nil
 }
 
 // maxCommitBytes keeps a batch far below what Pebble can write at once, which is 4 GiB.

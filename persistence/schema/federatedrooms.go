@@ -39,8 +39,9 @@ type AuthEdge struct {
 	Cites  []byte `col:"cites"`      // the numbers of its auth events, as varints
 }
 
-// RoomPosition says which was the newest event of a room's timeline after a commit. Written with the events that came live; those that
-// fill gaps change nothing here.
+// RoomPosition says which was the newest event of a room's timeline after a commit. Written with the events that came live, from the
+// first gap in the room's history on: until then the events' own positions rise with their numbers, but those that fill gaps are newer
+// than what follows them.
 type RoomPosition struct {
 	RoomID string `col:"room_id,key"`
 	Pos    uint64 `col:"pos,key,position"`

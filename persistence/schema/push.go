@@ -37,8 +37,13 @@ type PushTask struct {
 	RoomID   string `col:"room_id,key"`
 	FirstSeq uint64 `col:"first_seq"` // of the events; 0: none
 	LastSeq  uint64 `col:"last_seq"`
-	Readers  []byte `col:"readers,json"` // an array of the local users whose receipts moved; nil: none
+	// Readers are the local users whose receipts moved, or whose membership changed without an event (see Membership.OutOfBand): an array;
+	// nil: none.
+	Readers []byte `col:"readers,json"`
 }
+
+// InviteSeq is the Seq of a PushItem for the invite of another server, of which there is no event; the user's Membership tells of it.
+const InviteSeq = uint64(1)<<63 - 1
 
 // PushItem waits for its pusher: an event of which the user is to be told, or with Seq 0 the news that less is unread in the room. Written by
 // the node that does the room's PushTasks; deleted by the user's push actor when it is delivered, or given up.

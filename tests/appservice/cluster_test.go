@@ -4,7 +4,6 @@ import (
 	"context"
 	"fmt"
 	"net/http"
-	"path/filepath"
 	"slices"
 	"strings"
 	"sync"
@@ -26,33 +25,9 @@ func newFleet(t *testing.T, folder string) *fleet {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Minute)
 	t.Cleanup(cancel)
-	dir := t.TempDir()
-	consul := ok[*local.Consul](t)(local.StartConsul(ctx, nil))
-	t.Cleanup(consul.Stop)
-	postgres := ok[*local.Postgres](t)(local.StartPostgres(ctx, filepath.Join(dir, "postgres"), nil))
-	t.Cleanup(postgres.Stop)
 	f := &fleet{}
-	for _, name := range []string{"a", "b", "c"} {
-		n := ok[*local.Node](t)(local.NewNode(local.NodeOptions{Name: name, Program: binary.Program(t), Dir: filepath.Join(dir, name), Secret: "the secret of the test",
-			Postgres: postgres.URL(postgres.Address, "matrixon"), Consul: consul.Address,
-			Settings: []string{"limits.enabled=false", "registration.open=true", "password_hash.memory_kib=64", "password_hash.iterations=1", "logging.format=json", "appservices=" + folder}}))
-		if err := n.Start(ctx); err != nil {
-			t.Fatalf("%v: %s", err, n.Process().Log())
-		}
-		t.Cleanup(func() {
-			n.Stop()
-			if log := n.Process().Log(); t.Failed() {
-				t.Logf("the log of %s:\n%s", n.Name, log[max(0, len(log)-4000):])
-			}
-		})
-		f.nodes = append(f.nodes, n)
-	}
-	balancer := ok[*local.Balancer](t)(local.StartBalancer("127.0.0.1:0", f.nodes))
-	t.Cleanup(func() {
-		if err := balancer.Close(); err != nil {
-			t.Error(err)
-		}
-	})
+	nodes, balancer := binary.Cluster(ctx, t, "appservices="+folder)
+	f.nodes = nodes
 	f.world = &world{t: t, ctx: ctx, folder: folder, url: balancer.URL}
 	return f
 }

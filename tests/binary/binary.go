@@ -6,6 +6,7 @@ import (
 	"bufio"
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io/fs"
 	"os"
@@ -19,18 +20,40 @@ import (
 	"time"
 )
 
+// Shared is the variable of the environment that names a program which is built already. scripts/test.sh sets it, so that the packages
+// of tests need not each build it.
+const Shared = "MATRIXON_TEST_PROGRAM"
+
+// folder is where the program is built for the tests of one package.
+var folder string
+
 var build = sync.OnceValues(func() (string, error) {
-	folder, err := os.MkdirTemp("", "matrixon-binary-")
-	if err != nil {
-		return "", err
+	if program := os.Getenv(Shared); program != "" {
+		return program, nil
+	}
+	if folder == "" {
+		return "", errors.New("this package of tests needs a TestMain that calls binary.Main, which removes what was built")
 	}
 	program := filepath.Join(folder, "matrixon")
-	out, err := exec.Command("go", "build", "-o", program, "github.com/matrixon/matrixon/cmd/matrixon").CombinedOutput()
+	out, err := exec.Command("go", "build", "-o", program, "github.com/matrixon/matrixon/cmd/matrixon").CombinedOutput() //nolint:gosec // a folder of our own
 	if err != nil {
 		return "", fmt.Errorf("%w: %s", err, out)
 	}
 	return program, nil
 })
+
+// Main is the TestMain of packages that use the program. It removes what was built for them.
+func Main(m *testing.M) {
+	var err error
+	if folder, err = os.MkdirTemp("", "matrixon-binary-"); err != nil {
+		panic(err)
+	}
+	code := m.Run()
+	if err := os.RemoveAll(folder); err != nil {
+		panic(err)
+	}
+	os.Exit(code)
+}
 
 // Program builds the server and gives its path.
 func Program(t testing.TB) string {

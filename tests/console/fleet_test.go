@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"io"
 	"net/http"
-	"path/filepath"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -18,7 +17,6 @@ import (
 
 const (
 	password = "a long password"
-	nodeSet  = 3
 	roomSet  = 9
 )
 
@@ -33,40 +31,9 @@ type fleet struct {
 
 func newFleet(ctx context.Context, t *testing.T) *fleet {
 	t.Helper()
-	consul, err := local.StartConsul(ctx, nil)
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(consul.Stop)
-	db, err := local.StartPostgres(ctx, filepath.Join(t.TempDir(), "db"), nil)
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(db.Stop)
-	f := &fleet{t: t}
-	for i := range nodeSet {
-		name := "node-" + string(rune('a'+i))
-		n, err := local.NewNode(local.NodeOptions{Name: name, Program: binary.Program(t), Dir: filepath.Join(t.TempDir(), name), Secret: "the secret of the test",
-			Postgres: db.URL(db.Address, "matrixon"), Consul: consul.Address, Settings: []string{"limits.enabled=false", "registration.open=true",
-				"password_hash.memory_kib=64", "password_hash.iterations=1", "logging.level=debug"}})
-		if err != nil {
-			t.Fatal(err)
-		}
-		if err := n.Start(ctx); err != nil {
-			t.Fatal(err)
-		}
-		t.Cleanup(n.Stop)
-		f.nodes = append(f.nodes, n)
-	}
-	balancer, err := local.StartBalancer("127.0.0.1:0", f.nodes)
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		if err := balancer.Close(); err != nil {
-			t.Error(err)
-		}
-	})
+	nodes, balancer := binary.Cluster(ctx, t, "logging.level=debug")
+	f := &fleet{t: t, nodes: nodes}
+	var err error
 	f.url = balancer.URL
 	nobody := &matrixclient.Client{URL: f.url, HTTP: http.DefaultClient}
 	if f.boss, err = nobody.Register(ctx, "boss", password); err != nil {

@@ -3,6 +3,7 @@ package federation
 import (
 	"context"
 	"fmt"
+	"slices"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -33,6 +34,9 @@ func newPerson(t *testing.T, s *peers.Server, name string) *person {
 	p.sync(0)
 	return p
 }
+
+// in is the person in a subtest.
+func (p *person) in(t *testing.T) *person { return &person{p.Client, t, p.since} }
 
 // do makes a request that must succeed.
 func (p *person) do(method, path string, body any) gjson.Result {
@@ -94,13 +98,28 @@ func (p *person) sees(roomID, eventID string) {
 	})
 }
 
+// has waits until an event of a room can be had, whether or not a sync has told it.
+func (p *person) has(roomID, eventID string) {
+	p.t.Helper()
+	p.eventually("event "+eventID, func() bool {
+		_, err := p.Do(p.t.Context(), "GET", matrixclient.Path("rooms", roomID, "event", eventID), nil)
+		return err == nil
+	})
+}
+
+// seesState waits until the content of a state event has this value in a field.
+func (p *person) seesState(roomID, typ, key, field, value string) {
+	p.t.Helper()
+	p.eventually(fmt.Sprintf("%s %s: %s", typ, key, value), func() bool {
+		got, err := p.Do(p.t.Context(), "GET", matrixclient.Path("rooms", roomID, "state", typ, key), nil)
+		return err == nil && got.Get(field).Str == value
+	})
+}
+
 // seesMember waits until a user has this membership in a room that the person is in.
 func (p *person) seesMember(roomID, userID, membership string) {
 	p.t.Helper()
-	p.eventually(fmt.Sprintf("%s: %s", userID, membership), func() bool {
-		got, err := p.Do(p.t.Context(), "GET", matrixclient.Path("rooms", roomID, "state", "m.room.member", userID), nil)
-		return err == nil && got.Get("membership").Str == membership
-	})
+	p.seesState(roomID, "m.room.member", userID, "membership", membership)
 }
 
 // eventually waits until something holds. It syncs in between, so that it waits for news instead of the clock.
@@ -150,7 +169,7 @@ func (p *person) room(roomID, what string, body J) {
 
 func (p *person) joinVia(roomID string, server string) {
 	p.t.Helper()
-	p.do("POST", matrixclient.Path("join", roomID)+"?via="+server, J{})
+	p.do("POST", matrixclient.Path("join", roomID)+"?via="+server+"&server_name="+server, J{}) // the second is what older servers read
 }
 
 // server is the name of the person's server.
@@ -159,6 +178,9 @@ func (p *person) server() string {
 	return server
 }
 
+// telling is what lines of a log have that tell of more than routine.
+var telling = []string{`"level":"WARN"`, `"level":"ERROR"`, "left out", "handshake", "dropped", "refuses", "could not be fetched"}
+
 // explain shows what the servers of a failed test have logged besides their routine.
 func explain(t *testing.T, servers []*peers.Server) {
 	if !t.Failed() {
@@ -166,7 +188,7 @@ func explain(t *testing.T, servers []*peers.Server) {
 	}
 	for _, s := range servers {
 		for _, line := range strings.Split(s.Log(), "\n") {
-			if strings.Contains(line, `"level":"WARN"`) || strings.Contains(line, `"level":"ERROR"`) || strings.Contains(line, "left out") || strings.Contains(line, "handshake") {
+			if slices.ContainsFunc(telling, func(s string) bool { return strings.Contains(line, s) }) {
 				t.Logf("%s: %.800s", s.Name, line)
 			}
 		}

@@ -6,22 +6,27 @@ import (
 	"sync"
 	"testing"
 
+	"github.com/matrixon/matrixon/matrix/roomversion"
 	"github.com/matrixon/matrixon/tests/matrixclient"
 	"github.com/matrixon/matrixon/tests/peers"
 )
 
 var rounds = flag.Int("rounds", 2, "how often the servers of TestKilledServersLoseNothing are killed")
 
-// TestKilledServersLoseNothing: every event that a server has acknowledged reaches the other one, once, whichever of them is killed
-// meanwhile.
+// TestKilledServersLoseNothing: every event that a server has acknowledged reaches another one, which takes it in once, whichever of them
+// is killed meanwhile; and it reaches a third one that is hard to speak to.
 func TestKilledServersLoseNothing(t *testing.T) {
 	t.Parallel()
-	servers := peers.Start(t, 2, "limits.enabled=false")
+	authority := peers.NewAuthority(t)
+	v, _ := roomversion.Get(roomversion.Default)
+	record := newRecorder(t, authority.Stranger(t), v)
+	servers := authority.Start(2, "limits.enabled=false", "federation.retry_longest=1s")
 	t.Cleanup(func() { explain(t, servers) })
 	alice, bob := newPerson(t, servers[0], "alice"), newPerson(t, servers[1], "bob")
 	roomID := alice.create(J{"preset": "public_chat"})
 	bob.joinVia(roomID, servers[0].Name)
 	alice.seesMember(roomID, bob.UserID, "join")
+	asker{t, record.Stranger, servers[0]}.join(v, roomID, "@clerk:"+record.Name)
 
 	acknowledged := map[string]bool{}
 	for round := range *rounds {
@@ -71,6 +76,8 @@ func TestKilledServersLoseNothing(t *testing.T) {
 			t.Errorf("the event %s came %d times", id, n)
 		}
 	}
+	record.wait(acknowledged)
+	record.checkOrder()
 }
 
 // history counts the events of a room as the user sees them.

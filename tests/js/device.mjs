@@ -11,16 +11,20 @@ else {
 }
 const quiet = { trace() {}, debug() {}, info() {}, warn() {}, error() {}, getChild: () => quiet };
 
-export const baseUrl = process.argv[2];
+// The nodes of a homeserver. Each session begins at another one.
+const nodes = process.argv[2].split(",");
+let sessions = 0;
+export const baseUrl = () => nodes[sessions++ % nodes.length];
+export const cluster = nodes.length > 1;
 const password = "correct horse battery staple";
 
 export class Device {
     // secrets are what the user would know or have at hand: the key of the secret storage.
-    constructor(login, secrets) {
+    constructor(login, secrets, url = baseUrl()) {
         this.secrets = secrets;
         this.name = `${login.user_id} ${login.device_id}`;
         this.client = sdk.createClient({
-            baseUrl,
+            baseUrl: url,
             userId: login.user_id,
             deviceId: login.device_id,
             accessToken: login.access_token,
@@ -99,18 +103,18 @@ export class Device {
     };
 }
 
-function stranger() {
-    return sdk.createClient({ baseUrl, logger: quiet });
+function stranger(url = baseUrl()) {
+    return sdk.createClient({ baseUrl: url, logger: quiet });
 }
 
-// signUp makes an account with its first device.
-export async function signUp(name, secrets = { keys: new Map() }) {
-    const login = await stranger().registerRequest({ username: name, password, initial_device_display_name: `the first of ${name}`, auth: { type: "m.login.dummy" } });
-    return new Device(login, secrets);
+// signUp makes an account with its first device, at the homeserver or another one.
+export async function signUp(name, secrets = { keys: new Map() }, url = undefined) {
+    const login = await stranger(url).registerRequest({ username: name, password, initial_device_display_name: `the first of ${name}`, auth: { type: "m.login.dummy" } });
+    return new Device(login, secrets, url);
 }
 
 // logIn is one more device of the user.
-export async function logIn(name, secrets = { keys: new Map() }) {
-    const login = await stranger().loginRequest({ type: "m.login.password", identifier: { type: "m.id.user", user: name }, password });
-    return new Device(login, secrets);
+export async function logIn(name, secrets = { keys: new Map() }, url = undefined) {
+    const login = await stranger(url).loginRequest({ type: "m.login.password", identifier: { type: "m.id.user", user: name }, password });
+    return new Device(login, secrets, url);
 }

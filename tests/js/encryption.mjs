@@ -1,8 +1,8 @@
 // End-to-end encryption between two people with two devices each.
-import { ask, check, equal, eventually, step, until } from "./harness.mjs";
-import { logIn, signUp } from "./device.mjs";
+import { again, ask, check, equal, eventually, step, until } from "./harness.mjs";
+import { cluster, logIn, signUp } from "./device.mjs";
 
-const megolm = { type: "m.room.encryption", state_key: "", content: { algorithm: "m.megolm.v1.aes-sha2" } };
+export const megolm = { type: "m.room.encryption", state_key: "", content: { algorithm: "m.megolm.v1.aes-sha2" } };
 
 export async function encryption() {
     const people = { keys: new Map() }; // what Alice keeps in her head
@@ -70,6 +70,17 @@ export async function encryption() {
         check(await alice1.crypto.userHasCrossSigningKeys(bob1.userId, true), "Alice can fetch the identity of Bob");
     });
 
+    if (cluster) {
+        await step("encryption: the room moves from node to node", async () => {
+            for (const d of devices) {
+                await ask(`move ${roomId}`);
+                const text = `on we go, ${d.name}`;
+                before.push([await d.says(roomId, text), text]);
+                for (const reader of devices) await reader.reads(roomId, ...before.at(-1));
+            }
+        });
+    }
+
     await step("encryption: the server is killed and started again", async () => {
         await ask("kill");
         for (const d of devices) {
@@ -120,22 +131,11 @@ export async function encryption() {
 }
 
 // devicesOf are those of the owner that somebody else knows.
-async function devicesOf(owner, other) {
+export async function devicesOf(owner, other) {
     const known = await other.crypto.getUserDeviceInfo([owner.userId]);
     return [...(known.get(owner.userId)?.keys() ?? [])].sort();
 }
 
 function get(device, path) {
     return device.client.http.authedRequest("GET", path, undefined, undefined, { prefix: "/_matrix/client/v3" });
-}
-
-// again repeats what failed because the server was away.
-async function again(f) {
-    for (let n = 0; ; n++) {
-        try {
-            return await f();
-        } catch (e) {
-            if (n === 20 || e.errcode) throw e;
-        }
-    }
 }

@@ -8,7 +8,9 @@ function tell(line) {
     process.stdout.write(JSON.stringify(line) + "\n");
 }
 
-// ask has the Go test do something with the server: "kill" (at once, and start again) or "stop" (in order, and start again).
+// ask has the Go test do something with the server: "kill" (at once, and start again) or "stop" (in order, and start again); in a
+// cluster, with one node after the other, and "move !room" to another node. Of two servers the first or second has "kill 1", "end 1" (at
+// once) or "start 1" done to it.
 export async function ask(what) {
     const answer = once(answers, "line");
     tell({ ask: what });
@@ -98,6 +100,17 @@ export async function eventually(what, condition) {
 
 export function check(condition, what) {
     if (!condition) throw new Error(`this does not hold: ${what}`);
+}
+
+// again repeats what failed because a server was away.
+export async function again(f) {
+    for (let n = 0; ; n++) {
+        try {
+            return await f();
+        } catch (e) {
+            if (n === 20 || e.errcode) throw e;
+        }
+    }
 }
 
 export function equal(got, want, what) {

@@ -5,6 +5,7 @@ import (
 	"bufio"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"io"
 	"net"
 	"os"
@@ -49,7 +50,7 @@ func TestMatrixJSSDK(t *testing.T) {
 	t.Parallel()
 	install(t)
 	server := binary.Start(t)
-	run(t, server, "run.mjs", server.URL)
+	run(t, single{server}, "run.mjs", server.URL)
 }
 
 // matrix-bot-sdk is what many bots and bridges are made with. Its encryption is not part of this: it is a library of machine code from
@@ -72,11 +73,34 @@ func TestMatrixBotSDK(t *testing.T) {
 		t.Fatal(err)
 	}
 	server := binary.Start(t, "appservices="+registration)
-	run(t, server, "appservice.mjs", server.URL, port)
+	run(t, single{server}, "appservice.mjs", server.URL, port)
+}
+
+// homeserver is what a program uses.
+type homeserver interface {
+	// do does what the program asks for: kill or stop, and in a cluster move.
+	do(ask string) error
+	Log() string
+}
+
+// single is a homeserver of one node.
+type single struct{ *binary.Server }
+
+func (s single) do(ask string) error {
+	switch ask {
+	case "kill":
+		s.Kill()
+	case "stop":
+		s.Stop()
+	default:
+		return fmt.Errorf("a single node cannot %s", ask)
+	}
+	s.Run()
+	return nil
 }
 
 // run has a program of this folder use the server.
-func run(t *testing.T, server *binary.Server, args ...string) {
+func run(t *testing.T, server homeserver, args ...string) {
 	t.Helper()
 	program := exec.Command("node", args...) //nolint:gosec // of this folder
 	in, err := program.StdinPipe()
@@ -119,7 +143,7 @@ func run(t *testing.T, server *binary.Server, args ...string) {
 func tail(s string) string { return s[max(0, len(s)-8000):] }
 
 type session struct {
-	server *binary.Server
+	server homeserver
 	in     io.Writer
 	lines  *bufio.Scanner
 	line   line
@@ -146,12 +170,9 @@ func (s *session) step(t *testing.T, name string) {
 			}
 			return
 		case s.line.Ask != "":
-			if s.line.Ask == "kill" {
-				s.server.Kill()
-			} else {
-				s.server.Stop()
+			if err := s.server.do(s.line.Ask); err != nil {
+				t.Error(err)
 			}
-			s.server.Run()
 			if _, err := io.WriteString(s.in, "done\n"); err != nil {
 				t.Fatal(err)
 			}

@@ -30,7 +30,7 @@ export async function proposals() {
         for (const d of [dora, erik]) await until(`${d.name} sees the reminder`, () => seen(d).length === 1);
         equal(seen(dora)[0].getUnsigned()["org.matrix.msc4140.delay_id"], soon, "the delay_id that the sender sees");
         equal(seen(erik)[0].getUnsigned()["org.matrix.msc4140.delay_id"], undefined, "the delay_id that others see");
-        equal((await dora.client._unstable_getDelayedEvents()).delayed_events, [], "what is scheduled afterwards");
+        await eventually("nothing is scheduled any more", async () => (await dora.client._unstable_getDelayedEvents()).delayed_events.length === 0);
     });
 
     await step("proposals: a device that vanishes leaves its call, even when the server is killed meanwhile", async () => {

@@ -40,9 +40,13 @@ func (r *Refusal) Error() string {
 	return fmt.Sprintf("%s: %d %s: %s", r.Call, r.Status, r.Code, r.Message)
 }
 
-// Do makes a request below /_matrix/client/v3. body is marshalled unless it is nil. An answer with another status than
-// 200 is a *Refusal.
+// Do makes a request below /_matrix/client/v3; see Call.
 func (c *Client) Do(ctx context.Context, method, path string, body any) (gjson.Result, error) {
+	return c.Call(ctx, method, "/_matrix/client/v3"+path, body)
+}
+
+// Call makes a request. body is marshalled unless it is nil. An answer with another status than 200 is a *Refusal.
+func (c *Client) Call(ctx context.Context, method, path string, body any) (gjson.Result, error) {
 	var reader io.Reader
 	if body != nil {
 		raw, err := json.Marshal(body)
@@ -51,7 +55,7 @@ func (c *Client) Do(ctx context.Context, method, path string, body any) (gjson.R
 		}
 		reader = bytes.NewReader(raw)
 	}
-	r, err := http.NewRequestWithContext(ctx, method, c.URL+"/_matrix/client/v3"+path, reader)
+	r, err := http.NewRequestWithContext(ctx, method, c.URL+path, reader)
 	if err != nil {
 		return gjson.Result{}, err
 	}

@@ -6,6 +6,7 @@ import (
 	"net"
 	"net/http"
 	"net/netip"
+	"sync"
 	"testing"
 	"time"
 
@@ -22,6 +23,16 @@ type Stranger struct {
 	Mux  *http.ServeMux // add handlers before they are asked for
 	// Caller asks other homeservers in the stranger's name.
 	Caller *outbound.Federation
+
+	mu   sync.Mutex
+	keys http.HandlerFunc // nil: as they are
+}
+
+// AnswerKeys says how the stranger answers from now on to those who ask for its keys.
+func (s *Stranger) AnswerKeys(h http.HandlerFunc) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.keys = h
 }
 
 // Stranger starts a stranger, which ends with the test.
@@ -38,7 +49,16 @@ func (a *Authority) Stranger(t testing.TB) *Stranger {
 	s := &Stranger{Name: ln.Addr().String(), Key: signing.NewKey("stranger", seed), Mux: http.NewServeMux()}
 	s.Caller = outbound.NewFederation(outbound.FederationOptions{ServerName: s.Name, Key: s.Key, Now: time.Now,
 		Policy: outbound.Policy{AllowNetworks: []netip.Prefix{netip.MustParsePrefix("127.0.0.0/8")}, Roots: a.Pool, UserAgent: "stranger"}})
-	s.Mux.HandleFunc("GET /_matrix/key/v2/server", func(w http.ResponseWriter, _ *http.Request) { _, _ = w.Write(s.Keys(t)) })
+	s.Mux.HandleFunc("GET /_matrix/key/v2/server", func(w http.ResponseWriter, r *http.Request) {
+		s.mu.Lock()
+		answer := s.keys
+		s.mu.Unlock()
+		if answer != nil {
+			answer(w, r)
+			return
+		}
+		_, _ = w.Write(s.Keys(t))
+	})
 	server := &http.Server{Handler: s.Mux, ReadHeaderTimeout: time.Minute, TLSConfig: &tls.Config{
 		MinVersion: tls.VersionTLS12, Certificates: []tls.Certificate{a.Certificate("127.0.0.1")}}}
 	ended := make(chan struct{})

@@ -125,6 +125,7 @@ func TestPhone(t *testing.T) {
 	if err := alice.Join(ctx, room); err != nil {
 		t.Fatal(err)
 	}
+	g.expect("counts.unread", "0") // she has taken it
 	id := say(room)
 	n := g.next()
 	if n.Get("event_id").Raw != id || n.Get("devices.0.tweaks.sound").Str != "default" || n.Get("content").Exists() {

@@ -48,10 +48,7 @@ func newWorld(t *testing.T) *world {
 	})
 	t.Cleanup(func() { _ = w.store.Close() })
 	clock := func() time.Time { return w.now }
-	r, err := reader.New(w.store, clock)
-	if err != nil {
-		t.Fatal(err)
-	}
+	r := reader.New(w.store, clock)
 	log := slog.New(slog.DiscardHandler)
 	w.receiver = edus.New(edus.Deps{ServerName: "here", Store: w.store, Reader: r, Actors: w, Presence: true, Now: clock, Log: log,
 		Devices: devicelists.New(devicelists.Options{ServerName: "here", Store: w.store, Caller: w, Leads: func() bool { return true }, Now: clock, Log: log})})

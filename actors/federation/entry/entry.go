@@ -9,6 +9,7 @@ package entry
 import (
 	"context"
 	"errors"
+	"fmt"
 	"log/slog"
 	"net/http"
 	"net/url"
@@ -21,6 +22,7 @@ import (
 	"google.golang.org/protobuf/proto"
 
 	"github.com/matrixon/matrixon/actors/federation"
+	"github.com/matrixon/matrixon/actors/federation/policy"
 	"github.com/matrixon/matrixon/actors/federation/verify"
 	"github.com/matrixon/matrixon/actors/reader"
 	"github.com/matrixon/matrixon/cluster"
@@ -41,6 +43,7 @@ type Deps struct {
 	Rooms      cluster.Caller
 	Servers    federation.Caller
 	Verifier   *verify.Verifier
+	Policy     *policy.Servers
 	// Complete has the members of a room fetched that was joined without them.
 	Complete func(roomID string)
 	Now      func() time.Time
@@ -204,7 +207,7 @@ func (h *Handshakes) make(ctx context.Context, server, endpoint, membership stri
 	if err := errors.Join(json.Unmarshal(raw, &t), json.Unmarshal(t.Event, &d)); err != nil {
 		return nil, liar(server, "%s: %v", endpoint, err)
 	}
-	version, err := versionOf(t.RoomVersion)
+	version, err := versionOf(server, t.RoomVersion)
 	if err != nil {
 		return nil, err
 	}
@@ -288,15 +291,17 @@ func text(raw jsontext.Value) string {
 	return s
 }
 
-// versionOf is the room version that a server names; without a name it is 1.
-func versionOf(name *string) (*roomversion.Version, error) {
+// versionOf is the room version that a server names; without a name it is 1. One that is unknown here is the server's refusal: another may
+// know better.
+func versionOf(server string, name *string) (*roomversion.Version, error) {
 	id := "1"
 	if name != nil {
 		id = *name
 	}
 	version, ok := roomversion.Get(id)
 	if !ok {
-		return nil, mxerr.New(http.StatusBadRequest, "M_INCOMPATIBLE_ROOM_VERSION", "the room has version %.64q, which this server does not know", id).With("room_version", id)
+		return nil, &federation.Error{Destination: server, Status: http.StatusBadRequest, Code: "M_INCOMPATIBLE_ROOM_VERSION",
+			Message: fmt.Sprintf("the room has version %.64q, which this server does not know", id)}
 	}
 	return version, nil
 }

@@ -10,6 +10,7 @@ import (
 	"github.com/matrixon/matrixon/actors/federation"
 	"github.com/matrixon/matrixon/actors/federation/pdus"
 	"github.com/matrixon/matrixon/matrix/event"
+	"github.com/matrixon/matrixon/matrix/mxerr"
 	"github.com/matrixon/matrixon/messages"
 )
 
@@ -57,7 +58,7 @@ func (h *Handshakes) sendJoin(ctx context.Context, server string, join *event.Ev
 	}
 	state, err := h.store(ctx, server, answer)
 	if err != nil {
-		return nil, err
+		return nil, unusable(server, err)
 	}
 	seed := &messages.SeedRoom{Version: join.Version().ID, Join: pdus.Message(join), StateBefore: state, Partial: answer.partial, Origin: server}
 	if answer.partial {
@@ -67,7 +68,16 @@ func (h *Handshakes) sendJoin(ctx context.Context, server string, join *event.Ev
 	if err == nil && answer.partial {
 		h.d.Complete(join.RoomID())
 	}
-	return sent, err
+	return sent, unusable(server, err)
+}
+
+// unusable is the error of the room's actor, which tells of the other server's answer when it refuses what that holds: a server that took
+// the join has no state that forbids it.
+func unusable(server string, err error) error {
+	if err != nil && mxerr.From(err).Status < http.StatusInternalServerError && mxerr.From(err).Status != http.StatusTooManyRequests {
+		return liar(server, "send_join: %v", err)
+	}
+	return err
 }
 
 // countersigned is our join as the other server gives it back: with its signature, when it authorises the join. All else must be as we

@@ -13,6 +13,7 @@ import (
 	"google.golang.org/protobuf/proto"
 
 	"github.com/matrixon/matrixon/actors/federation"
+	"github.com/matrixon/matrixon/actors/federation/policy"
 	"github.com/matrixon/matrixon/actors/federation/verify"
 	"github.com/matrixon/matrixon/actors/reader"
 	"github.com/matrixon/matrixon/cluster"
@@ -28,6 +29,7 @@ type Deps struct {
 	Rooms      cluster.Caller
 	Servers    federation.Caller
 	Verifier   *verify.Verifier
+	Policy     *policy.Servers
 	// Leads reports whether this node takes up what was left behind by nodes that have ended.
 	Leads func() bool
 	// Mine reports whether the room's actor should live on this node, which then fetches the room's members.
@@ -41,17 +43,21 @@ const (
 	// roomsAtOnce is how many rooms this node mends at a time; roomPatience how long it takes for one before others have their turn.
 	roomsAtOnce  = 16
 	roomPatience = 10 * time.Minute
+	// roomsOfOne is how many of these rooms one server is asked about at a time, and serverPatience for how long about one event.
+	roomsOfOne     = 12
+	serverPatience = 3 * time.Minute
 	// mostServers is how many servers are asked for the same, one after another.
 	mostServers = 4
 )
 
 // History does the work of one node. It is safe for concurrent use.
 type History struct {
-	d     Deps
-	turns chan struct{} // one for each room that is being mended
-	pages singleflight.Group
-	mu    sync.Mutex
-	busy  map[string]bool // rooms; true: something came while the room was being mended
+	d       Deps
+	turns   chan struct{} // one for each room that is being mended
+	pages   singleflight.Group
+	mu      sync.Mutex
+	busy    map[string]bool // rooms; true: something came while the room was being mended
+	helping map[string]int  // servers: how many rooms they are being asked about
 	// completing are the rooms whose members are being fetched, or wait for that.
 	completing map[string]bool
 	wholeTurns chan struct{}
@@ -63,7 +69,7 @@ type History struct {
 
 // New makes the history of a node. Close ends it.
 func New(d Deps) *History {
-	h := &History{d: d, turns: make(chan struct{}, roomsAtOnce), busy: map[string]bool{},
+	h := &History{d: d, turns: make(chan struct{}, roomsAtOnce), busy: map[string]bool{}, helping: map[string]int{},
 		completing: map[string]bool{}, wholeTurns: make(chan struct{}, wholeAtOnce)}
 	h.ctx, h.stop = context.WithCancel(context.Background())
 	return h

@@ -3,8 +3,11 @@ package history
 import (
 	"context"
 	"encoding/json"
+	"slices"
+	"strings"
 	"testing"
 
+	"github.com/matrixon/matrixon/matrix/event"
 	"github.com/matrixon/matrixon/matrix/mxerr"
 	"github.com/matrixon/matrixon/persistence/schema"
 )
@@ -228,5 +231,55 @@ func TestEventsOfAnotherRoomAreNotTaken(t *testing.T) {
 	set, err := w.before(context.Background(), "b.example", room{"!other:b.example", foreign.version}, []string{w.line[3].ID()}, 10)
 	if err != nil || len(set.Events) != 0 || set.Dropped != 4 {
 		t.Fatal(err, set)
+	}
+}
+
+// A hostile server that never answers costs a room's turn once, not once for each of its events.
+func TestAServerThatDoesNotAnswerIsAskedOnce(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, 40)
+	w.refuses["b.example"], w.blind["c.example"] = true, true
+	w.stage(10, 20, 30)
+	if n := w.count("b.example get_missing_events"); n != 1 {
+		t.Fatalf("asked %d times", n)
+	}
+}
+
+func TestServersTakeTurnsInARoom(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, 10)
+	var rows []schema.StagedPDU
+	events := map[string]*event.Event{}
+	for i, origin := range []string{"evil", "evil", "evil", "evil", "good", "good"} {
+		e := w.line[i+1]
+		events[e.ID()] = e
+		rows = append(rows, schema.StagedPDU{EventID: e.ID(), Origin: origin})
+	}
+	var order []string
+	for _, row := range inTurns(rows, events) {
+		order = append(order, row.Origin)
+	}
+	if got := strings.Join(order, " "); got != "evil good evil good evil evil" {
+		t.Fatal(got)
+	}
+}
+
+// What lies below events that are here is history, and not what is missing: the other server does not know where that begins when this one
+// has gone on by itself.
+func TestWhatIsBelowKnownEventsIsLeftAlone(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, 8)
+	w.placed, w.known = nil, map[string]bool{} // it was joined at the fourth event
+	w.keep(w.line[0], schema.OutlierBase+1, schema.Outlier)
+	w.take(w.line[3])
+	own, err := event.Build(event.Proto{Type: "m.room.message", Sender: "@u:a.example", RoomID: roomID, Content: []byte("{}"), Depth: 5,
+		PrevEvents: []string{w.line[3].ID()}, AuthEvents: []string{w.line[0].ID()}}, w.version, "a.example", key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	w.take(own)
+	w.stage(7)
+	if want := []string{w.line[3].ID(), own.ID(), w.line[4].ID(), w.line[5].ID(), w.line[6].ID(), w.line[7].ID()}; !slices.Equal(w.placed, want) {
+		t.Fatalf("placed: %v, not %v", w.placed, want)
 	}
 }

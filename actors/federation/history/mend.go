@@ -5,9 +5,9 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"maps"
 	"slices"
 
+	"github.com/matrixon/matrixon/actors/federation"
 	"github.com/matrixon/matrixon/actors/federation/pdus"
 	"github.com/matrixon/matrixon/actors/reader"
 	"github.com/matrixon/matrixon/matrix/event"
@@ -26,11 +26,15 @@ const (
 	mostReceived = 50
 )
 
-var errUnplaced = errors.New("what is missing cannot be had")
+var (
+	errUnplaced = errors.New("what is missing cannot be had")
+	errHelping  = errors.New("it is being asked about many rooms")
+)
 
 // place puts an event into its room that the room could not take for want of others, with the help of the server that sent it, or else
-// of others in the room. It returns nil when the room has decided about the event, whatever it decided.
-func (h *History) place(ctx context.Context, in room, origin string, e *event.Event) error {
+// of others in the room. It returns nil when the room has decided about the event, whatever it decided. Servers that do not answer are added
+// to the silent, which are not asked.
+func (h *History) place(ctx context.Context, in room, origin string, e *event.Event, silent map[string]bool) error {
 	left, err := h.receive(ctx, in, origin, []*event.Event{e})
 	if err != nil || len(left) == 0 {
 		return err
@@ -47,10 +51,43 @@ func (h *History) place(ctx context.Context, in room, origin string, e *event.Ev
 	}
 	err = errUnplaced
 	for _, server := range servers {
-		if err = place(ctx, in, server, e); err == nil || ctx.Err() != nil {
+		if silent[server] {
+			continue
+		}
+		err = h.withHelp(ctx, server, func(ctx context.Context) error { return place(ctx, in, server, e) })
+		if err == nil || ctx.Err() != nil {
 			return err
 		}
+		silent[server] = federation.IsUnreachable(err)
 		h.d.Log.Info("what a room is missing could not be fetched from a server", "room", in.id, "event", e.ID(), "server", server, "error", err)
+	}
+	return err
+}
+
+// withHelp asks one server for what helps a room, for serverPatience at most. One that helps many rooms already is unreachable for the rest,
+// so that a slow server leaves turns to the rooms of others.
+func (h *History) withHelp(ctx context.Context, server string, ask func(ctx context.Context) error) error {
+	h.mu.Lock()
+	helping := h.helping[server] < roomsOfOne
+	if helping {
+		h.helping[server]++
+	}
+	h.mu.Unlock()
+	if !helping {
+		return federation.Unreachable(errHelping)
+	}
+	defer func() {
+		h.mu.Lock()
+		defer h.mu.Unlock()
+		if h.helping[server]--; h.helping[server] == 0 {
+			delete(h.helping, server)
+		}
+	}()
+	asking, cancel := context.WithTimeout(ctx, serverPatience)
+	defer cancel()
+	err := ask(asking)
+	if err != nil && asking.Err() != nil {
+		err = federation.Unreachable(err)
 	}
 	return err
 }
@@ -151,7 +188,29 @@ func (h *History) walk(ctx context.Context, in room, server string, left []*even
 	if err != nil {
 		return err
 	}
-	maps.Copy(found, set.Events)
+	return h.follow(ctx, in, latest, set, found)
+}
+
+// follow adds to what was found those of the set's events that lead from it to events which are here. The server does not know where that
+// is, and goes on to what came before: that is no news, and is fetched when somebody scrolls back.
+func (h *History) follow(ctx context.Context, in room, from []string, set *pdus.Set, found map[string]*event.Event) error {
+	for len(from) > 0 {
+		e := found[from[0]]
+		from = from[1:]
+		for _, id := range e.PrevEvents() {
+			if found[id] != nil || set.Events[id] == nil {
+				continue
+			}
+			row, ok, err := h.d.Reader.Stored(ctx, in.id, id)
+			if err != nil {
+				return err
+			}
+			if !ok || row.Status == schema.Outlier {
+				found[id] = set.Events[id]
+				from = append(from, id)
+			}
+		}
+	}
 	return nil
 }
 
@@ -206,10 +265,11 @@ func (h *History) receive(ctx context.Context, in room, server string, events []
 }
 
 func (h *History) receiveBatch(ctx context.Context, in room, server string, batch []*event.Event) ([]*messages.PduResult, error) {
-	request := &messages.ReceivePdus{Origin: server}
-	for _, e := range batch {
-		request.Pdus = append(request.Pdus, pdus.Message(e))
+	vouched, err := h.d.Policy.Vouch(ctx, in.id, batch...)
+	if err != nil {
+		return nil, err
 	}
+	request := &messages.ReceivePdus{Origin: server, Pdus: vouched}
 	answer, err := ask[*messages.PduResults](ctx, h, in.id, request)
 	if err != nil {
 		return nil, err
@@ -230,8 +290,12 @@ func (h *History) placeAt(ctx context.Context, in room, server string, e *event.
 }
 
 func (h *History) receiveAt(ctx context.Context, in room, server string, e *event.Event, state []string) error {
+	vouched, err := h.d.Policy.Vouch(ctx, in.id, e)
+	if err != nil {
+		return err
+	}
 	for range 2 {
-		answer, err := ask[*messages.PduResults](ctx, h, in.id, &messages.ReceivePduAt{Origin: server, Pdu: pdus.Message(e), StateBefore: state})
+		answer, err := ask[*messages.PduResults](ctx, h, in.id, &messages.ReceivePduAt{Origin: server, Pdu: vouched[0], StateBefore: state})
 		if err != nil {
 			return err
 		}

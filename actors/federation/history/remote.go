@@ -19,11 +19,12 @@ import (
 	"github.com/matrixon/matrixon/persistence/schema"
 )
 
-// The bounds of what another server answers, in bytes, and of how many events are fetched one by one, and how many of those at a time,
+// The bounds of what another server answers, in bytes, of how many events an auth chain has that is fetched at once, and of how many events are fetched one by one, and how many of those at a time,
 // before the whole state is.
 const (
 	largestPage  = int64(20 << 20)
 	largestState = int64(512 << 20)
+	largestChain = 20_000
 	mostSingly   = 100
 	singlyAtOnce = 8
 	// statePatience bounds the pauses in an answer that holds a room's state.
@@ -41,8 +42,9 @@ func uri(endpoint string, segments ...string) string {
 	return path
 }
 
-// page asks for a list of events, which stands in the answer's member of this name.
-func (h *History) page(ctx context.Context, server string, in room, name string, q federation.Request) (*pdus.Set, error) {
+// page asks for a list of events, which stands in the answer's member of this name. What there is beyond most is left out: each costs the
+// checking of a signature.
+func (h *History) page(ctx context.Context, server string, in room, name string, most int, q federation.Request) (*pdus.Set, error) {
 	q.Destination, q.Limit, q.Eager = server, largestPage, true
 	raw, err := h.d.Servers.Call(ctx, q)
 	if err != nil {
@@ -53,6 +55,7 @@ func (h *History) page(ctx context.Context, server string, in room, name string,
 	if err := errors.Join(json.Unmarshal(raw, &answer), json.Unmarshal(answer[name], &list)); err != nil {
 		return nil, federation.Unreachable(fmt.Errorf("%s: the answer has no list of %s: %w", server, name, err))
 	}
+	list = list[:min(len(list), most)]
 	raws := make([][]byte, len(list))
 	for i, one := range list {
 		raws[i] = one
@@ -67,18 +70,18 @@ func (h *History) missing(ctx context.Context, server string, in room, earliest,
 	if err != nil {
 		return nil, err
 	}
-	return h.page(ctx, server, in, "events", federation.Request{Method: http.MethodPost, URI: uri("get_missing_events", in.id), Body: body})
+	return h.page(ctx, server, in, "events", limit, federation.Request{Method: http.MethodPost, URI: uri("get_missing_events", in.id), Body: body})
 }
 
 // before asks for the newest events up to those with these ids (GET /backfill/{roomId}).
 func (h *History) before(ctx context.Context, server string, in room, ids []string, limit int) (*pdus.Set, error) {
 	query := url.Values{"v": ids, "limit": {strconv.Itoa(limit)}}
-	return h.page(ctx, server, in, "pdus", federation.Request{Method: http.MethodGet, URI: uri("backfill", in.id) + "?" + query.Encode()})
+	return h.page(ctx, server, in, "pdus", limit, federation.Request{Method: http.MethodGet, URI: uri("backfill", in.id) + "?" + query.Encode()})
 }
 
 // authorising fetches the auth chain of an event (GET /event_auth/{roomId}/{eventId}) and stores it.
 func (h *History) authorising(ctx context.Context, server string, in room, eventID string) error {
-	set, err := h.page(ctx, server, in, "auth_chain", federation.Request{Method: http.MethodGet, URI: uri("event_auth", in.id, eventID)})
+	set, err := h.page(ctx, server, in, "auth_chain", largestChain, federation.Request{Method: http.MethodGet, URI: uri("event_auth", in.id, eventID)})
 	if err != nil {
 		return err
 	}

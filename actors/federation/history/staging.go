@@ -128,7 +128,7 @@ func (h *History) turn(roomID string) {
 	}
 }
 
-// mend tries to place what is staged of the room, the oldest first: what it lacks may be what the others lack.
+// mend tries to place what is staged of the room.
 func (h *History) mend(ctx context.Context, roomID string) error {
 	rows, err := schema.StagedPDUs.All(ctx, h.d.Store, persistence.Range[schema.StagedPDU]{Prefix: schema.StagedPDU{RoomID: roomID}, Keys: 1, Limit: mostStaged})
 	if err != nil || len(rows) == 0 {
@@ -146,15 +146,13 @@ func (h *History) mend(ctx context.Context, roomID string) error {
 		}
 		events[row.EventID] = e
 	}
-	slices.SortFunc(rows, func(a, b schema.StagedPDU) int {
-		return cmp.Or(cmp.Compare(events[a.EventID].Depth(), events[b.EventID].Depth()), cmp.Compare(a.ReceivedTS, b.ReceivedTS))
-	})
 	now := h.d.Now().UnixMilli()
-	for _, row := range rows {
+	silent := map[string]bool{}
+	for _, row := range inTurns(rows, events) {
 		if row.Attempts > 0 && row.NextTS > now {
 			continue
 		}
-		err := h.place(ctx, in, row.Origin, events[row.EventID])
+		err := h.place(ctx, in, row.Origin, events[row.EventID], silent)
 		if h.ctx.Err() != nil {
 			return h.ctx.Err()
 		}
@@ -163,6 +161,23 @@ func (h *History) mend(ctx context.Context, roomID string) error {
 		}
 	}
 	return nil
+}
+
+// inTurns orders staged events: the servers that sent them take turns, so that one with many events which cannot be placed delays no other.
+// Of each server the oldest comes first, since what it lacks may be what the others lack; their depth is what the server says, so that it
+// counts for its own events only.
+func inTurns(rows []schema.StagedPDU, events map[string]*event.Event) []schema.StagedPDU {
+	slices.SortFunc(rows, func(a, b schema.StagedPDU) int {
+		return cmp.Or(cmp.Compare(events[a.EventID].Depth(), events[b.EventID].Depth()), cmp.Compare(a.ReceivedTS, b.ReceivedTS))
+	})
+	turn := make(map[string]int, len(rows)) // by event id
+	sent := map[string]int{}
+	for _, row := range rows {
+		turn[row.EventID] = sent[row.Origin]
+		sent[row.Origin]++
+	}
+	slices.SortStableFunc(rows, func(a, b schema.StagedPDU) int { return cmp.Compare(turn[a.EventID], turn[b.EventID]) })
+	return rows
 }
 
 // settle notes what became of an attempt.

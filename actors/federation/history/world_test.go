@@ -22,6 +22,7 @@ import (
 	"google.golang.org/protobuf/proto"
 
 	"github.com/matrixon/matrixon/actors/federation"
+	"github.com/matrixon/matrixon/actors/federation/policy"
 	"github.com/matrixon/matrixon/actors/federation/verify"
 	"github.com/matrixon/matrixon/actors/reader"
 	"github.com/matrixon/matrixon/cluster"
@@ -73,11 +74,8 @@ func newWorld(t *testing.T, length int) *world {
 		known: map[string]bool{}, states: map[string][]string{}, gaps: map[uint64][]*messages.Backfill{}}
 	store := memory.New(memory.Options{})
 	t.Cleanup(func() { _ = store.Close() })
-	r, err := reader.New(store, func() time.Time { return w.now })
-	if err != nil {
-		t.Fatal(err)
-	}
-	w.History = New(Deps{ServerName: "a.example", Store: store, Reader: r, Rooms: w, Servers: w, Verifier: verify.New(keys{}, 2),
+	r := reader.New(store, func() time.Time { return w.now })
+	w.History = New(Deps{ServerName: "a.example", Store: store, Reader: r, Rooms: w, Servers: w, Verifier: verify.New(keys{}, 2), Policy: &policy.Servers{Reader: r},
 		Leads: func() bool { return true }, Mine: func(string) bool { return true }, Now: func() time.Time { return w.now }, Log: slog.New(slog.DiscardHandler)})
 	t.Cleanup(w.Close)
 	w.write(schema.Rooms.Put(schema.Room{RoomID: roomID, Version: version.ID}),

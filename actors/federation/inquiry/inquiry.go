@@ -13,12 +13,12 @@ import (
 
 	"github.com/go-json-experiment/json"
 	"github.com/go-json-experiment/json/jsontext"
-	"github.com/maypok86/otter/v2"
 	"golang.org/x/sync/singleflight"
 
 	"github.com/matrixon/matrixon/actors/federation"
 	"github.com/matrixon/matrixon/matrix/id"
 	"github.com/matrixon/matrixon/matrix/mxerr"
+	"github.com/matrixon/matrixon/persistence/cache"
 )
 
 // Inquirer asks other homeservers. Its errors are for clients: what the other server refuses with, or 502 M_UNKNOWN when it cannot be
@@ -27,14 +27,14 @@ type Inquirer struct {
 	own    string
 	caller federation.Caller
 	now    func() time.Time
-	spaces *otter.Cache[string, remembered]
+	spaces *cache.Cache[string, remembered]
 	flight singleflight.Group
 }
 
 // New makes an Inquirer of the server with this name.
 func New(own string, caller federation.Caller, now func() time.Time) *Inquirer {
-	return &Inquirer{own: own, caller: caller, now: now, spaces: otter.Must(&otter.Options[string, remembered]{MaximumWeight: spacesHeld,
-		Weigher: func(key string, r remembered) uint32 { return uint32(len(key)) + r.size + spaceBeside }})}
+	return &Inquirer{own: own, caller: caller, now: now, spaces: cache.New(cache.Options[string, remembered]{Size: spacesHeld,
+		Weigh: func(key string, r remembered) uint32 { return uint32(len(key)) + r.size + spaceBeside }})}
 }
 
 // The bounds of a question and its answer.

@@ -36,7 +36,7 @@ func (i *Inquirer) Space(ctx context.Context, roomID string, via []string, sugge
 	if suggestedOnly {
 		key += " suggested"
 	}
-	if known, ok := i.spaces.GetIfPresent(key); ok && i.now().Before(known.until) {
+	if known, ok := i.spaces.Get(key); ok && i.now().Before(known.until) {
 		return known.space, known.space != nil
 	}
 	done := i.flight.DoChan(key, func() (any, error) {

@@ -10,11 +10,11 @@ import (
 	"strings"
 	"time"
 
-	"github.com/maypok86/otter/v2"
 	"golang.org/x/sync/singleflight"
 
 	"github.com/matrixon/matrixon/actors/federation"
 	"github.com/matrixon/matrixon/persistence"
+	"github.com/matrixon/matrixon/persistence/cache"
 	"github.com/matrixon/matrixon/persistence/schema"
 )
 
@@ -31,8 +31,8 @@ type Options struct {
 // Ring knows the keys of servers (federation.Keys). It is safe for concurrent use.
 type Ring struct {
 	o        Options
-	known    *otter.Cache[name, schema.ServerKey]
-	attempts *otter.Cache[string, attempt]
+	known    *cache.Cache[name, schema.ServerKey]
+	attempts *cache.Cache[string, attempt]
 	flight   singleflight.Group
 }
 
@@ -59,8 +59,8 @@ const (
 
 // New makes a ring.
 func New(o Options) *Ring {
-	return &Ring{o: o, known: otter.Must(&otter.Options[name, schema.ServerKey]{MaximumSize: rememberedKeys}),
-		attempts: otter.Must(&otter.Options[string, attempt]{MaximumSize: rememberedAttempts})}
+	return &Ring{o: o, known: cache.New(cache.Options[name, schema.ServerKey]{Size: rememberedKeys}),
+		attempts: cache.New(cache.Options[string, attempt]{Size: rememberedAttempts})}
 }
 
 // Key implements federation.Keys.
@@ -115,7 +115,7 @@ func good(row schema.ServerKey, at int64) bool {
 // stored since.
 func (r *Ring) stored(ctx context.Context, server, keyID string, at int64) (schema.ServerKey, error) {
 	k := name{server, keyID}
-	if row, ok := r.known.GetIfPresent(k); ok && good(row, at) {
+	if row, ok := r.known.Get(k); ok && good(row, at) {
 		return row, nil
 	}
 	row, ok, err := schema.ServerKeys.Get(ctx, r.o.Store, schema.ServerKey{Server: server, KeyID: keyID})
@@ -129,12 +129,12 @@ func (r *Ring) stored(ctx context.Context, server, keyID string, at int64) (sche
 // once runs the fetch that has this name, unless it ran a short while ago; those who want the same at the same time share it, and it goes on
 // though they go. Its error is only that of the store or of ctx: a server that has no keys to give is noted as such.
 func (r *Ring) once(ctx context.Context, what string, fetch func(context.Context) (gave bool, err error)) error {
-	if a, ok := r.attempts.GetIfPresent(what); ok && r.o.Now().Before(a.next) {
+	if a, ok := r.attempts.Get(what); ok && r.o.Now().Before(a.next) {
 		return nil
 	}
 	done := r.flight.DoChan(what, func() (any, error) {
 		// It may have ended between the look above and this one.
-		was, ok := r.attempts.GetIfPresent(what)
+		was, ok := r.attempts.Get(what)
 		if ok && r.o.Now().Before(was.next) {
 			return nil, nil
 		}

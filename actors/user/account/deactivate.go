@@ -47,6 +47,8 @@ func (ops *operations) clear(ctx context.Context, o *user.Op, erase bool) error 
 		all(schema.Presences, schema.Presence{UserID: id}),
 		allPushers,
 		thirdPartyIDsOf,
+		browserSessionsOf,
+		all(schema.CrossSigningResets, schema.CrossSigningReset{UserID: id}),
 		all(schema.ThreadSubscriptions, schema.ThreadSubscription{UserID: id}),
 		all(schema.ThreadSubscriptionChanges, schema.ThreadSubscriptionChange{UserID: id}),
 	}

@@ -18,7 +18,11 @@ func (ops *operations) removeDevices(ctx context.Context, o *user.Op, m *message
 		if err != nil {
 			return nil, err
 		}
-		return &messages.Done{}, ops.remove(ctx, o, devices, nil)
+		browsers, err := browserSessionsOf(ctx, o, "")
+		if err != nil {
+			return nil, err
+		}
+		return &messages.Done{}, ops.remove(ctx, o, devices, browsers)
 	}
 	var devices []schema.Device
 	for _, id := range m.DeviceIds {
@@ -84,6 +88,9 @@ func (ops *operations) removal(ctx context.Context, o *user.Op, deviceID string)
 		dropping(schema.SlidingConnections, func(u, d string) schema.SlidingConnection { return schema.SlidingConnection{UserID: u, DeviceID: d} }),
 		pushersOf,
 		dehydratedOf,
+		func(_ context.Context, o *user.Op, d string) ([]persistence.Mutation, error) {
+			return []persistence.Mutation{schema.OAuthSessions.Delete(schema.OAuthSession{UserID: o.UserID, DeviceID: d})}, nil
+		},
 		dropping(schema.Transactions, func(u, d string) schema.Transaction { return schema.Transaction{UserID: u, DeviceID: d} }),
 	}
 	for _, part := range append(parts, ops.options.DeviceRemoved...) {
@@ -99,6 +106,12 @@ func (ops *operations) removal(ctx context.Context, o *user.Op, deviceID string)
 // RemoveDevice is the Removal of a device with everything that belongs to it.
 func (o Options) RemoveDevice() Removal { return (&operations{o}).removal }
 
+// RemoveDevices deletes devices with everything that belongs to them, and tells who must know.
+func (o Options) RemoveDevices(ctx context.Context, op *user.Op, ids ...string) error {
+	_, err := (&operations{o}).removeDevices(ctx, op, &messages.RemoveDevices{DeviceIds: ids})
+	return err
+}
+
 // dehydratedOf is the Removal of what says that the device is the dehydrated one.
 func dehydratedOf(ctx context.Context, o *user.Op, deviceID string) ([]persistence.Mutation, error) {
 	row, ok, err := schema.DehydratedDevices.Get(ctx, o.Store, schema.DehydratedDevice{UserID: o.UserID})
@@ -106,6 +119,11 @@ func dehydratedOf(ctx context.Context, o *user.Op, deviceID string) ([]persisten
 		return nil, err
 	}
 	return []persistence.Mutation{schema.DehydratedDevices.Delete(row)}, nil
+}
+
+// browserSessionsOf is the Removal of what keeps the user signed in to the server's pages: "log out everywhere" means them too.
+func browserSessionsOf(ctx context.Context, o *user.Op, _ string) ([]persistence.Mutation, error) {
+	return drain(ctx, o, schema.BrowserSessions, schema.BrowserSession{UserID: o.UserID}, 1)
 }
 
 // dropping is the Removal of the rows of a table that begin with a user and a device.

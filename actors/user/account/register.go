@@ -21,23 +21,35 @@ func UserInUse() *mxerr.Error {
 	return mxerr.New(http.StatusBadRequest, "M_USER_IN_USE", "this user name is already taken")
 }
 
-// register makes the account, with its first session if wanted (client-server API, "Account registration"). A
-// deactivated account keeps its name.
 func (ops *operations) register(ctx context.Context, o *user.Op, m *messages.RegisterAccount) (*messages.Done, error) {
+	return &messages.Done{}, Register(ctx, o, m, With{})
+}
+
+// With are further rows that are written with an account, and must not be there before.
+type With struct {
+	Rows []persistence.Mutation
+	// Taken tells why the rows cannot be written, when they are there already.
+	Taken func() error
+}
+
+// Register makes the account, with its first session if wanted (client-server API, "Account registration"). A
+// deactivated account keeps its name.
+func Register(ctx context.Context, o *user.Op, m *messages.RegisterAccount, with With) error {
 	account := schema.Account{UserID: o.UserID, PasswordHash: m.PasswordHash, CreatedTS: o.Now.UnixMilli(), Admin: m.Admin}
 	rules, err := pushrules.Default(o.UserID).JSON()
 	if err != nil {
-		return nil, err
+		return err
 	}
 	writes := []persistence.Mutation{
 		schema.Accounts.Put(account),
 		schema.AccountDatas.Put(schema.AccountData{UserID: o.UserID, Type: pushRulesType, Content: rules}), // so that the first sync has it
 	}
-	absent := []persistence.Mutation{schema.Accounts.Put(account)}
+	writes = append(writes, with.Rows...)
+	absent := append(slices.Clip(with.Rows), schema.Accounts.Put(account))
 	if m.DisplayName != "" {
 		value, err := json.Marshal(m.DisplayName)
 		if err != nil {
-			return nil, mxerr.BadJSON("the display name is not valid text")
+			return mxerr.BadJSON("the display name is not valid text")
 		}
 		writes = append(writes, schema.ProfileFields.Put(schema.ProfileField{UserID: o.UserID, Field: "displayname", Value: value}))
 	}
@@ -47,35 +59,40 @@ func (ops *operations) register(ctx context.Context, o *user.Op, m *messages.Reg
 		writes, absent = append(writes, rows...), append(absent, free...)
 	}
 	if m.Session != nil {
-		session, err := openSession(ctx, o, m.Session)
+		session, err := OpenSession(ctx, o, m.Session)
 		if err != nil {
-			return nil, err
+			return err
 		}
 		writes = append(writes, session...)
 	}
 	for {
 		use, err := countUse(ctx, o, m.RegistrationToken)
 		if err != nil {
-			return nil, err
+			return err
 		}
 		_, err = o.Commit(ctx, append(writes[:len(writes):len(writes)], use...), append(slices.Clip(absent), use...), user.Notices{})
 		if !errors.Is(err, persistence.ErrExists) {
-			return &messages.Done{}, err
+			return err
 		}
 		_, taken, err := schema.Accounts.Get(ctx, o.Store, schema.Account{UserID: o.UserID})
 		if err != nil {
-			return nil, err
+			return err
 		}
 		if taken {
-			return nil, UserInUse()
+			return UserInUse()
 		}
 		if t := m.ThirdPartyId; t != nil {
 			_, taken, err := schema.ThirdPartyIDs.Get(ctx, o.Store, schema.ThirdPartyID{Medium: t.Medium, Address: t.Address})
 			if err != nil {
-				return nil, err
+				return err
 			}
 			if taken {
-				return nil, ThirdPartyIDInUse()
+				return ThirdPartyIDInUse()
+			}
+		}
+		if with.Taken != nil {
+			if err := with.Taken(); err != nil {
+				return err
 			}
 		}
 		// Somebody else used the registration token in the meantime: count again.
@@ -135,6 +152,11 @@ func (ops *operations) setPassword(ctx context.Context, o *user.Op, m *messages.
 	}
 	a.PasswordHash = m.PasswordHash
 	writes := []persistence.Mutation{schema.Accounts.Put(a)}
+	browsers, err := browserSessionsOf(ctx, o, "")
+	if err != nil {
+		return nil, err
+	}
+	writes = append(writes, browsers...)
 	if !m.RemoveDevices {
 		_, err := o.Commit(ctx, writes, nil, user.Notices{})
 		return &messages.Done{}, err

@@ -36,7 +36,7 @@ func (ops *operations) logIn(ctx context.Context, o *user.Op, m *messages.LogIn)
 	if a.Deactivated {
 		return nil, mxerr.New(http.StatusForbidden, "M_USER_DEACTIVATED", "this account has been deactivated")
 	}
-	writes, err := openSession(ctx, o, m.Session)
+	writes, err := OpenSession(ctx, o, m.Session)
 	if err != nil {
 		return nil, err
 	}
@@ -44,9 +44,9 @@ func (ops *operations) logIn(ctx context.Context, o *user.Op, m *messages.LogIn)
 	return &messages.Done{}, err
 }
 
-// openSession gives the writes that make a session: earlier tokens of the device end with it (client-server API,
+// OpenSession gives the writes that make a session: earlier tokens of the device end with it (client-server API,
 // "Relationship between access tokens and devices").
-func openSession(ctx context.Context, o *user.Op, s *messages.OpenSession) ([]persistence.Mutation, error) {
+func OpenSession(ctx context.Context, o *user.Op, s *messages.OpenSession) ([]persistence.Mutation, error) {
 	if err := NotCrossSigningKey(ctx, o, s.DeviceId); err != nil {
 		return nil, err
 	}
@@ -64,6 +64,7 @@ func openSession(ctx context.Context, o *user.Op, s *messages.OpenSession) ([]pe
 			return nil, err
 		}
 		writes = append(writes, ended...)
+		writes = append(writes, schema.OAuthSessions.Delete(schema.OAuthSession{UserID: o.UserID, DeviceID: s.DeviceId}))
 	} else {
 		writes = append(writes, schema.Devices.Put(schema.Device{
 			UserID: o.UserID, DeviceID: s.DeviceId, DisplayName: s.DisplayName, CreatedTS: o.Now.UnixMilli(),
@@ -117,6 +118,9 @@ func spendLoginToken(ctx context.Context, o *user.Op, hash []byte) ([]persistenc
 	}
 	return []persistence.Mutation{schema.ShortTokens.Delete(t)}, nil
 }
+
+// Expired reports whether what is good until expiresTS (ms; 0 is for ever) is good no more.
+func Expired(now time.Time, expiresTS int64) bool { return expired(now, expiresTS) }
 
 func expired(now time.Time, expiresTS int64) bool {
 	return expiresTS > 0 && now.UnixMilli() >= expiresTS

@@ -188,6 +188,7 @@ func uploadCrossSigning(ctx context.Context, o *user.Op, req *messages.UploadCro
 	}
 	// A new master key invalidates what the old one had signed.
 	if k := uploaded[master]; k != nil && old[master] != nil && !samePublic(old[master], k) {
+		writes = append(writes, schema.CrossSigningResets.Delete(schema.CrossSigningReset{UserID: o.UserID})) // it was for this once
 		for _, usage := range []string{selfSigning, userSigning} {
 			if uploaded[usage] == nil && old[usage] != nil {
 				writes = append(writes, schema.CrossSigningKeys.Delete(schema.CrossSigningKey{UserID: o.UserID, Usage: usage}))

@@ -25,6 +25,8 @@ type Config struct {
 	Registration    Registration   `yaml:"registration"`
 	PasswordHash    PasswordHash   `yaml:"password_hash"`
 	Session         Session        `yaml:"session"`
+	OAuth           OAuth          `yaml:"oauth"`
+	SSO             SSO            `yaml:"sso"`
 	Presence        Presence       `yaml:"presence"`
 	Events          Events         `yaml:"events"`
 	DelayedEvents   DelayedEvents  `yaml:"delayed_events"`
@@ -69,6 +71,7 @@ type TLSPair struct {
 type WellKnown struct {
 	ClientBaseURL string  `yaml:"client_base_url"` // empty: not published
 	Server        string  `yaml:"server"`          // host[:port] of federation; empty: not published
+	PolicyKey     string  `yaml:"policy_key"`      // ed25519, in base64; empty: not published
 	Support       Support `yaml:"support"`
 }
 
@@ -126,6 +129,50 @@ type PasswordHash struct {
 type Session struct {
 	AccessTokenLifetime  Duration `yaml:"access_token_lifetime"`
 	RefreshTokenLifetime Duration `yaml:"refresh_token_lifetime"` // 0: as long as the device
+}
+
+// OAuth is how apps are let in through the server's own pages.
+type OAuth struct {
+	Enabled    bool   `yaml:"enabled"`
+	Rendezvous string `yaml:"rendezvous"` // one of Rendezvous
+}
+
+// Rendezvous are those who may begin a rendezvous session, with which a device lets another in by a QR code.
+const (
+	RendezvousNobody    = "nobody"
+	RendezvousUsers     = "users"
+	RendezvousEverybody = "everybody"
+)
+
+// SSO is how people sign in with identity providers.
+type SSO struct {
+	Providers   []SSOProvider `yaml:"providers"`
+	TrustedApps []string      `yaml:"trusted_apps"` // beginnings of addresses to which users go on without being asked
+	CAFile      string        `yaml:"ca_file"`      // PEM; trusted besides the system's
+}
+
+// SSOProvider is an identity provider that speaks OpenID Connect.
+type SSOProvider struct {
+	ID               string    `yaml:"id"`
+	Name             string    `yaml:"name"`
+	Brand            string    `yaml:"brand"`
+	Icon             string    `yaml:"icon"` // an mxc:// URI
+	Issuer           string    `yaml:"issuer"`
+	ClientID         string    `yaml:"client_id"`
+	ClientSecret     Secret    `yaml:"client_secret"`
+	ClientSecretFile string    `yaml:"client_secret_file"`
+	Scopes           []string  `yaml:"scopes"` // besides openid
+	Claims           SSOClaims `yaml:"claims"`
+	AllowExisting    bool      `yaml:"allow_existing"` // who has the user name of an account that is there gets it
+	NoNewAccounts    bool      `yaml:"no_new_accounts"`
+	BackChannel      bool      `yaml:"back_channel_logout"`
+}
+
+// SSOClaims names the claims from which an account is made; empty: none.
+type SSOClaims struct {
+	Localpart   string `yaml:"localpart"` // empty: the user chooses
+	DisplayName string `yaml:"display_name"`
+	Email       string `yaml:"email"`
 }
 
 // Presence says whether users see each other come and go.
@@ -201,6 +248,7 @@ type Federation struct {
 	AllowNetworks     []netip.Prefix `yaml:"allow_networks"` // exceptions to the blocked private ranges
 	TrustedKeyServers []string       `yaml:"trusted_key_servers"`
 	Resolver          string         `yaml:"resolver"`      // host:port of a DNS server; empty: the system's
+	Timeout           Duration       `yaml:"timeout"`       // the longest that any request waits for an answer, or for more of it
 	RetryLongest      Duration       `yaml:"retry_longest"` // the longest pause before a server that does not answer is sent its transaction again
 }
 

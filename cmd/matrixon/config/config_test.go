@@ -62,13 +62,14 @@ func TestDefaults(t *testing.T) {
 		ShutdownTimeout: config.Duration(10 * time.Second),
 		PasswordHash:    config.PasswordHash{MemoryKiB: 65536, Iterations: 3, Parallelism: 2},
 		Session:         config.Session{AccessTokenLifetime: config.Duration(time.Hour)},
+		OAuth:           config.OAuth{Enabled: true, Rendezvous: "everybody"},
 		Presence:        config.Presence{Enabled: true},
 		Events:          config.Events{MaxBody: api.DefaultMaxBody},
 		DelayedEvents:   config.DelayedEvents{MaxDelay: config.Duration(24 * time.Hour), MaxScheduled: 100},
 		UserDirectory:   config.UserDirectory{Enabled: true},
 		Email:           config.Email{Port: 587, TLS: "starttls"},
 		TURN:            config.TURN{Lifetime: config.Duration(24 * time.Hour)},
-		Federation:      config.Federation{Enabled: true, RetryLongest: config.Duration(time.Hour)},
+		Federation:      config.Federation{Enabled: true, Timeout: config.Duration(2 * time.Minute), RetryLongest: config.Duration(time.Hour)},
 		Media: config.Media{
 			Store: "auto", MaxUpload: 50 << 20, MaxRemote: 100 << 20,
 			Pending:    config.MediaPending{Most: 20, Lifetime: config.Duration(24 * time.Hour)},
@@ -217,6 +218,9 @@ func TestProblems(t *testing.T) {
 			`matrixon.yaml:1:51: turn.uris.2: "turn://c.example" is no TURN server; write for example turn:turn.example.org:3478?transport=udp`,
 			`matrixon.yaml:1:7: turn.shared_secret: it is needed with turn.uris`,
 			`matrixon.yaml:1:82: turn.lifetime: 1s is too short; at least 1m is needed`,
+		}},
+		"policy key": {file: "well_known: {policy_key: abc}", want: []string{
+			`matrixon.yaml:1:26: well_known.policy_key: "abc" is no ed25519 public key in base64`,
 		}},
 		"contacts": {file: "well_known: {support: {contacts: [{role: m.role.admin}, {matrix_id: admin, email_address: a}]}}", want: []string{
 			`matrixon.yaml:1:35: well_known.support.contacts.0: matrix_id or email_address is needed`,

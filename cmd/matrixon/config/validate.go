@@ -1,6 +1,7 @@
 package config
 
 import (
+	"crypto/ed25519"
 	"errors"
 	"fmt"
 	"maps"
@@ -14,6 +15,7 @@ import (
 	"time"
 
 	"github.com/matrixon/matrixon/matrix/id"
+	"github.com/matrixon/matrixon/matrix/signing"
 )
 
 // largestEvent is the bound of the specification on an event (client-server API, size limits).
@@ -45,6 +47,7 @@ func (b *binder) validate() {
 	b.wellKnown()
 	b.limits()
 	b.email()
+	b.signingIn()
 	b.turn()
 	b.rtc()
 	b.atLeast("delayed_events.max_delay", c.DelayedEvents.MaxDelay, time.Second)
@@ -56,6 +59,7 @@ func (b *binder) validate() {
 		b.check("federation.resolver", hostPort(c.Federation.Resolver, 1))
 	}
 	b.atLeast("federation.retry_longest", c.Federation.RetryLongest, time.Second)
+	b.atLeast("federation.timeout", c.Federation.Timeout, time.Second)
 	for i, path := range c.Appservices {
 		if path == "" {
 			b.reject(fmt.Sprintf("appservices.%d", i), "the path of a registration file or a folder of them is needed")
@@ -216,6 +220,9 @@ func (b *binder) wellKnown() {
 	}
 	if w.Server != "" {
 		b.check("well_known.server", serverName(w.Server))
+	}
+	if raw, err := signing.DecodeBase64(w.PolicyKey); w.PolicyKey != "" && (err != nil || len(raw) != ed25519.PublicKeySize) {
+		b.reject("well_known.policy_key", "%q is no ed25519 public key in base64", w.PolicyKey)
 	}
 	if w.Support.Page != "" {
 		b.check("well_known.support.page", webURL(w.Support.Page))

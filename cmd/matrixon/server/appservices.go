@@ -61,8 +61,10 @@ func (s *Server) told(pos persistence.Position, notices []proto.Message) {
 
 // typing hands on to this node's actors who is typing.
 func (s *Server) typing(n *messages.RoomNotice) {
-	s.hub.Room(n)
-	s.appservices.board.Typing(n)
+	if n.TypingChanged {
+		s.hub.Room(n)
+		s.appservices.board.Typing(n)
+	}
 	if s.dispatcher != nil {
 		s.dispatcher.Typing(n)
 	}

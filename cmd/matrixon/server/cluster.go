@@ -20,12 +20,15 @@ import (
 // joinTimeout is how long a node tries to become a member before it gives up.
 const joinTimeout = 30 * time.Second
 
+// alone reports whether this node is no part of a cluster.
+func (s *Server) alone() bool { return s.config.Cluster.Consul == "" }
+
 // nodeName is the stable name of this node.
 func (s *Server) nodeName() (string, error) {
 	if s.config.Cluster.Node != "" {
 		return s.config.Cluster.Node, nil
 	}
-	if s.config.Cluster.Consul == "" {
+	if s.alone() {
 		return "local", nil
 	}
 	name, err := os.Hostname()

@@ -1,6 +1,7 @@
 package server
 
 import (
+	"context"
 	"time"
 
 	"go.opentelemetry.io/otel"
@@ -18,7 +19,7 @@ import (
 const authLifetime = uia.Lifetime
 
 // buildAPI adds the endpoints of every area.
-func (s *Server) buildAPI() {
+func (s *Server) buildAPI(ctx context.Context) error {
 	deps := s.deps()
 	engine := &uia.Engine{ServerName: s.config.ServerName, Store: s.store, Passwords: s.hasher, Addresses: s.addresses}
 	s.seen = api.NewLastSeen(client.WriteSightings(deps))
@@ -39,6 +40,9 @@ func (s *Server) buildAPI() {
 	if s.inquirer != nil {
 		accounts.RemoteProfile = s.inquirer.Profile
 	}
+	if err := s.browserEndpoints(ctx, deps, &accounts); err != nil {
+		return err
+	}
 	s.api.Add(api.Client, client.Accounts(deps, accounts)...)
 	s.api.Add(api.Admin, client.SharedSecretRegistration(deps, accounts)...)
 	s.api.Add(api.Admin, admin.Endpoints(s.adminDeps())...)
@@ -58,7 +62,8 @@ func (s *Server) buildAPI() {
 		Check: client.DelayedCheck(deps, rooms, &s.limits)})
 	s.delayed = rooms.Delayed.Sender
 	s.api.Add(api.Client, client.Rooms(deps, rooms)...)
-	s.api.Add(api.Client, client.Encryption(deps, client.EncryptionOptions{UIA: engine, Syncer: s.syncer, Remote: s.deviceLists})...)
+	encryption := client.EncryptionOptions{UIA: engine, Syncer: s.syncer, Remote: s.deviceLists, ResetPage: s.resetPage}
+	s.api.Add(api.Client, client.Encryption(deps, encryption)...)
 	s.api.Add(api.Client, client.Sync(deps, s.syncer, s.config.Presence.Enabled)...)
 	s.api.Add(api.Client, client.SlidingSync(s.sliding)...)
 	s.api.Add(api.Client, client.SyncStreams(deps, s.syncer, s.config.Presence.Enabled)...)
@@ -69,20 +74,21 @@ func (s *Server) buildAPI() {
 	s.api.Add(api.Client, s.rtc().Endpoints()...)
 	turn := s.config.TURN
 	s.api.Add(api.Client, client.Calls(deps, client.TURN{URIs: turn.URIs, Secret: turn.SharedSecret.Reveal(), Lifetime: time.Duration(turn.Lifetime)})...)
+	return nil
 }
 
 // registration says who may make an account now.
 func (s *Server) registration() client.RegistrationOptions {
 	r := s.live.Load().Registration
 	return client.RegistrationOptions{Open: r.Open, TokensRequired: r.TokensRequired, SharedSecret: r.SharedSecret.Reveal(),
-		EmailRequired: r.EmailRequired, Terms: terms(r.Terms)}
+		EmailRequired: r.EmailRequired, Terms: terms(r.Terms), Documents: documents(r.Terms)}
 }
 
 func (s *Server) sessionMemory() time.Duration {
-	if s.config.Cluster.Consul != "" {
-		return sessionMemoryCluster
+	if s.alone() {
+		return sessionMemoryAlone
 	}
-	return sessionMemoryAlone
+	return sessionMemoryCluster
 }
 
 // deps are what the endpoints of clients share.
@@ -94,7 +100,7 @@ func (s *Server) rtc() client.RTC { return client.RTC{LiveKit: s.config.RTC.Live
 
 func (s *Server) discovery() client.DiscoveryOptions {
 	w := s.config.WellKnown
-	d := client.DiscoveryOptions{BaseURL: w.ClientBaseURL, Features: map[string]bool{}, Capabilities: map[string]any{}}
+	d := client.DiscoveryOptions{BaseURL: w.ClientBaseURL, PolicyKey: w.PolicyKey, Features: map[string]bool{}, Capabilities: map[string]any{}}
 	if scheduled := s.config.DelayedEvents; scheduled.MaxScheduled > 0 {
 		d.Features["org.matrix.msc4140"] = true
 		d.Capabilities["org.matrix.msc4140.delayed_events"] = map[string]int64{

@@ -36,7 +36,8 @@ func (s *Server) startFederation() error {
 	if err != nil {
 		return err
 	}
-	s.federation = outbound.NewFederation(outbound.FederationOptions{ServerName: s.config.ServerName, Key: s.key, Policy: policy, Now: time.Now, Metrics: s.metrics})
+	s.federation = outbound.NewFederation(outbound.FederationOptions{ServerName: s.config.ServerName, Key: s.key, Policy: policy,
+		Timeout: time.Duration(c.Timeout), Now: time.Now, Metrics: s.metrics})
 	s.keys = keyring.New(keyring.Options{
 		Own:   &keyring.Own{ServerName: s.config.ServerName, Current: s.key, Newest: s.signingKey, Store: s.store, Now: time.Now},
 		Store: s.store, Caller: s.federation, Notaries: c.TrustedKeyServers, Now: time.Now, Log: s.log})
@@ -71,12 +72,12 @@ func (s *Server) startHandshakes() {
 	}
 	s.verifier = verify.New(s.keys, 0)
 	s.history = history.New(history.Deps{ServerName: s.config.ServerName, Store: s.store, Reader: s.reader, Rooms: s.node, Servers: s.federation,
-		Verifier: s.verifier, Leads: func() bool { return s.node.Owner(mender) == s.node.Name() },
+		Verifier: s.verifier, Policy: s.policies, Leads: func() bool { return s.node.Owner(mender) == s.node.Name() },
 		Mine: func(roomID string) bool {
 			return s.node.Owner(cluster.Identity{Kind: cluster.KindRoom, ID: roomID}) == s.node.Name()
 		}, Now: time.Now, Log: s.log})
 	s.handshakes = entry.New(entry.Deps{ServerName: s.config.ServerName, Key: s.key, Store: s.store, Reader: s.reader, Rooms: s.node, Servers: s.federation,
-		Verifier: s.verifier, Complete: s.history.Complete, Now: time.Now, Log: s.log})
+		Verifier: s.verifier, Policy: s.policies, Complete: s.history.Complete, Now: time.Now, Log: s.log})
 }
 
 // elsewhere is what clients' endpoints are given of the handshakes: nothing without federation.
@@ -167,8 +168,8 @@ func (s *Server) federationEndpoints() {
 	}
 	s.api.Add(api.Federation, federation.Version(s.version))
 	s.api.Add(api.Federation, federation.Transactions(deps, federation.TransactionOptions{
-		Verifier: s.verifier, Stage: s.history.Stage, EDUs: s.takeEDUs})...)
-	s.api.Add(api.Federation, federation.Memberships(deps, federation.MembershipOptions{Verifier: s.verifier, Key: s.key, Handshakes: s.handshakes})...)
+		Verifier: s.verifier, Policy: s.policies, Ended: s.handshakes.Ended, Stage: s.history.Stage, EDUs: s.takeEDUs})...)
+	s.api.Add(api.Federation, federation.Memberships(deps, federation.MembershipOptions{Verifier: s.verifier, Policy: s.policies, Key: s.key, Handshakes: s.handshakes})...)
 	for _, area := range [][]api.Endpoint{federation.Keys(deps), federation.Queries(deps), federation.Devices(deps), federation.History(deps), federation.Directory(deps), s.media.Federated()} {
 		s.api.Add(api.Federation, area...)
 	}

@@ -25,6 +25,7 @@ import (
 	"github.com/matrixon/matrixon/actors/federation/history"
 	"github.com/matrixon/matrixon/actors/federation/inquiry"
 	"github.com/matrixon/matrixon/actors/federation/keyring"
+	"github.com/matrixon/matrixon/actors/federation/policy"
 	"github.com/matrixon/matrixon/actors/federation/verify"
 	"github.com/matrixon/matrixon/actors/hub"
 	"github.com/matrixon/matrixon/actors/node"
@@ -41,6 +42,7 @@ import (
 	"github.com/matrixon/matrixon/actors/user/delayed"
 	"github.com/matrixon/matrixon/actors/user/keys"
 	usermedia "github.com/matrixon/matrixon/actors/user/media"
+	"github.com/matrixon/matrixon/actors/user/signin"
 	"github.com/matrixon/matrixon/cluster"
 	"github.com/matrixon/matrixon/cmd/matrixon/config"
 	"github.com/matrixon/matrixon/http/api"
@@ -48,6 +50,7 @@ import (
 	"github.com/matrixon/matrixon/http/api/password"
 	"github.com/matrixon/matrixon/http/client"
 	"github.com/matrixon/matrixon/http/media"
+	"github.com/matrixon/matrixon/http/oauth"
 	"github.com/matrixon/matrixon/http/outbound"
 	"github.com/matrixon/matrixon/http/outbound/mail"
 	"github.com/matrixon/matrixon/matrix/signing"
@@ -106,10 +109,14 @@ type Server struct {
 	inquirer    *inquiry.Inquirer    // likewise
 	origin      *media.Origin        // likewise
 	verifier    *verify.Verifier     // likewise
+	policies    *policy.Servers      // likewise
 	handshakes  *entry.Handshakes    // likewise
 	history     *history.History     // likewise
 	appservices appservices
-	dispatcher  *destination.Dispatcher // nil without federation
+	oauth       *oauth.Server // nil when apps are not let in with OAuth 2.0
+	// endRendezvous ends what runs beside the rendezvous sessions; nil when there are none.
+	endRendezvous func()
+	dispatcher    *destination.Dispatcher // nil without federation
 
 	api      *api.API
 	listener *api.Server
@@ -187,7 +194,9 @@ func (s *Server) start() error {
 	if err := s.startMedia(ctx); err != nil {
 		return err
 	}
-	s.buildAPI()
+	if err := s.buildAPI(ctx); err != nil {
+		return err
+	}
 	s.clusterMetrics()
 	go s.background(ctx)
 	if err := s.join(ctx); err != nil {
@@ -210,30 +219,29 @@ func (s *Server) startActors() error {
 	if s.federation != nil {
 		s.dispatcher = destination.NewDispatcher(destination.DispatcherOptions{Store: s.store, Caller: s.node, Mine: s.mine, ServerName: s.config.ServerName, Log: s.log})
 	}
-	if s.reader, err = reader.New(s.store, time.Now); err != nil {
-		return err
-	}
-	if s.unread, err = unread.New(s.store); err != nil {
-		return err
-	}
+	s.reader = reader.New(s.store, time.Now)
+	s.unread = unread.New(s.store)
 	s.search = search.New(s.store, s.searcher, func() bool { return s.node.Owner(indexer) == s.node.Name() }, s.log)
-	if s.syncer, err = syncer.New(s.node, s.reader, s.unread, s.config.Presence.Enabled, time.Now); err != nil {
-		return err
-	}
-	if s.sliding, err = sliding.New(s.node, s.reader, s.syncer, s.unread, time.Now); err != nil {
-		return err
-	}
+	s.syncer = syncer.New(s.node, s.reader, s.unread, s.config.Presence.Enabled, time.Now)
+	s.sliding = sliding.New(s.node, s.reader, s.syncer, s.unread, time.Now)
 	services := s.startAppservices()
 	pushers, err := s.startPush()
 	if err != nil {
 		return err
 	}
 	s.store.Follow(s.told)
-	rooms := cluster.Kind{Name: cluster.KindRoom, Bound: roomBound, IdleAfter: roomIdle, New: room.New(room.Deps{
-		Store: s.recorder(), Typing: s.tellTyping, ServerName: s.config.ServerName, Key: s.key, Now: time.Now})}
+	roomDeps := room.Deps{Store: s.recorder(), Typing: s.tellTyping, ServerName: s.config.ServerName, Key: s.key, Now: time.Now}
+	if s.federation != nil {
+		s.policies = &policy.Servers{Caller: s.federation, Reader: s.reader, Log: s.log}
+		roomDeps.Approve = s.policies.Approve
+	}
+	if s.alone() {
+		roomDeps.Pushing = s.pushes // which, in a cluster, hears of another node's pushers a little later than they are acknowledged
+	}
+	rooms := cluster.Kind{Name: cluster.KindRoom, Bound: roomBound, IdleAfter: roomIdle, New: room.New(roomDeps)}
 	accounts := account.Options{Deactivated: []account.Removal{delayed.Drop}}
 	handlers := slices.Concat(account.Handlers(accounts), keys.Handlers(), dehydrated.Handlers(accounts), usermedia.Handlers(),
-		delayed.Handlers(), appserviceHandlers)
+		delayed.Handlers(), signin.Handlers(accounts), appserviceHandlers)
 	users := cluster.Kind{Name: cluster.KindUser, Bound: userBound, IdleAfter: userIdle, New: user.New(user.Deps{
 		Store: s.recorder(), Hub: s.hub, Now: time.Now, Log: s.log, Presence: s.config.Presence.Enabled, Federates: s.federation != nil}, handlers...)}
 	if s.rebalancer, err = node.NewRebalancer(s.node, s.log, s.metrics); err != nil {
@@ -345,7 +353,8 @@ func (s *Server) background(ctx context.Context) {
 			if s.node.Owner(sweeper) != s.node.Name() {
 				continue
 			}
-			if err := errors.Join(account.Sweep(ctx, s.store, time.Now(), authLifetime), address.Sweep(ctx, s.store, time.Now())); err != nil && ctx.Err() == nil {
+			if err := errors.Join(account.Sweep(ctx, s.store, time.Now(), authLifetime), address.Sweep(ctx, s.store, time.Now()),
+				oauth.Sweep(ctx, s.store, time.Now())); err != nil && ctx.Err() == nil {
 				s.log.Error("expired rows could not be deleted", "error", err)
 			}
 		}
@@ -428,6 +437,12 @@ func (s *Server) Close() error {
 	}
 	if s.appservices.link != nil {
 		s.appservices.link.Close()
+	}
+	if s.oauth != nil {
+		s.oauth.Close()
+	}
+	if s.endRendezvous != nil {
+		s.endRendezvous()
 	}
 	if s.stopTracing != nil {
 		errs = append(errs, s.stopTracing(ctx))

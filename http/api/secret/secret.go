@@ -22,6 +22,9 @@ const (
 	OpenID  Kind = "mxoi"
 	Session Kind = "mxus" // of user-interactive authentication
 	Email   Kind = "mxem" // in a link that confirms an address
+	Browser Kind = "mxbs" // in the cookie of a browser that is signed in to the server's pages
+	Code    Kind = "mxac" // an authorization code
+	Device  Kind = "mxdc" // a device code
 )
 
 const randomBytes = 30 // 240 bits: 40 characters without padding

@@ -6,6 +6,7 @@ import (
 	"context"
 	"crypto/rand"
 	"log/slog"
+	"net/http"
 	"net/http/httptest"
 	"slices"
 	"sync"
@@ -26,14 +27,18 @@ import (
 	"github.com/matrixon/matrixon/actors/user/delayed"
 	"github.com/matrixon/matrixon/actors/user/keys"
 	usermedia "github.com/matrixon/matrixon/actors/user/media"
+	"github.com/matrixon/matrixon/actors/user/signin"
 	"github.com/matrixon/matrixon/cluster"
 	"github.com/matrixon/matrixon/http/api"
 	"github.com/matrixon/matrixon/http/api/password"
 	"github.com/matrixon/matrixon/http/api/secret"
 	"github.com/matrixon/matrixon/http/api/uia"
+	"github.com/matrixon/matrixon/http/browser"
 	"github.com/matrixon/matrixon/http/client"
 	"github.com/matrixon/matrixon/http/media"
 	"github.com/matrixon/matrixon/http/media/picture"
+	"github.com/matrixon/matrixon/http/oauth"
+	"github.com/matrixon/matrixon/http/sso"
 	"github.com/matrixon/matrixon/matrix/signing"
 	"github.com/matrixon/matrixon/persistence"
 	"github.com/matrixon/matrixon/persistence/bleve"
@@ -54,12 +59,15 @@ type World struct {
 	Tokens *api.Tokens
 	Clock  *Clock
 	Media  *media.Repository
+	// Registration says who may make an account.
+	Registration client.RegistrationOptions
 	// Delayed sends delayed events when it is told to.
 	Delayed *sender.Sender
 
-	http *httptest.Server
-	log  *failures
-	stop func() // ends the work on the search index
+	oauth *oauth.Server
+	http  *httptest.Server
+	log   *failures
+	stop  func() // ends the work on the search index
 }
 
 // Clock is the server's time. It stands still until it is moved on.
@@ -86,6 +94,12 @@ func (c *Clock) Advance(d time.Duration) {
 // (500), whatever the test makes of that answer.
 func New(t *testing.T) *World {
 	t.Helper()
+	return NewWithProviders(t)
+}
+
+// NewWithProviders is New for a server at which people can sign in with identity providers.
+func NewWithProviders(t *testing.T, providers ...sso.Provider) *World {
+	t.Helper()
 	w := &World{
 		T: t, Store: memory.New(memory.Options{}), Clock: &Clock{now: time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC)}, log: &failures{t: t},
 	}
@@ -96,21 +110,13 @@ func New(t *testing.T) *World {
 	h := hub.New(w.Node)
 	w.Store.Follow(h.Publish)
 	var err error
-	if w.Reader, err = reader.New(w.Store, w.Clock.Now); err != nil {
-		t.Fatal(err)
-	}
-	counter, err := unread.New(w.Store)
-	if err != nil {
-		t.Fatal(err)
-	}
-	sync, err := syncer.New(w.Node, w.Reader, counter, true, w.Clock.Now)
-	if err != nil {
-		t.Fatal(err)
-	}
+	w.Reader = reader.New(w.Store, w.Clock.Now)
+	counter := unread.New(w.Store)
+	sync := syncer.New(w.Node, w.Reader, counter, true, w.Clock.Now)
 	index := w.index(log)
-	accounts := account.Options{Deactivated: []account.Removal{delayed.Drop}}
-	handlers := slices.Concat(account.Handlers(accounts), keys.Handlers(), dehydrated.Handlers(accounts),
-		usermedia.Handlers(), delayed.Handlers())
+	removals := account.Options{Deactivated: []account.Removal{delayed.Drop}}
+	handlers := slices.Concat(account.Handlers(removals), keys.Handlers(), dehydrated.Handlers(removals),
+		usermedia.Handlers(), delayed.Handlers(), signin.Handlers(removals))
 	for _, kind := range []cluster.Kind{
 		{Name: cluster.KindRoom, Bound: 1000, New: room.New(room.Deps{
 			Store: w.Store, Typing: h.Room, ServerName: ServerName, Key: key, Now: w.Clock.Now})},
@@ -122,14 +128,34 @@ func New(t *testing.T) *World {
 		}
 	}
 	deps := client.Deps{ServerName: ServerName, Store: w.Store, Caller: w.Node, Now: w.Clock.Now, Log: log}
-	w.Tokens = api.NewTokens(api.TokensOptions{Store: w.Store, Now: w.Clock.Now, Remember: time.Minute})
+	w.Tokens = api.NewTokens(api.TokensOptions{Store: w.Store, Now: w.Clock.Now, Remember: time.Minute, FirstUse: client.ConfirmRefresh(deps)})
 	passwords, err := password.New(password.Parameters{MemoryKiB: 8, Iterations: 1, Parallelism: 1})
 	if err != nil {
 		t.Fatal(err)
 	}
 	engine := &uia.Engine{ServerName: ServerName, Store: w.Store, Passwords: passwords}
 	a := api.New(api.Options{Auth: w.Tokens, Log: log, Now: w.Clock.Now})
-	a.Add(api.Client, client.Accounts(deps, client.AccountOptions{Sessions: w.Tokens, Passwords: passwords, UIA: engine, AccessLifetime: time.Hour})...)
+	accounts := client.AccountOptions{Sessions: w.Tokens, Passwords: passwords, UIA: engine, AccessLifetime: time.Hour, SSO: &client.SSO{OAuth: true},
+		Registration: func() client.RegistrationOptions { return w.Registration }}
+	a.Add(api.Client, client.Accounts(deps, accounts)...)
+	onPages := browser.Options{BaseURL: w.URL, Registrar: client.NewRegistrar(deps, accounts), Trusted: []string{"https://trusted.example/"}}
+	for _, p := range providers {
+		onPages.Providers = append(onPages.Providers, browser.Provider{ID: p.ID, Name: p.Name})
+	}
+	pages := browser.New(deps, onPages)
+	box, err := secret.NewBox(make([]byte, 32))
+	if err != nil {
+		t.Fatal(err)
+	}
+	w.oauth = oauth.New(deps, oauth.Options{Store: w.Store, Pages: pages, Box: box, Sessions: w.Tokens, AccessLifetime: time.Hour})
+	ways := sso.New(deps, sso.Options{Pages: pages, Box: box, UIA: engine, Providers: providers, Client: http.DefaultClient})
+	engine.Linked = ways.Linked
+	a.Add(api.Client, ways.Endpoints()...)
+	a.Add(api.Client, pages.Endpoints()...)
+	a.Add(api.Client, w.oauth.Endpoints()...)
+	meetings, end := client.Rendezvous(deps, client.RendezvousOptions{Store: w.Store, URL: pages.URL})
+	t.Cleanup(end)
+	a.Add(api.Client, meetings...)
 	rooms := client.RoomOptions{
 		Reader:        w.Reader,
 		Unread:        counter,
@@ -141,12 +167,9 @@ func New(t *testing.T) *World {
 	w.Delayed = sender.New(sender.Options{Store: w.Store, Caller: w.Node, Now: w.Clock.Now, Log: log, Check: client.DelayedCheck(deps, rooms, nil)})
 	rooms.Delayed.Sender = w.Delayed
 	a.Add(api.Client, client.Rooms(deps, rooms)...)
-	a.Add(api.Client, client.Encryption(deps, client.EncryptionOptions{UIA: engine, Syncer: sync})...)
+	a.Add(api.Client, client.Encryption(deps, client.EncryptionOptions{UIA: engine, Syncer: sync, ResetPage: func() string { return pages.ActionURL(browser.ActionReset) }})...)
 	a.Add(api.Client, client.Sync(deps, sync, true)...)
-	slide, err := sliding.New(w.Node, w.Reader, sync, counter, w.Clock.Now)
-	if err != nil {
-		t.Fatal(err)
-	}
+	slide := sliding.New(w.Node, w.Reader, sync, counter, w.Clock.Now)
 	a.Add(api.Client, client.SlidingSync(slide)...)
 	a.Add(api.Client, client.SyncStreams(deps, sync, true)...)
 	a.Add(api.Client, client.OldSync(deps, client.OldSyncOptions{Reader: w.Reader, Syncer: sync})...)
@@ -159,6 +182,9 @@ func New(t *testing.T) *World {
 	w.http = httptest.NewServer(a.Handler(api.Client, api.Media))
 	return w
 }
+
+// URL is where the server is.
+func (w *World) URL() string { return w.http.URL }
 
 // index keeps a search index in memory.
 func (w *World) index(log *slog.Logger) *search.Index {
@@ -192,6 +218,9 @@ func (w *World) close() {
 	}
 	if w.Tokens != nil {
 		w.Tokens.Close()
+	}
+	if w.oauth != nil {
+		w.oauth.Close()
 	}
 	if err := w.Node.Stop(context.Background()); err != nil {
 		w.T.Error(err)

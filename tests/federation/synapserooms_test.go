@@ -1,15 +1,12 @@
 //go:build interop
 
-package interop
+package federation
 
 import (
-	"context"
 	"fmt"
 	"slices"
 	"strings"
-	"sync/atomic"
 	"testing"
-	"time"
 
 	"github.com/tidwall/gjson"
 
@@ -18,123 +15,25 @@ import (
 	"github.com/matrixon/matrixon/tests/peers"
 )
 
-type J = matrixclient.J
-
-// person is a user of one of the two servers.
-type person struct {
-	*matrixclient.Client
-	t     *testing.T
-	since string
-}
-
-func (p *person) in(t *testing.T) *person { return &person{p.Client, t, p.since} }
-
-func (p *person) server() string {
-	_, server, _ := strings.Cut(p.UserID, ":")
-	return server
-}
-
-func (p *person) do(method, path string, body any) gjson.Result {
-	p.t.Helper()
-	got, err := p.Do(p.t.Context(), method, path, body)
-	if err != nil {
-		p.t.Fatalf("%s: %v", p.UserID, err)
-	}
-	return got
-}
-
-func (p *person) create(body J) string {
-	p.t.Helper()
-	roomID, err := p.CreateRoom(p.t.Context(), body)
-	if err != nil {
-		p.t.Fatal(err)
-	}
-	return roomID
-}
-
-var transactions atomic.Int64
-
-func (p *person) say(roomID, text string) string {
-	p.t.Helper()
-	eventID, err := p.Send(p.t.Context(), roomID, "m.room.message", fmt.Sprint("t", transactions.Add(1)), J{"msgtype": "m.text", "body": text})
-	if err != nil {
-		p.t.Fatalf("%s: %v", p.UserID, err)
-	}
-	return eventID
-}
-
-// until waits until something holds, and syncs meanwhile.
-func (p *person) until(what string, holds func(sync gjson.Result) bool) {
-	p.t.Helper()
-	ctx, cancel := context.WithTimeout(p.t.Context(), 45*time.Second)
-	defer cancel()
-	for ctx.Err() == nil {
-		got, err := p.Sync(p.t.Context(), p.since, "", 500)
-		if err != nil {
-			p.t.Fatalf("%s: %v", p.UserID, err)
-		}
-		p.since = got.Get("next_batch").Str
-		if holds(got) {
-			return
-		}
-	}
-	p.t.Fatalf("%s does not see in time: %s", p.UserID, what)
-}
-
-func (p *person) sees(roomID, eventID string) {
-	p.t.Helper()
-	p.until("event "+eventID, func(gjson.Result) bool {
-		_, err := p.Do(p.t.Context(), "GET", matrixclient.Path("rooms", roomID, "event", eventID), nil)
-		return err == nil
-	})
-}
-
-func (p *person) seesState(roomID, typ, key, field, value string) {
-	p.t.Helper()
-	p.until(typ+" "+key+" "+value, func(gjson.Result) bool {
-		got, err := p.Do(p.t.Context(), "GET", matrixclient.Path("rooms", roomID, "state", typ, key), nil)
-		return err == nil && got.Get(field).Str == value
-	})
-}
-
-func (p *person) invited(roomID string) {
-	p.t.Helper()
-	p.until("invite", func(sync gjson.Result) bool { return sync.Get("rooms.invite").Map()[roomID].Exists() })
-}
-
-func (p *person) join(roomID, via string) {
-	p.t.Helper()
-	p.do("POST", matrixclient.Path("join", roomID)+"?via="+via+"&server_name="+via, J{})
-}
-
 // TestSynapse has rooms of either server shared with the other, in every room version that both make.
 func TestSynapse(t *testing.T) {
 	a := peers.NewAuthority(t)
 	ours := a.Start(1)[0]
 	theirs := startSynapse(t, a)
-	t.Cleanup(func() {
-		if !t.Failed() {
-			return
-		}
-		for _, line := range strings.Split(ours.Log(), "\n") {
-			if strings.Contains(line, `"level":"WARN"`) || strings.Contains(line, `"level":"ERROR"`) || strings.Contains(line, "left out") || strings.Contains(line, "handshake") || strings.Contains(line, "dropped") {
-				t.Logf("ours: %.600s", line)
-			}
-		}
-	})
-	alice, bob := &person{ours.User(t, "alice"), t, ""}, &person{theirs.user("bob"), t, ""}
+	t.Cleanup(func() { explain(t, []*peers.Server{ours}) })
+	alice, bob := &person{Client: ours.User(t, "alice"), t: t}, &person{Client: theirs.user("bob"), t: t}
 	for _, version := range []string{"1", "2", "3", "4", "5", "6", "7", "8", "9", "10", "11", "12"} {
 		for _, pair := range [][2]*person{{alice, bob}, {bob, alice}} {
 			maker, guest := pair[0], pair[1]
 			t.Run("version "+version+" made by "+maker.UserID[:strings.Index(maker.UserID, ":")], func(t *testing.T) {
-				shared(maker.in(t), guest.in(t), version)
-				private(maker.in(t), guest.in(t), version)
+				sharedRoom(maker.in(t), guest.in(t), version)
+				privateRoom(maker.in(t), guest.in(t), version)
 				v, _ := roomversion.Get(version)
 				if v.Knock {
-					knocked(maker.in(t), guest.in(t), version)
+					knockedRoom(maker.in(t), guest.in(t), version)
 				}
 				if v.Restricted {
-					restricted(maker.in(t), guest.in(t), version)
+					restrictedRoom(maker.in(t), guest.in(t), version)
 				}
 			})
 		}
@@ -145,20 +44,20 @@ func TestSynapse(t *testing.T) {
 	t.Run("after an outage of ours", func(t *testing.T) { outage(bob.in(t), alice.in(t), ours.Stop, func() { ours.Run() }) })
 }
 
-// shared: a public room, in which both say and change things.
-func shared(maker, guest *person, version string) {
+// sharedRoom: a public room, in which both say and change things.
+func sharedRoom(maker, guest *person, version string) {
 	t := maker.t
 	roomID := maker.create(J{"preset": "public_chat", "room_version": version, "name": "Square"})
 	before := maker.say(roomID, "before")
-	guest.join(roomID, maker.server())
+	guest.joinVia(roomID, maker.server())
 	maker.seesState(roomID, "m.room.member", guest.UserID, "membership", "join")
 	guest.seesState(roomID, "m.room.name", "", "name", "Square")
-	guest.sees(roomID, maker.say(roomID, "hello"))
-	maker.sees(roomID, guest.say(roomID, "hello"))
+	guest.has(roomID, maker.say(roomID, "hello"))
+	maker.has(roomID, guest.say(roomID, "hello"))
 	maker.do("PUT", matrixclient.Path("rooms", roomID, "state", "m.room.topic", ""), J{"topic": "new"})
 	guest.seesState(roomID, "m.room.topic", "", "topic", "new")
 	spoken := guest.say(roomID, "a mistake")
-	maker.sees(roomID, spoken)
+	maker.has(roomID, spoken)
 	if _, err := guest.Redact(t.Context(), roomID, spoken, fmt.Sprint("r", transactions.Add(1))); err != nil {
 		t.Fatal(err)
 	}
@@ -186,47 +85,47 @@ func shared(maker, guest *person, version string) {
 	maker.seesState(roomID, "m.room.member", guest.UserID, "membership", "leave")
 }
 
-// private: an invite is declined, and one is taken; who was kicked is out.
-func private(maker, guest *person, version string) {
+// privateRoom: an invite is declined, and one is taken; who was kicked is out.
+func privateRoom(maker, guest *person, version string) {
 	roomID := maker.create(J{"preset": "private_chat", "room_version": version, "invite": []string{guest.UserID}})
 	guest.invited(roomID)
 	guest.do("POST", matrixclient.Path("rooms", roomID, "leave"), J{})
 	maker.seesState(roomID, "m.room.member", guest.UserID, "membership", "leave")
 	maker.do("POST", matrixclient.Path("rooms", roomID, "invite"), J{"user_id": guest.UserID})
 	guest.invited(roomID)
-	guest.join(roomID, maker.server())
+	guest.joinVia(roomID, maker.server())
 	maker.seesState(roomID, "m.room.member", guest.UserID, "membership", "join")
-	guest.sees(roomID, maker.say(roomID, "hello"))
-	maker.sees(roomID, guest.say(roomID, "hello"))
+	guest.has(roomID, maker.say(roomID, "hello"))
+	maker.has(roomID, guest.say(roomID, "hello"))
 	maker.do("POST", matrixclient.Path("rooms", roomID, "ban"), J{"user_id": guest.UserID})
 	guest.until("the ban", func(sync gjson.Result) bool { return sync.Get("rooms.leave").Map()[roomID].Exists() })
 }
 
-// knocked: who knocks is let in.
-func knocked(maker, guest *person, version string) {
+// knockedRoom: who knocks is let in.
+func knockedRoom(maker, guest *person, version string) {
 	roomID := maker.create(J{"preset": "private_chat", "room_version": version,
 		"initial_state": []J{{"type": "m.room.join_rules", "state_key": "", "content": J{"join_rule": "knock"}}}})
 	guest.do("POST", matrixclient.Path("knock", roomID)+"?via="+maker.server()+"&server_name="+maker.server(), J{"reason": "may I"})
 	maker.seesState(roomID, "m.room.member", guest.UserID, "membership", "knock")
 	maker.do("POST", matrixclient.Path("rooms", roomID, "invite"), J{"user_id": guest.UserID})
 	guest.invited(roomID)
-	guest.join(roomID, maker.server())
+	guest.joinVia(roomID, maker.server())
 	maker.seesState(roomID, "m.room.member", guest.UserID, "membership", "join")
 }
 
-// restricted: members of one room may join another.
-func restricted(maker, guest *person, version string) {
+// restrictedRoom: members of one room may join another.
+func restrictedRoom(maker, guest *person, version string) {
 	club := maker.create(J{"preset": "public_chat", "room_version": version})
 	roomID := maker.create(J{"preset": "private_chat", "room_version": version, "initial_state": []J{{"type": "m.room.join_rules", "state_key": "",
 		"content": J{"join_rule": "restricted", "allow": []J{{"type": "m.room_membership", "room_id": club}}}}}})
 	if _, err := guest.Do(guest.t.Context(), "POST", matrixclient.Path("join", roomID)+"?via="+maker.server()+"&server_name="+maker.server(), J{}); err == nil {
 		guest.t.Fatal("somebody who is not in the club was let in")
 	}
-	guest.join(club, maker.server())
+	guest.joinVia(club, maker.server())
 	maker.seesState(club, "m.room.member", guest.UserID, "membership", "join")
-	guest.join(roomID, maker.server())
+	guest.joinVia(roomID, maker.server())
 	maker.seesState(roomID, "m.room.member", guest.UserID, "join_authorised_via_users_server", maker.UserID)
-	maker.sees(roomID, guest.say(roomID, "hello"))
+	maker.has(roomID, guest.say(roomID, "hello"))
 }
 
 // notes: what is no event goes across too: typing, receipts, messages to devices, profiles and aliases.
@@ -241,7 +140,7 @@ func notes(maker, guest *person) {
 	guest.do("POST", matrixclient.Path("join", alias), J{})
 	maker.seesState(roomID, "m.room.member", guest.UserID, "membership", "join")
 	said := maker.say(roomID, "hello")
-	guest.sees(roomID, said)
+	guest.has(roomID, said)
 	guest.do("PUT", matrixclient.Path("rooms", roomID, "typing", guest.UserID), J{"typing": true, "timeout": 20000})
 	maker.until("typing", func(sync gjson.Result) bool {
 		return strings.Contains(sync.Get("rooms.join").Map()[roomID].Get("ephemeral").Raw, guest.UserID)
@@ -266,7 +165,7 @@ func notes(maker, guest *person) {
 // outage: what one says while the other's server is away arrives when it is back.
 func outage(speaker, absent *person, stop, run func()) {
 	roomID := speaker.create(J{"preset": "public_chat"})
-	absent.join(roomID, speaker.server())
+	absent.joinVia(roomID, speaker.server())
 	speaker.seesState(roomID, "m.room.member", absent.UserID, "membership", "join")
 	stop()
 	var said []string
@@ -275,6 +174,6 @@ func outage(speaker, absent *person, stop, run func()) {
 	}
 	run()
 	for _, eventID := range said {
-		absent.sees(roomID, eventID)
+		absent.has(roomID, eventID)
 	}
 }

@@ -1,7 +1,6 @@
 //go:build interop
 
-// Package interop has Synapse, the reference homeserver, as a peer. scripts/synapse.sh installs it; `make interop` runs the test.
-package interop
+package federation
 
 import (
 	"context"
@@ -20,7 +19,7 @@ import (
 	"github.com/matrixon/matrixon/tests/peers"
 )
 
-// synapse is a real Synapse in its chroot.
+// synapse is a real Synapse, the reference homeserver, in its chroot. scripts/synapse.sh installs it; `make interop` runs the test.
 type synapse struct {
 	t       *testing.T
 	root    string // of the chroot

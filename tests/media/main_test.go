@@ -1,0 +1,9 @@
+package media
+
+import (
+	"testing"
+
+	"github.com/matrixon/matrixon/tests/binary"
+)
+
+func TestMain(m *testing.M) { binary.Main(m) }
