@@ -193,3 +193,11 @@ func TestText(t *testing.T) {
 		}
 	}
 }
+
+func TestRuns(t *testing.T) {
+	t.Parallel()
+	got := fmt.Sprint(runs([]uint64{1, 2, 10, 19, 1000, 1008}))
+	if want := "[[1 2 10] [19] [1000 1008]]"; got != want {
+		t.Errorf("%s, want %s", got, want)
+	}
+}
