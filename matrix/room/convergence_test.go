@@ -156,6 +156,9 @@ func (n *network) deliver(w *world) bool {
 // receive gives a server an event. A newcomer gets it with the auth events that it has never heard of, and is told the state before it when the
 // event follows others from before it came.
 func (n *network) receive(w *world, e *event.Event) Result {
+	if w == n.newcomer && !w.m.Resident() {
+		return Result{Status: ResultKnown}
+	}
 	r := w.receive(e)[0]
 	if w != n.newcomer {
 		return r
