@@ -22,13 +22,15 @@ const (
 )
 
 // TellState tells the whole state before an event of a room whose members are not all known (table partial_rooms), as ids of known events (see
-// AddOutliers); none when nobody tells that before another event than the join. With the last one that is wanted the members become
-// known, and everything since the join is worked out again. Answer: PduResults with one result (MISSING: missing_auth names what is not known;
-// REJECTED: the join is not allowed by it; KNOWN: it is not wanted), or Failure (404 M_NOT_FOUND when this server is not in the room any more).
+// AddOutliers); none when nobody tells that before another event than the join. A large one comes in parts. Members of the state before the join
+// are shown at once; see BecomeWhole. Answer: PduResults with one result (MISSING: missing_auth names what is not known; REJECTED: the join is
+// not allowed by it; KNOWN: it is not wanted), or Failure (404 M_NOT_FOUND when this server is not in the room any more).
 type TellState struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	EventId       string                 `protobuf:"bytes,1,opt,name=event_id,json=eventId,proto3" json:"event_id,omitempty"`
 	State         []string               `protobuf:"bytes,2,rep,name=state,proto3" json:"state,omitempty"`
+	First         bool                   `protobuf:"varint,3,opt,name=first,proto3" json:"first,omitempty"` // it begins anew
+	More          bool                   `protobuf:"varint,4,opt,name=more,proto3" json:"more,omitempty"`   // another part follows
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -77,14 +79,69 @@ func (x *TellState) GetState() []string {
 	return nil
 }
 
+func (x *TellState) GetFirst() bool {
+	if x != nil {
+		return x.First
+	}
+	return false
+}
+
+func (x *TellState) GetMore() bool {
+	if x != nil {
+		return x.More
+	}
+	return false
+}
+
+// BecomeWhole works a room out again from the join on, once all is told that was wanted: its members are known then. Before, and in other rooms,
+// it does nothing. Answer: Done or Failure.
+type BecomeWhole struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *BecomeWhole) Reset() {
+	*x = BecomeWhole{}
+	mi := &file_partial_proto_msgTypes[1]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *BecomeWhole) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*BecomeWhole) ProtoMessage() {}
+
+func (x *BecomeWhole) ProtoReflect() protoreflect.Message {
+	mi := &file_partial_proto_msgTypes[1]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use BecomeWhole.ProtoReflect.Descriptor instead.
+func (*BecomeWhole) Descriptor() ([]byte, []int) {
+	return file_partial_proto_rawDescGZIP(), []int{1}
+}
+
 var File_partial_proto protoreflect.FileDescriptor
 
 const file_partial_proto_rawDesc = "" +
 	"\n" +
-	"\rpartial.proto\x12\bmatrixon\"<\n" +
+	"\rpartial.proto\x12\bmatrixon\"f\n" +
 	"\tTellState\x12\x19\n" +
 	"\bevent_id\x18\x01 \x01(\tR\aeventId\x12\x14\n" +
-	"\x05state\x18\x02 \x03(\tR\x05stateB'Z%github.com/matrixon/matrixon/messagesb\x06proto3"
+	"\x05state\x18\x02 \x03(\tR\x05state\x12\x14\n" +
+	"\x05first\x18\x03 \x01(\bR\x05first\x12\x12\n" +
+	"\x04more\x18\x04 \x01(\bR\x04more\"\r\n" +
+	"\vBecomeWholeB'Z%github.com/matrixon/matrixon/messagesb\x06proto3"
 
 var (
 	file_partial_proto_rawDescOnce sync.Once
@@ -98,9 +155,10 @@ func file_partial_proto_rawDescGZIP() []byte {
 	return file_partial_proto_rawDescData
 }
 
-var file_partial_proto_msgTypes = make([]protoimpl.MessageInfo, 1)
+var file_partial_proto_msgTypes = make([]protoimpl.MessageInfo, 2)
 var file_partial_proto_goTypes = []any{
-	(*TellState)(nil), // 0: matrixon.TellState
+	(*TellState)(nil),   // 0: matrixon.TellState
+	(*BecomeWhole)(nil), // 1: matrixon.BecomeWhole
 }
 var file_partial_proto_depIdxs = []int32{
 	0, // [0:0] is the sub-list for method output_type
@@ -121,7 +179,7 @@ func file_partial_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_partial_proto_rawDesc), len(file_partial_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   1,
+			NumMessages:   2,
 			NumExtensions: 0,
 			NumServices:   0,
 		},

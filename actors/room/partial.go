@@ -15,6 +15,7 @@ import (
 type point struct {
 	EventID string `json:"event_id"`
 	State   string `json:"state"`
+	Told    bool   `json:"told"`
 }
 
 // partialRow writes down what the room lacks, or that its members are known; a room that nobody of this server is in lacks nothing.
@@ -29,7 +30,7 @@ func partialRow(roomID string, b *room.Batch) persistence.Mutation {
 	}
 	points := make([]point, len(p.Points))
 	for i, one := range p.Points {
-		points[i].EventID = one.EventID
+		points[i].EventID, points[i].Told = one.EventID, one.Told
 		if one.State != (statetree.Hash{}) {
 			points[i].State = hex.EncodeToString(one.State[:])
 		}
@@ -55,7 +56,7 @@ func partialOf(row schema.PartialRoom) (room.Partial, error) {
 		if err != nil {
 			return p, err
 		}
-		p.Points = append(p.Points, room.Point{EventID: one.EventID, State: state})
+		p.Points = append(p.Points, room.Point{EventID: one.EventID, State: state, Told: one.Told})
 	}
 	return p, json.Unmarshal(row.Servers, &p.Servers)
 }

@@ -24,7 +24,9 @@ func federatedInputOf(body proto.Message, from func(*messages.Requester) room.Fr
 		return room.SeedRoom{From: from(nil), Version: m.Version, Join: pduOf(m.Join), StateBefore: m.StateBefore, Servers: m.ServersInRoom,
 			Partial: m.Partial, Origin: m.Origin}, eventSent, nil
 	case *messages.TellState:
-		return room.TellState{From: from(nil), EventID: m.EventId, State: m.State}, pduResults, nil
+		return room.TellState{From: from(nil), EventID: m.EventId, State: m.State, First: m.First, More: m.More}, pduResults, nil
+	case *messages.BecomeWhole:
+		return room.BecomeWhole{From: from(nil)}, done, nil
 	case *messages.Backfill:
 		states := make(map[string][]string, len(m.States))
 		for _, s := range m.States {

@@ -10,6 +10,10 @@ import (
 func (d *draft) setState(entry *Entry) error {
 	e := entry.Event
 	replaced := d.stateEntry(e.Tuple())
+	was := replaced
+	if number := d.toldNumber(e.Tuple()); replaced == nil && number != 0 {
+		was = d.entry(number)
+	}
 	if err := d.waiting(); err != nil {
 		return err
 	}
@@ -29,7 +33,7 @@ func (d *draft) setState(entry *Entry) error {
 			return err
 		}
 	}
-	return d.change(e.Tuple(), entry, replaced, entry)
+	return d.change(e.Tuple(), entry, was, entry)
 }
 
 // moveTo makes another state the current one, with the event at which that happened: a resolution of forks, or the state with which a
@@ -38,6 +42,11 @@ func (d *draft) moveTo(state statetree.Tree, at *Entry) error {
 	before := d.open(d.head.state.Root())
 	err := statetree.Diff(before, state, func(c statetree.Change) bool {
 		var now, was *Entry
+		if c.Old == 0 {
+			if c.Old = d.toldNumber(c.Tuple); c.Old == c.New {
+				return true
+			}
+		}
 		if c.New != 0 {
 			now = d.entry(c.New)
 		}

@@ -45,6 +45,7 @@ type draft struct {
 	// partial is what the room lacks, when partialChanged; whole says that its members have become known.
 	partial               *Partial
 	partialChanged, whole bool
+	abandoned             *Partial
 	hint                  *roomversion.Version // of a room that does not exist yet; see ver
 	// results and built are answers; see Reply.
 	results []Result

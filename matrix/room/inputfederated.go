@@ -69,13 +69,17 @@ type SeedRoom struct {
 }
 
 // TellState tells the whole state before an event of a partial room (Partial.Points), as ids of known events; none when nobody tells that
-// before another event than the join. It gets a Result: ResultMissing with the ids that are not known, ResultRejected when the join is
-// not allowed by it, ResultKnown when it is not wanted.
+// before another event than the join. A large one comes in parts: First begins anew, and More follows. It gets a Result: ResultMissing with the
+// ids that are not known, ResultRejected when the join is not allowed by it, ResultKnown when it is not wanted.
 type TellState struct {
 	From
-	EventID string
-	State   []string
+	EventID     string
+	State       []string
+	First, More bool
 }
+
+// BecomeWhole works a partial room out again from its join on, once all is told that is wanted; before, and in other rooms, it does nothing.
+type BecomeWhole struct{ From }
 
 // Backfill puts older events into a gap. Each gets a Result.
 type Backfill struct {
@@ -124,6 +128,7 @@ func (ReceivePDUAt) input()   {}
 func (AddOutliers) input()    {}
 func (SeedRoom) input()       {}
 func (TellState) input()      {}
+func (BecomeWhole) input()    {}
 func (Backfill) input()       {}
 func (MakeMembership) input() {}
 func (SendMembership) input() {}

@@ -1,6 +1,7 @@
 package room
 
 import (
+	"errors"
 	"net/http"
 	"slices"
 
@@ -26,7 +27,8 @@ type Partial struct {
 // Point is an event whose previous events are not here, so that the whole state before it must be told.
 type Point struct {
 	EventID string
-	State   statetree.Hash // zero until it is told
+	State   statetree.Hash // as far as it has been told
+	Told    bool           // all of it has
 }
 
 // The bounds of a partial state. An event beyond the bound of points waits until the members are known; servers beyond it are not sent
@@ -83,12 +85,12 @@ func (p *Partial) point(eventID string) int {
 
 // told reports whether the states before all points are known.
 func (p *Partial) told() bool {
-	return !slices.ContainsFunc(p.Points, func(point Point) bool { return point.State == statetree.Hash{} })
+	return !slices.ContainsFunc(p.Points, func(point Point) bool { return !point.Told })
 }
 
 // beginPartial notes that the room begins with a partial state, and counts the servers in it.
 func (d *draft) beginPartial(in SeedRoom, join *Entry) {
-	p := &Partial{Seq: join.Seq, Points: []Point{{EventID: join.Event.ID()}}, Origin: in.Origin}
+	p := &Partial{Seq: join.Seq, Points: []Point{{EventID: join.Event.ID(), State: join.StateBefore}}, Origin: in.Origin}
 	for _, server := range in.Servers {
 		if server != d.m.o.ServerName && !slices.Contains(p.Servers, server) && len(p.Servers) < maxPartialServers {
 			p.Servers = append(p.Servers, server)
@@ -98,12 +100,61 @@ func (d *draft) beginPartial(in SeedRoom, join *Entry) {
 	d.setPartial(p)
 }
 
-// abandonPartial ends a partial state that nobody of this server needs any more.
+// abandonPartial ends a partial state that nobody of this server needs any more; see fold.
 func (d *draft) abandonPartial(seq uint64) {
 	if p := d.lacking(); p != nil {
 		d.setPartial(nil)
 		d.uncountServers(p, seq)
+		d.abandoned = p
 	}
+}
+
+// fold makes those members part of the current state of an abandoned room who have been told, so that it is what its rows say.
+func (d *draft) fold() error {
+	if d.abandoned == nil {
+		return nil
+	}
+	told := d.open(d.abandoned.Points[0].State)
+	state := d.head.state
+	var failed error
+	err := statetree.Diff(state, told, func(c statetree.Change) bool {
+		if c.Old == 0 {
+			d.head.state, failed = d.head.state.Set(c.Tuple, c.New)
+		}
+		return failed == nil
+	})
+	if err = errors.Join(err, failed); err != nil {
+		return d.treeError(err)
+	}
+	d.keepNodes(d.head.state.Fresh(state))
+	d.snapshot = true
+	return d.waiting()
+}
+
+// become takes in that somebody is a member, as was told of the state before the join, though the current state does not say so yet.
+func (d *draft) become(member, join *Entry) error {
+	_, known, err := d.head.state.Get(member.Event.Tuple())
+	if err != nil {
+		d.needPath(member.Event.Tuple())
+		return errMissing
+	}
+	if known {
+		return nil
+	}
+	return d.change(member.Event.Tuple(), member, nil, join)
+}
+
+// toldNumber is the number of the event that has been told to be in a place, which the current state may not have yet; 0 for none.
+func (d *draft) toldNumber(t event.Tuple) uint64 {
+	p := d.lacking()
+	if p == nil || t.Type != memberTuple("").Type {
+		return 0
+	}
+	number, _, err := d.open(p.Points[0].State).Get(t)
+	if err != nil {
+		return 0 // the missing node was noted
+	}
+	return number
 }
 
 func (d *draft) uncountServers(p *Partial, seq uint64) {

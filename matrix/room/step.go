@@ -28,6 +28,9 @@ func (m *Machine) drain() {
 	for len(m.queue) > 0 && m.missing == nil {
 		d := m.draft()
 		err := d.handle(m.queue[0])
+		if err == nil {
+			err = d.fold()
+		}
 		if !d.need.empty() {
 			m.lookAhead(&d.need)
 			if v := d.ver(); v != nil {
@@ -103,6 +106,8 @@ func (d *draft) handle(in Input) error {
 		return d.makeMembership(in)
 	case TellState:
 		return d.tellState(in)
+	case BecomeWhole:
+		return d.becomeWhole()
 	case SendMembership:
 		return d.sendMembership(in)
 	case BuildEvent:

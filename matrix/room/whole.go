@@ -8,7 +8,7 @@ import (
 	"github.com/matrixon/matrixon/matrix/statetree"
 )
 
-// tellState takes in the whole state before an event of a partial room. With the last that is wanted the room becomes whole.
+// tellState takes in the whole state before an event of a partial room, or a part of it.
 func (d *draft) tellState(in TellState) error {
 	if !d.resident() {
 		return mxerr.NotFound("this server is not in the room %s", d.m.o.RoomID)
@@ -19,16 +19,11 @@ func (d *draft) tellState(in TellState) error {
 	if p != nil {
 		at = p.point(in.EventID)
 	}
-	if at < 0 || p.Points[at].State != (statetree.Hash{}) {
+	if at < 0 || p.Points[at].Told {
 		d.results = []Result{result}
 		return nil
 	}
-	entry := d.entryByID(in.EventID)
-	join := d.entryByID(p.Points[0].EventID)
-	if err := d.waiting(); err != nil {
-		return err
-	}
-	state, missing, err := d.toldState(in, p, entry == join, join)
+	events, missing, err := d.stateEntries(in.State)
 	if err != nil {
 		return err
 	}
@@ -36,61 +31,91 @@ func (d *draft) tellState(in TellState) error {
 		d.results = []Result{{EventID: in.EventID, Status: ResultMissing, MissingAuth: missing}}
 		return nil
 	}
-	if entry == join {
-		auths, _ := d.citedAuth(join.Event)
-		status, reason, err := d.judge(join.Event, auths, view{d, state})
-		if err != nil {
-			return err
-		}
-		if status == Rejected {
-			d.results = []Result{rejectedUnstored(result, reason)}
-			return nil
-		}
+	point := p.Points[at]
+	if at == 0 {
+		point.State, result.Reason, err = d.tellMembers(point, events)
+	} else {
+		point.State, err = d.tellAll(in, p, point, events)
 	}
+	if err != nil {
+		return err
+	}
+	if result.Reason != "" {
+		d.results = []Result{rejectedUnstored(result, result.Reason)}
+		return nil
+	}
+	point.Told = !in.More
 	result.Status = ResultAccepted
 	d.results = []Result{result}
-	p = p.with(Point{EventID: in.EventID, State: state.Root()})
-	if !p.told() {
-		d.setPartial(p)
-		return d.waiting()
-	}
-	return d.complete(p)
+	d.setPartial(p.with(point))
+	return d.waiting()
 }
 
-// toldState is the state that was told. To what came with the join it adds the members only: nobody else has a say in the rest. When nobody
-// tells the state before another event, that before the join stands for it.
-func (d *draft) toldState(in TellState, p *Partial, first bool, join *Entry) (statetree.Tree, []string, error) {
-	if !first && len(in.State) == 0 {
-		return d.open(p.Points[0].State), nil, nil
+// tellMembers adds members to the state before the join, and to the rows of the room: nobody but who gave the rest of that state has a say in
+// it. reason says why the join would not be allowed then.
+func (d *draft) tellMembers(point Point, events []*Entry) (root statetree.Hash, reason string, err error) {
+	join := d.entryByID(point.EventID)
+	if err := d.waiting(); err != nil {
+		return root, "", err
 	}
-	if !first {
-		return d.stateOf(in.State)
-	}
-	members, missing, err := d.stateEntries(in.State)
-	if err != nil || len(missing) > 0 {
-		return statetree.Tree{}, missing, err
-	}
-	before := d.open(join.StateBefore)
+	before := d.open(point.State)
 	state := before
-	for _, m := range members {
-		t := m.Event.Tuple()
-		if t.Type != memberTuple("").Type {
+	var members []*Entry
+	for _, m := range events {
+		if m.Event.Type() != memberTuple("").Type {
 			continue
 		}
-		_, known, err := before.Get(t)
+		_, known, err := before.Get(m.Event.Tuple())
 		if err == nil && !known {
-			state, err = state.Set(t, m.number())
+			members = append(members, m)
+			state, err = state.Set(m.Event.Tuple(), m.number())
 		}
 		if err != nil && d.need.empty() {
-			return state, nil, err
+			return root, "", err
+		}
+	}
+	if err := d.waiting(); err != nil {
+		return root, "", err
+	}
+	auths, _ := d.citedAuth(join.Event)
+	d.keepNodes(state.Fresh(before))
+	if status, reason, err := d.judge(join.Event, auths, view{d, state}); err != nil || status == Rejected {
+		return root, reason, err
+	}
+	for _, m := range members {
+		if err := d.become(m, join); err != nil && !errors.Is(err, errMissing) {
+			return root, "", err
+		}
+	}
+	return state.Root(), "", d.waiting()
+}
+
+// tellAll is the state before another event than the join. When nobody tells it, that before the join stands for it.
+func (d *draft) tellAll(in TellState, p *Partial, point Point, events []*Entry) (statetree.Hash, error) {
+	if in.First && !in.More && len(events) == 0 {
+		return p.Points[0].State, nil
+	}
+	before := d.open(point.State)
+	if in.First {
+		before = statetree.Empty(d.node)
+	}
+	state := before
+	for _, e := range events {
+		var err error
+		if state, err = state.Set(e.Event.Tuple(), e.number()); err != nil && d.need.empty() {
+			return point.State, err
 		}
 	}
 	d.keepNodes(state.Fresh(before))
-	return state, nil, d.waiting()
+	return state.Root(), d.waiting()
 }
 
-// complete works out again what has happened since the join, from the whole states that were told.
-func (d *draft) complete(p *Partial) error {
+// becomeWhole works out again what has happened since the join, from the whole states that were told.
+func (d *draft) becomeWhole() error {
+	p := d.lacking()
+	if p == nil || !p.told() || !d.resident() {
+		return nil
+	}
 	seqs := d.m.passing.since
 	if seqs == nil {
 		d.need.Since = p.Seq
@@ -131,24 +156,28 @@ func (d *draft) complete(p *Partial) error {
 	if err := d.moveTo(state, last); err != nil {
 		return err
 	}
+	d.sendAgain(p)
 	if d.lacking() != nil { // else the last user of this server has gone with it
 		d.setPartial(nil)
 		d.uncountServers(p, last.Seq)
 	}
-	d.sendAgain(p, last.Seq)
+	d.abandoned = nil
 	d.amended = append(d.amended, d.reworked.list...)
 	d.alone, d.snapshot, d.whole = true, true, true
 	return d.waiting()
 }
 
 // sendAgain has servers that were in the room all the time, which the other server did not name, sent what was sent meanwhile.
-func (d *draft) sendAgain(p *Partial, last uint64) {
+func (d *draft) sendAgain(p *Partial) {
+	unnamed := func(name string, row ServerRow) bool {
+		return row.Joined > 0 && row.JoinedSeq == p.Seq && name != d.m.o.ServerName && !slices.Contains(p.Servers, name)
+	}
 	found := false
+	for name := range d.m.servers {
+		found = found || unnamed(name, d.server(name))
+	}
 	for name, row := range d.servers {
-		if row.JoinedSeq == last && d.m.servers[name].Joined == 0 && row.Joined > 0 && name != d.m.o.ServerName {
-			row.JoinedSeq, found = p.Seq, true
-			d.servers[name] = row
-		}
+		found = found || unnamed(name, row)
 	}
 	if !found {
 		return

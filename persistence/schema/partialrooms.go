@@ -9,7 +9,7 @@ type PartialRoom struct {
 	Seq     uint64 `col:"seq"`          // of the join: nothing before it is partial
 	Pos     uint64 `col:"pos,position"` // of the newest change of this row: when Whole, of the commit with which the members became known
 	Whole   bool   `col:"whole"`
-	Points  []byte `col:"points,json"`  // a JSON array of events whose whole state before must be told, {"event_id", "state"}: its root in hex, empty until it is
+	Points  []byte `col:"points,json"`  // a JSON array of events whose whole state before must be told, {"event_id", "state", "told"}: its root in hex as far as it is told, and whether all of it is
 	Servers []byte `col:"servers,json"` // a JSON array of those that are in the room as the other server says
 	Origin  string `col:"origin"`       // the server through which the room was joined
 }

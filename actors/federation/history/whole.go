@@ -24,6 +24,10 @@ const (
 	askedForState = 5
 	// The pauses between attempts double from one to the other.
 	firstWholePause, longestWholePause = time.Second, 10 * time.Minute
+	// wholeRounds is how often one attempt looks for what has come to be wanted meanwhile.
+	wholeRounds = 10
+	// toldAtOnce is how many events of a state the room is told in one message, so that it is in use meanwhile.
+	toldAtOnce = 500
 	// wholeEvery is how often this node looks for rooms that have become its work.
 	wholeEvery = 5 * time.Second
 	// firstSubstitute is the attempt from which on an event that nobody tells the state before gets that before the join instead.
@@ -105,14 +109,14 @@ func (h *History) completeUntilWhole(roomID string) {
 
 // complete tells the room all that it wants to be told.
 func (h *History) complete(ctx context.Context, roomID string, attempt int) error {
-	for {
+	for range wholeRounds {
 		row, ok, err := schema.PartialRooms.Get(ctx, h.d.Store, schema.PartialRoom{RoomID: roomID})
 		if err != nil || !ok || row.Whole {
 			return err
 		}
 		var points []struct {
 			EventID string `json:"event_id"`
-			State   string `json:"state"`
+			Told    bool   `json:"told"`
 		}
 		var inRoom []string
 		if err := errors.Join(json.Unmarshal(row.Points, &points), json.Unmarshal(row.Servers, &inRoom)); err != nil {
@@ -127,19 +131,23 @@ func (h *History) complete(ctx context.Context, roomID string, attempt int) erro
 			return err
 		}
 		for i, p := range points {
-			if p.State != "" {
+			if p.Told {
 				continue
 			}
 			if err := h.tellState(ctx, in, servers, p.EventID, attempt > 0); err != nil {
 				if i == 0 || attempt < firstSubstitute || ctx.Err() != nil {
 					return absent(err)
 				}
-				if _, err := ask[*messages.PduResults](ctx, h, roomID, &messages.TellState{EventId: p.EventID}); err != nil {
+				if _, err := ask[*messages.PduResults](ctx, h, roomID, &messages.TellState{EventId: p.EventID, First: true}); err != nil {
 					return absent(err)
 				}
 			}
 		}
+		if _, err := ask[*messages.Done](ctx, h, roomID, &messages.BecomeWhole{}); err != nil {
+			return absent(err)
+		}
 	}
+	return errNoState
 }
 
 // absent is nil for a room that this server is not in any more, which needs no members.
@@ -191,16 +199,19 @@ func (h *History) tellStateOf(ctx context.Context, in room, server, eventID stri
 	if err != nil {
 		return err
 	}
-	if left > 0 && (!lenient || left > len(state)) {
+	if len(state) == 0 || left > 0 && (!lenient || left > len(state)) {
 		return fmt.Errorf("%w: %d of %d events could not be had", errNoState, left, left+len(state))
 	}
-	answer, err := ask[*messages.PduResults](ctx, h, in.id, &messages.TellState{EventId: eventID, State: state})
-	if err != nil {
-		return err
-	}
-	for _, r := range answer.Results {
-		if r.Status != messages.PduResult_ACCEPTED && r.Status != messages.PduResult_KNOWN {
-			return fmt.Errorf("%w: %v %s", errNoState, r.Status, r.Reason)
+	for i := 0; i < len(state) || i == 0; i += toldAtOnce {
+		part := state[i:min(i+toldAtOnce, len(state))]
+		answer, err := ask[*messages.PduResults](ctx, h, in.id, &messages.TellState{EventId: eventID, State: part, First: i == 0, More: i+len(part) < len(state)})
+		if err != nil {
+			return err
+		}
+		for _, r := range answer.Results {
+			if r.Status != messages.PduResult_ACCEPTED && r.Status != messages.PduResult_KNOWN {
+				return fmt.Errorf("%w: %v %s", errNoState, r.Status, r.Reason)
+			}
 		}
 	}
 	return nil
