@@ -37,6 +37,10 @@ func (d *draft) receiveAt(in ReceivePDUAt) error {
 	if len(missingPrev) > 0 && d.lacking() != nil {
 		return d.receiveUnplaced(in, e)
 	}
+	if len(missingPrev) > 0 && len(in.StateBefore) == 0 { // no event but the first has no state before it
+		d.results = []Result{{EventID: in.PDU.EventID, Status: ResultMissing, MissingPrev: missingPrev}}
+		return nil
+	}
 	var told *statetree.Tree
 	if len(missingPrev) > 0 {
 		state, missing, err := d.stateOf(in.StateBefore)

@@ -140,7 +140,11 @@ func (h *History) placePartially(ctx context.Context, in room, server string, e 
 	if err != nil || slices.Contains(events, e) && !slices.Contains(left, e) {
 		return err
 	}
-	return h.receiveAt(ctx, in, server, e, nil)
+	err = h.receiveAt(ctx, in, server, e, nil)
+	if joined, ok, failed := reader.JoinedPartially(ctx, h.d.Store, in.id); errors.Is(err, errUnplaced) && failed == nil && (!ok || joined.Whole) {
+		return h.placeFrom(ctx, in, server, e) // the members have become known meanwhile
+	}
+	return err
 }
 
 // connected are those of the events, in order, that follow what is here.
