@@ -43,12 +43,13 @@ require (
 	pgregory.net/rapid v1.3.0
 )
 
-require github.com/coder/websocket v1.8.15
-
 require (
-	github.com/coreos/go-oidc/v3 v3.21.0 // indirect
-	golang.org/x/oauth2 v0.38.0 // indirect
+	github.com/coder/websocket v1.8.15
+	github.com/coreos/go-oidc/v3 v3.21.0
+	golang.org/x/oauth2 v0.38.0
 )
+
+require github.com/go-jose/go-jose/v4 v4.1.4 // indirect
 
 require (
 	github.com/DataDog/zstd v1.5.7 // indirect

@@ -53,7 +53,7 @@ func (r *Reader) lastBefore(ctx context.Context, roomID string, before, pos uint
 			return found, false, err
 		}
 		if len(rows) == 0 || rows[0].Pos > pos {
-			before, step = middle, 2*step
+			before, step = middle, min(2*step, before) // it must not overflow: rooms that are joined elsewhere begin with high numbers
 			continue
 		}
 		found, ok = rows[0], true

@@ -78,3 +78,22 @@ func TestLastAgreesWithTheCommits(t *testing.T) {
 		}
 	})
 }
+
+// A room that was joined through another server begins with a high number, and nothing is below it.
+func TestLastBeforeARoomBegan(t *testing.T) {
+	t.Parallel()
+	store := memory.New(memory.Options{})
+	defer store.Close()
+	pos, err := persistence.Await(t.Context(), store, &persistence.Commit{Write: []persistence.Mutation{
+		schema.Events.Put(schema.Event{RoomID: "!r", Seq: 1 << 40, JSON: []byte("{}")}), schema.RoomPositions.Put(schema.RoomPosition{RoomID: "!r", Seq: 1 << 40})}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	r := reader.New(store, time.Now)
+	if row, ok, err := r.Last(t.Context(), "!r", uint64(pos)-1); ok || err != nil {
+		t.Errorf("before the room began the last is %d, %v", row.Seq, err)
+	}
+	if row, ok, err := r.Last(t.Context(), "!r", uint64(pos)); !ok || row.Seq != 1<<40 || err != nil {
+		t.Errorf("the last is %d, %v", row.Seq, err)
+	}
+}

@@ -17,6 +17,7 @@ import (
 	"google.golang.org/protobuf/proto"
 
 	"github.com/matrixon/matrixon/cluster"
+	"github.com/matrixon/matrixon/matrix/event"
 	"github.com/matrixon/matrixon/matrix/mxerr"
 	"github.com/matrixon/matrixon/matrix/room"
 	"github.com/matrixon/matrixon/matrix/signing"
@@ -37,6 +38,8 @@ type Deps struct {
 	Pushing Pushing
 	// SnapshotEvery is after how many events a commit carries a snapshot; 256 by default.
 	SnapshotEvery uint64
+	// Approve asks a room's policy server to sign an event of this server, and gives its signature. Nil when other servers are not spoken to.
+	Approve func(ctx context.Context, server string, e *event.Event) (signature string, err error)
 }
 
 // Pushing knows which users may have a pusher (client-server API, "Push Notifications"). Whom it denies had none when the newest commit was
@@ -77,6 +80,7 @@ type actor struct {
 	snapshotSeq uint64
 	inFlight    *commit
 	fetching    bool
+	approving   int // requests that wait for a policy server
 	ended       bool
 	gaps        bool // the room has or had some, and so has positions (schema.RoomPosition)
 
@@ -105,6 +109,7 @@ type (
 		active persistence.Activation
 		err    error
 	}
+	approved  struct{ room.Approved }
 	typingDue struct{}
 )
 
@@ -126,6 +131,10 @@ func (a *actor) Receive(m cluster.Message) {
 		a.machine.Step(body.facts)
 	case claimed:
 		a.begin(body)
+	case approved:
+		a.approving--
+		body.Now = a.now()
+		a.machine.Step(body.Approved)
 	case typingDue:
 		a.machine.Step(room.TypingExpired{Now: a.now()})
 	case proto.Message:
@@ -217,6 +226,10 @@ func (a *actor) answer(r room.Reply, pos uint64) {
 	if !ok {
 		return
 	}
+	if r.Approval != nil {
+		a.approve(r.Approval)
+		return
+	}
 	delete(a.waiting, r.Ticket)
 	if r.Err != nil {
 		w.message.Fail(r.Err)
@@ -299,7 +312,7 @@ func (a *actor) end(cause error) {
 
 // Idle implements cluster.Behavior. Before the actor rests it writes a snapshot if the tail of the journal is long.
 func (a *actor) Idle() bool {
-	if a.fetching || a.inFlight != nil || !a.machine.Idle() {
+	if a.fetching || a.approving > 0 || a.inFlight != nil || !a.machine.Idle() {
 		return false
 	}
 	if a.ended || a.seq-a.snapshotSeq < a.deps.SnapshotEvery/8 {

@@ -6,6 +6,7 @@ package search
 import (
 	"context"
 	"log/slog"
+	"slices"
 	"sync"
 	"time"
 
@@ -15,7 +16,7 @@ import (
 
 // The pace of the work: tasks at once, and how long none are looked for.
 const (
-	atOnce = 500
+	atOnce = 1000
 	pause  = time.Second
 )
 
@@ -90,7 +91,7 @@ func (x *Index) round(ctx context.Context) error {
 	if err := x.rebuild(ctx); err != nil {
 		return err
 	}
-	for {
+	for full := 0; ; full++ {
 		tasks, err := schema.SearchTasks.All(ctx, x.store, persistence.Range[schema.SearchTask]{Limit: atOnce})
 		if err != nil {
 			return err
@@ -104,14 +105,15 @@ func (x *Index) round(ctx context.Context) error {
 			return err
 		}
 		if len(tasks) == atOnce {
-			rest(ctx, restFor*time.Since(began))
+			rest(ctx, time.Duration(max(restMost-full, restLeast))*time.Since(began))
 		}
 	}
 }
 
-// restFor is how much longer than it worked the index rests while there is more to do, so that a burst of messages is indexed
-// beside what people wait for, with a part of one processor.
-const restFor = 9
+// How much longer than it worked the index rests while there is more to do, so that a burst of messages is indexed beside what people
+// wait for, with a tenth of one processor. When the burst does not end it becomes more, up to a half: to find nothing new for long is
+// no service either.
+const restMost, restLeast = 9, 1
 
 func rest(ctx context.Context, d time.Duration) {
 	timer := time.NewTimer(min(d, pause))
@@ -124,36 +126,69 @@ func rest(ctx context.Context, d time.Duration) {
 
 // do brings the index up to date for the events, and deletes the tasks.
 func (x *Index) do(ctx context.Context, tasks []schema.SearchTask) error {
-	put, remove := map[persistence.TextRef]persistence.Text{}, map[persistence.TextRef]bool{}
 	done := make([]persistence.Mutation, len(tasks))
+	byRoom := map[string][]uint64{}
 	for i, task := range tasks {
 		done[i] = schema.SearchTasks.Delete(task)
-		row, ok, err := schema.Events.Get(ctx, x.store, schema.Event{RoomID: task.RoomID, Seq: task.Seq})
-		if err != nil {
-			return err
+		byRoom[task.RoomID] = append(byRoom[task.RoomID], task.Seq)
+	}
+	texts := make([]persistence.Text, 0, len(tasks))
+	var gone []persistence.TextRef
+	for roomID, seqs := range byRoom {
+		slices.Sort(seqs)
+		for _, run := range runs(slices.Compact(seqs)) {
+			put, remove, err := x.look(ctx, roomID, run)
+			if err != nil {
+				return err
+			}
+			texts, gone = append(texts, put...), append(gone, remove...)
 		}
-		ref := persistence.TextRef{RoomID: task.RoomID, Seq: task.Seq}
-		delete(put, ref)
-		delete(remove, ref)
-		if text, has := Document(&row); ok && has {
-			put[ref] = text
-		} else {
-			remove[ref] = true
-		}
 	}
-	texts := make([]persistence.Text, 0, len(put))
-	for _, text := range put {
-		texts = append(texts, text)
-	}
-	refs := make([]persistence.TextRef, 0, len(remove))
-	for ref := range remove {
-		refs = append(refs, ref)
-	}
-	if err := x.searcher.Update(ctx, texts, refs); err != nil {
+	if err := x.searcher.Update(ctx, texts, gone); err != nil {
 		return err
 	}
 	_, err := persistence.Await(ctx, x.store, &persistence.Commit{Write: done})
 	return err
+}
+
+// near is how far apart two events may be that are read together with what is between them.
+const near = 8
+
+// runs cuts rising numbers where they are far apart.
+func runs(seqs []uint64) (all [][]uint64) {
+	from := 0
+	for i := 1; i <= len(seqs); i++ {
+		if i == len(seqs) || seqs[i]-seqs[i-1] > near {
+			all, from = append(all, seqs[from:i]), i
+		}
+	}
+	return all
+}
+
+// look reads the events with these numbers, which rise, and says what the index must have of them, and of which nothing.
+func (x *Index) look(ctx context.Context, roomID string, seqs []uint64) (put []persistence.Text, remove []persistence.TextRef, err error) {
+	first, last := seqs[0], seqs[len(seqs)-1]
+	texts := make(map[uint64]persistence.Text, len(seqs))
+	for row, err := range schema.Events.Scan(ctx, x.store, persistence.Range[schema.Event]{Prefix: schema.Event{RoomID: roomID}, Keys: 1,
+		From: &schema.Event{Seq: first}, Before: &schema.Event{Seq: last + 1}, Limit: int(last - first + 1)}) {
+		if err != nil {
+			return nil, nil, err
+		}
+		if _, wanted := slices.BinarySearch(seqs, row.Seq); !wanted {
+			continue
+		}
+		if text, has := Document(&row); has {
+			texts[row.Seq] = text
+		}
+	}
+	for _, seq := range seqs {
+		if text, has := texts[seq]; has {
+			put = append(put, text)
+		} else {
+			remove = append(remove, persistence.TextRef{RoomID: roomID, Seq: seq})
+		}
+	}
+	return put, remove, nil
 }
 
 // rebuild puts the events of all rooms into an index that is new. One that is interrupted begins anew.

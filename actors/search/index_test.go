@@ -83,7 +83,7 @@ func task(seq uint64) persistence.Mutation {
 
 func (w *world) expect(term string, want ...uint64) {
 	w.t.Helper()
-	hits, err := w.searcher.Search(w.t.Context(), persistence.TextQuery{Tokens: words.Query(term, 1), Rooms: []string{"!a"}, Recent: true, Limit: 2000})
+	hits, err := w.searcher.Search(w.t.Context(), persistence.TextQuery{Tokens: words.Query(term, 1), Rooms: []string{"!a"}, Recent: true, Limit: 5000})
 	if err != nil {
 		w.t.Fatal(err)
 	}
@@ -191,5 +191,13 @@ func TestText(t *testing.T) {
 		if key, text := Text(&c.row); key != c.key || text != c.text {
 			t.Errorf("%s %s: %q %q", c.row.Type, c.row.JSON, key, text)
 		}
+	}
+}
+
+func TestRuns(t *testing.T) {
+	t.Parallel()
+	got := fmt.Sprint(runs([]uint64{1, 2, 10, 19, 1000, 1008}))
+	if want := "[[1 2 10] [19] [1000 1008]]"; got != want {
+		t.Errorf("%s, want %s", got, want)
 	}
 }

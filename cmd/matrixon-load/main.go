@@ -1,5 +1,6 @@
 // Command matrixon-load measures a Matrixon server over HTTP, as clients use it: durable sends into many rooms, delivery
-// to members who sync, first syncs, joins, what idle syncing connections cost, and what events of other servers do.
+// to members who sync, first syncs, joins, what idle syncing connections cost, what events of other servers do, searches, thumbnails
+// and large files.
 //
 // It starts the server itself, on a free port with its data in a temporary folder and without rate limits, so that every
 // run begins alike. The figures are those of one machine that runs both; the server's CPU time is the server's alone.
@@ -19,17 +20,20 @@ import (
 
 type options struct {
 	Binary    string        `help:"The server's program." default:"build/matrixon" type:"existingfile"`
-	Scenarios []string      `arg:"" optional:"" help:"Which to run: send, fanout, initial-sync, join, idle, federation, spread; all by default."`
+	Scenarios []string      `arg:"" optional:"" help:"Which to run: send, fanout, initial-sync, join, idle, federation, search, thumbnails, files, spread; all by default."`
 	Duration  time.Duration `help:"How long to send." default:"10s"`
 	Rooms     int           `help:"How many rooms to send to." default:"50"`
 	Senders   int           `help:"How many clients send at once." default:"100"`
 	Members   int           `help:"How many members sync a room in fanout." default:"20"`
 	Idle      int           `help:"How many idle connections to hold." default:"1000"`
+	Messages  int           `help:"How many messages to search." default:"1000000"`
+	Pictures  int           `help:"Of how many pictures to make thumbnails." default:"500"`
+	File      int64         `help:"How large a file to upload and download, in MiB." default:"1024"`
 	Nodes     int           `help:"Measure a cluster of this many nodes, with Postgres and Consul, which are started too; 0 is one node with Pebble."`
 	At        string        `help:"In send, where a client speaks to: any node, the owner of its room, or an other than that." enum:"any,owner,other" default:"any"`
 	Procs     int           `help:"How many processors a node may use at once, so that several share this machine as they would have one each; 0: all."`
 	Spread    int           `help:"How many rooms spread makes." default:"10000"`
-	Profile   string        `help:"Write the server's CPU profile of the send or federation scenario to this file; those of further nodes to FILE.2 and on." type:"path"`
+	Profile   string        `help:"Write the server's CPU profile of the send, federation or thumbnails scenario to this file; those of further nodes to FILE.2 and on." type:"path"`
 }
 
 // scenario is one measurement.
@@ -38,7 +42,11 @@ type scenario struct {
 	run  func(context.Context, *options, *server) error
 }
 
-var scenarios = []scenario{{"send", send}, {"fanout", fanout}, {"initial-sync", initialSync}, {"join", join}, {"idle", idle}, {"federation", federationIn}, {"spread", spread}}
+var scenarios = []scenario{{"send", send}, {"fanout", fanout}, {"initial-sync", initialSync}, {"join", join}, {"idle", idle}, {"federation", federationIn},
+	{"search", search}, {"thumbnails", thumbnails}, {"files", files}, {"spread", spread}}
+
+// single are the scenarios of one node only.
+var single = []string{"federation", "search", "thumbnails", "files"}
 
 func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
@@ -64,9 +72,9 @@ func run(ctx context.Context, o *options) error {
 		}
 	}
 	for _, s := range scenarios {
-		// The spread is that of a cluster; the one of federation is not reachable for others.
+		// The spread is that of a cluster; the one of federation is not reachable for others, and memory is that of one process.
 		if len(o.Scenarios) > 0 && !slices.Contains(o.Scenarios, s.name) ||
-			len(o.Scenarios) == 0 && (s.name == "spread" && o.Nodes < 2 || s.name == "federation" && o.Nodes > 0) {
+			len(o.Scenarios) == 0 && (s.name == "spread" && o.Nodes < 2 || o.Nodes > 0 && slices.Contains(single, s.name)) {
 			continue
 		}
 		if err := measure(ctx, o, s); err != nil {

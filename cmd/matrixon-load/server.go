@@ -31,7 +31,8 @@ type server struct {
 }
 
 // settings are those of every node that is measured.
-var settings = []string{"limits.enabled=false", "registration.open=true", "logging.format=json", "password_hash.memory_kib=64", "password_hash.iterations=1"}
+var settings = []string{"limits.enabled=false", "registration.open=true", "logging.format=json", "password_hash.memory_kib=64", "password_hash.iterations=1",
+	"media.max_upload=8GiB"}
 
 func newServer(folder string) *server {
 	return &server{folder: folder, http: &http.Client{Transport: &http.Transport{MaxIdleConns: 0, MaxIdleConnsPerHost: 20_000, DisableCompression: true}}}
@@ -52,7 +53,7 @@ func start(ctx context.Context, o *options, reachable bool) (*server, error) {
 		return s, s.startCluster(ctx, binary, o.Nodes)
 	}
 	s.data = []string{filepath.Join(folder, "data")}
-	args := []string{"serve", "--set", "data_dir=" + s.data[0], "--set", "listeners=[{address: '127.0.0.1:0', serves: [client, metrics]}]"}
+	args := []string{"serve", "--set", "data_dir=" + s.data[0], "--set", "listeners=[{address: '127.0.0.1:0', serves: [client, media, metrics]}]"}
 	more := settings
 	if reachable {
 		name, set, err := federated(folder)
@@ -179,6 +180,23 @@ func (s *server) metrics(url string) (map[string]float64, error) {
 		}
 	}
 	return values, lines.Err()
+}
+
+// peak is the most resident memory that the server has had, in bytes, since it was forgotten.
+func (s *server) peak() (int64, error) {
+	raw, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", s.command.Process.Pid))
+	if err != nil {
+		return 0, err
+	}
+	var n int64
+	_, rest, _ := strings.Cut(string(raw), "VmHWM:")
+	_, err = fmt.Sscanf(rest, "%d", &n)
+	return n << 10, err
+}
+
+// forgetPeak has the peak be what the server uses now.
+func (s *server) forgetPeak() error {
+	return os.WriteFile(fmt.Sprintf("/proc/%d/clear_refs", s.command.Process.Pid), []byte("5"), 0)
 }
 
 // rss is the server's resident memory, in bytes; own is what of it is no part of the program's file, which the system shares and

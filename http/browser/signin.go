@@ -21,10 +21,17 @@ type signInForm struct {
 	Providers        []Provider
 	SignUp           string // where an account is made; empty: nowhere
 	Again            bool   // the user is signed in, and must prove to be there
+	NoPassword       bool   // the user has none
 }
 
 // With is the way to an identity provider.
-func (f signInForm) With(id string) string { return With(WithPath+id, "next", f.Next) }
+func (f signInForm) With(id string) string {
+	to := With(WithPath+id, "next", f.Next)
+	if f.Again {
+		to = With(to, "again", "1")
+	}
+	return to
+}
 
 func (p *Pages) signInPage(v *View) (any, error) {
 	return p.showSignIn(v, http.StatusOK, signInForm{Next: Local(v.Param("next")), User: hinted(v.Param("hint")), Again: v.Param("again") != ""}, "")
@@ -42,7 +49,7 @@ func (p *Pages) showSignIn(v *View, status int, f signInForm, problem string) (a
 	f.Self, f.Providers = SignInPath, p.o.Providers
 	s := Shown{Title: "Sign in", Error: problem}
 	if f.Again && v.Who != nil {
-		f.User, s.Title = v.Who.Account.UserID, "Show that it is you"
+		f.User, s.Title, f.NoPassword = v.Who.Account.UserID, "Show that it is you", v.Who.Account.PasswordHash == ""
 	} else {
 		f.Again = false
 		if p.SignUp() {

@@ -14,6 +14,8 @@ type DiscoveryOptions struct {
 	WellKnown map[string]any
 	// Support is .well-known/matrix/support; nil leaves it to another web server.
 	Support *Support
+	// PolicyKey is the public key, in base64, of the policy server that goes by this server's name; empty if none does.
+	PolicyKey string
 	// Features are the unstable features that are served.
 	Features map[string]bool
 	// Capabilities are further capabilities.
@@ -77,6 +79,7 @@ func (a *accounts) discovery() []api.Endpoint {
 		{Methods: get, Path: "/_matrix/client/versions", Handler: a.getVersions},
 		{Methods: get, Path: "/.well-known/matrix/client", Handler: a.wellKnownClient},
 		{Methods: get, Path: "/.well-known/matrix/support", Handler: a.wellKnownSupport},
+		{Methods: get, Path: "/.well-known/matrix/policy_server", Handler: a.wellKnownPolicyServer},
 		{Methods: get, Path: "/_matrix/client/v3/capabilities", R0: true, Auth: api.User, Handler: a.capabilities},
 	}
 }
@@ -126,6 +129,15 @@ func (a *accounts) wellKnownSupport(*api.Request) (any, error) {
 		return nil, mxerr.NotFound("this server does not say how to reach its administrators")
 	}
 	return s, nil
+}
+
+// wellKnownPolicyServer tells with which key rooms choose the policy server that goes by this server's name (client-server API, "Policy Servers").
+func (a *accounts) wellKnownPolicyServer(*api.Request) (any, error) {
+	key := a.o.Discovery.PolicyKey
+	if key == "" {
+		return nil, mxerr.NotFound("no policy server goes by the name of this server")
+	}
+	return map[string]any{"public_keys": map[string]string{"ed25519": key}}, nil
 }
 
 // capabilities tells what the user can do here (client-server API, "Capabilities negotiation").

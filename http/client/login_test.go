@@ -416,6 +416,7 @@ func TestDiscovery(t *testing.T) {
 	}
 	s.do("GET", "/.well-known/matrix/client", "", nil).refused(404, "M_NOT_FOUND")
 	s.do("GET", "/.well-known/matrix/support", "", nil).refused(404, "M_NOT_FOUND")
+	s.do("GET", "/.well-known/matrix/policy_server", "", nil).refused(404, "M_NOT_FOUND")
 	p := s.register("alice")
 	c := s.v3("GET", "/capabilities", p.token, nil).ok()
 	for _, want := range []string{`"default":"12"`, `"m.profile_fields":{"enabled":true}`, `"m.3pid_changes":{"enabled":false}`} {
@@ -430,7 +431,11 @@ func TestDiscovery(t *testing.T) {
 		c.account.Discovery.BaseURL = "https://m.example.org"
 		c.account.Discovery.WellKnown = m{"org.example": m{}}
 		c.account.Discovery.Support = &client.Support{SupportPage: "https://example.org/help"}
+		c.account.Discovery.PolicyKey = "6yhHGKhCiXTSEN2ksjV7kX_N6rBQZ3Xb-M7LlC6NS-s"
 	})
+	if got := known.do("GET", "/.well-known/matrix/policy_server", "", nil).ok(); got.raw != `{"public_keys":{"ed25519":"6yhHGKhCiXTSEN2ksjV7kX_N6rBQZ3Xb-M7LlC6NS-s"}}` {
+		t.Errorf("%s", got.raw)
+	}
 	if got := known.do("GET", "/.well-known/matrix/client", "", nil).ok(); got.raw != `{"m.homeserver":{"base_url":"https://m.example.org"},"org.example":{}}` {
 		t.Errorf("%s", got.raw)
 	}

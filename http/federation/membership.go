@@ -9,6 +9,8 @@ import (
 	"google.golang.org/protobuf/proto"
 
 	"github.com/matrixon/matrixon/actors/federation/entry"
+	"github.com/matrixon/matrixon/actors/federation/pdus"
+	"github.com/matrixon/matrixon/actors/federation/policy"
 	"github.com/matrixon/matrixon/actors/federation/verify"
 	"github.com/matrixon/matrixon/cluster"
 	"github.com/matrixon/matrixon/http/api"
@@ -27,6 +29,7 @@ const v2 = "/_matrix/federation/v2"
 // MembershipOptions are what the handshakes need besides Deps.
 type MembershipOptions struct {
 	Verifier   *verify.Verifier
+	Policy     *policy.Servers
 	Key        signing.Key // with which this server signs invites
 	Handshakes *entry.Handshakes
 }
@@ -147,8 +150,10 @@ func (h *memberships) completed(r *api.Request, membership string, action messag
 	if stateKey, _ := e.StateKey(); stateKey != e.Sender() {
 		return nil, mxerr.InvalidParam("the event's state_key must be its sender")
 	}
-	return askRoom[*messages.MembershipSent](r.Ctx, h.Deps, roomID, &messages.SendMembership{
-		Origin: r.Origin, Action: action, Pdu: &messages.Pdu{EventId: e.ID(), Json: e.JSON()}})
+	if e, err = h.Policy.Signed(r.Ctx, roomID, e); err != nil {
+		return nil, err
+	}
+	return askRoom[*messages.MembershipSent](r.Ctx, h.Deps, roomID, &messages.SendMembership{Origin: r.Origin, Action: action, Pdu: pdus.Message(e)})
 }
 
 // isMembership refuses with 400 M_INVALID_PARAM an event that is not the member event which the path and the endpoint say, sent by a user

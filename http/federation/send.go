@@ -11,7 +11,7 @@ import (
 	"github.com/tidwall/gjson"
 	"golang.org/x/sync/errgroup"
 
-	"github.com/matrixon/matrixon/actors/federation/pdus"
+	"github.com/matrixon/matrixon/actors/federation/policy"
 	"github.com/matrixon/matrixon/actors/federation/verify"
 	"github.com/matrixon/matrixon/cluster"
 	"github.com/matrixon/matrixon/http/api"
@@ -40,6 +40,7 @@ type EDU struct {
 // TransactionOptions are what taking transactions needs besides Deps.
 type TransactionOptions struct {
 	Verifier *verify.Verifier
+	Policy   *policy.Servers
 	// Ended takes an event that ends the invite or knock of a user of this server in a room that nobody of this server is in, and gives
 	// its id; empty: it is no such event.
 	Ended func(ctx context.Context, roomID string, raw []byte) (eventID string, err error)
@@ -150,13 +151,13 @@ func (h *transactions) tell(ctx context.Context, origin, roomID string, raws [][
 	if err != nil {
 		return h.unknown(ctx, roomID, raws, version, err, results)
 	}
-	request := &messages.ReceivePdus{Origin: origin}
+	var good []*event.Event
 	for i, r := range h.Verifier.PDUs(ctx, raws, version) {
 		switch {
 		case ctx.Err() != nil:
 			return ctx.Err()
 		case r.Err == nil:
-			request.Pdus = append(request.Pdus, pdus.Message(r.Event))
+			good = append(good, r.Event)
 		default:
 			h.Log.Info("an event of another server is dropped", "room", roomID, "server", origin, "error", r.Err)
 			if err := h.refused(raws[i:i+1], version, r.Err, results); err != nil {
@@ -164,8 +165,12 @@ func (h *transactions) tell(ctx context.Context, origin, roomID string, raws [][
 			}
 		}
 	}
-	if len(request.Pdus) == 0 {
+	if len(good) == 0 {
 		return nil
+	}
+	request := &messages.ReceivePdus{Origin: origin}
+	if request.Pdus, err = h.Policy.Vouch(ctx, roomID, good...); err != nil {
+		return err
 	}
 	answer, err := askRoom[*messages.PduResults](ctx, h.Deps, roomID, request)
 	if err != nil && passing(err) {

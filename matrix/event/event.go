@@ -146,19 +146,22 @@ func member(object gjson.Result, name string) (value gjson.Result) {
 
 // Sign gives the event with one more signature, for example of the server that authorises a restricted join.
 func (e *Event) Sign(entity string, key signing.Key) (*Event, error) {
-	fs := parse(e.json)
-	signature := signing.Sign(fs.redact(e.version, e.typ).without("signatures", "unsigned").bytes(nil), key)
+	return e.WithSignature(entity, key.ID, signing.Sign(parse(e.json).redact(e.version, e.typ).without("signatures", "unsigned").bytes(nil), key))
+}
+
+// WithSignature gives the event with a signature that somebody else has made. It is not checked.
+func (e *Event) WithSignature(entity, keyID, signature string) (*Event, error) {
 	signatures := e.Signatures()
 	if signatures[entity] == nil {
 		signatures[entity] = map[string]string{}
 	}
-	signatures[entity][key.ID] = signature
+	signatures[entity][keyID] = signature
 	raw, err := canonicaljson.Marshal(signatures)
 	if err != nil {
 		return nil, err
 	}
 	signed := *e
-	if signed.json = fs.with("signatures", raw).bytes(nil); len(signed.json) > MaxSize {
+	if signed.json = parse(e.json).with("signatures", raw).bytes(nil); len(signed.json) > MaxSize {
 		return nil, tooLarge(len(signed.json))
 	}
 	return &signed, nil

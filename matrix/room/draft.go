@@ -46,6 +46,7 @@ type draft struct {
 	built   *event.Event
 	// buildOnly says that the event is to be made and checked, and not appended.
 	buildOnly bool
+	approval  *Approval
 }
 
 func (m *Machine) draft() *draft { return &draft{m: m, head: m.head, version: m.version} }

@@ -61,6 +61,9 @@ func (d *draft) proposeEvent(p Proposal, o origin, checkOnly bool) error {
 			return nil
 		}
 	}
+	if d.approval, err = d.approvalOf(e, p, o); d.approval != nil || err != nil {
+		return err
+	}
 	d.answer, err = d.append(e, o)
 	return err
 }

@@ -192,7 +192,9 @@ type Reply struct {
 	Results []Result
 	// Built is an event that was made and not appended; see BuildEvent and MakeMembership.
 	Built *event.Event
-	Err   *mxerr.Error // refuses
+	// Approval is not the answer yet: a policy server is to be asked, and the request goes on with an Approved.
+	Approval *Approval
+	Err      *mxerr.Error // refuses
 }
 
 // Ready is what is to be done after a Step.

@@ -71,6 +71,8 @@ type Machine struct {
 	missing *Missing
 	asked   bool
 	passing passing
+	// approving are our events that policy servers are asked about, by id.
+	approving map[string]bool
 
 	servers map[string]ServerRow
 	gaps    map[uint64]Gap // by their Seq
@@ -108,7 +110,7 @@ func New(o Options) *Machine {
 	if o.TransactionMemory <= 0 {
 		o.TransactionMemory = 8192
 	}
-	m := &Machine{o: o, servers: map[string]ServerRow{}, gaps: map[uint64]Gap{}}
+	m := &Machine{o: o, servers: map[string]ServerRow{}, gaps: map[uint64]Gap{}, approving: map[string]bool{}}
 	m.cache.reset()
 	m.transactions.limit = o.TransactionMemory
 	return m

@@ -37,6 +37,9 @@ func (m *Machine) drain() {
 			return
 		}
 		ticket := ticketOf(m.queue[0])
+		if in, ok := m.queue[0].(Approved); ok {
+			delete(m.approving, in.Approval.Event.ID())
+		}
 		m.queue[0] = nil
 		m.queue = m.queue[1:]
 		m.passing.end(m.queue)
@@ -101,6 +104,8 @@ func (d *draft) handle(in Input) error {
 		return d.sendMembership(in)
 	case BuildEvent:
 		return d.buildEvent(in)
+	case Approved:
+		return d.approved(in)
 	}
 	return mxerr.Unknown("the room does not know this request")
 }
@@ -127,12 +132,15 @@ func (m *Machine) refuse(ticket uint64, err *mxerr.Error) {
 // accept makes the draft the tip, and its changes part of a pending batch.
 func (m *Machine) accept(d *draft, ticket uint64) {
 	b := m.batch(d.alone)
+	if d.approval != nil {
+		m.approving[d.approval.Event.ID()] = true
+	}
 	d.keep()
 	d.moveInto(b)
 	m.head, m.version = d.head, d.version
 	b.head, b.version = d.head, d.version
 	if ticket != 0 {
-		b.Replies = append(b.Replies, Reply{Ticket: ticket, Entry: d.answer, Results: d.results, Built: d.built})
+		b.Replies = append(b.Replies, Reply{Ticket: ticket, Entry: d.answer, Results: d.results, Built: d.built, Approval: d.approval})
 	}
 }
 

@@ -8,11 +8,6 @@ import (
 	"time"
 
 	"github.com/jackc/pgx/v5"
-	"google.golang.org/protobuf/encoding/protowire"
-	"google.golang.org/protobuf/proto"
-	"google.golang.org/protobuf/types/known/anypb"
-
-	"github.com/matrixon/matrixon/persistence"
 )
 
 // channel is what Postgres wakes the nodes by.
@@ -233,60 +228,4 @@ func (s *Store) prune(ctx context.Context) {
 			s.log.Warn("old notices could not be deleted", "error", err)
 		}
 	}
-}
-
-// tellEncoded tells of what encodeNotices wrote.
-func (s *Store) tellEncoded(raw []byte) error {
-	for len(raw) > 0 {
-		p, n := protowire.ConsumeVarint(raw)
-		count, m := protowire.ConsumeVarint(raw[max(n, 0):])
-		if n < 0 || m < 0 {
-			return fmt.Errorf("%w: notices", persistence.ErrCorrupt)
-		}
-		raw = raw[n+m:]
-		var notices []proto.Message
-		for range count {
-			packed, n := protowire.ConsumeBytes(raw)
-			if n < 0 {
-				return fmt.Errorf("%w: notices", persistence.ErrCorrupt)
-			}
-			raw = raw[n:]
-			var any anypb.Any
-			if err := proto.Unmarshal(packed, &any); err != nil {
-				return fmt.Errorf("%w: notices: %w", persistence.ErrCorrupt, err)
-			}
-			notice, err := any.UnmarshalNew()
-			if err != nil { // of a newer version, which tells what older ones need in messages that they know
-				s.log.Debug("a notice of a kind that this version does not know", "type", any.TypeUrl)
-				continue
-			}
-			notices = append(notices, notice)
-		}
-		s.tell(persistence.Position(p), notices)
-	}
-	return nil
-}
-
-// encodeNotices writes, for each accepted request with notices, its position, how many they are, and each as an Any.
-func encodeNotices(requests []*request) ([]byte, error) {
-	var out []byte
-	for _, r := range requests {
-		if r.err != nil || len(r.commit.Notices) == 0 {
-			continue
-		}
-		out = protowire.AppendVarint(out, uint64(r.position))
-		out = protowire.AppendVarint(out, uint64(len(r.commit.Notices)))
-		for _, n := range r.commit.Notices {
-			packed, err := anypb.New(n)
-			if err != nil {
-				return nil, err
-			}
-			raw, err := proto.Marshal(packed)
-			if err != nil {
-				return nil, err
-			}
-			out = protowire.AppendBytes(out, raw)
-		}
-	}
-	return out, nil
 }

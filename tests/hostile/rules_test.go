@@ -43,7 +43,7 @@ var rules = []rule{
 	{why: "404: \"There is no profile field with this key for this user.\" They have not set it.", token: ignored, results: "404 NOT_FOUND *", of: "getProfileField"},
 	{why: "400: no registration token was given.", token: ignored, results: "400 MISSING_PARAM *", of: "registrationTokenValidity"},
 	{why: "404: no discovery information is configured.", token: ignored,
-		results: "404 NOT_FOUND *", of: "getWellknown getWellknownSupport"},
+		results: "404 NOT_FOUND *", of: "getWellknown getWellknownPolicy getWellknownSupport"},
 	{why: "403: the password is wrong.", token: ignored, results: "403 FORBIDDEN *", of: "login"},
 	{why: "401: registering takes further stages.", token: ignored, results: "401 stages *", of: "register"},
 	{why: "401: the refresh token in the body is unknown.", token: ignored, results: "401 UNKNOWN_TOKEN *", of: "refresh"},

@@ -22,6 +22,7 @@ import (
 	"google.golang.org/protobuf/proto"
 
 	"github.com/matrixon/matrixon/actors/federation"
+	"github.com/matrixon/matrixon/actors/federation/policy"
 	"github.com/matrixon/matrixon/actors/federation/verify"
 	"github.com/matrixon/matrixon/actors/reader"
 	"github.com/matrixon/matrixon/cluster"
@@ -42,6 +43,7 @@ type Deps struct {
 	Rooms      cluster.Caller
 	Servers    federation.Caller
 	Verifier   *verify.Verifier
+	Policy     *policy.Servers
 	Now        func() time.Time
 	Log        *slog.Logger
 }

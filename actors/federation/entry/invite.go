@@ -10,6 +10,7 @@ import (
 
 	"github.com/matrixon/matrixon/actors/federation"
 	"github.com/matrixon/matrixon/actors/federation/pdus"
+	"github.com/matrixon/matrixon/matrix/event"
 	"github.com/matrixon/matrixon/matrix/id"
 	"github.com/matrixon/matrixon/matrix/mxerr"
 	"github.com/matrixon/matrixon/matrix/roomversion"
@@ -30,6 +31,14 @@ func (h *Handshakes) Invite(ctx context.Context, roomID string, change *messages
 	if !ok {
 		return nil, mxerr.Unknown("the room has the unknown version %q", built.Version)
 	}
+	e, err := event.FromStored(built.Pdu.Json, built.Pdu.EventId, version)
+	if err == nil {
+		e, err = h.d.Policy.Signed(ctx, roomID, e)
+	}
+	if err != nil {
+		return nil, err
+	}
+	built.Pdu = pdus.Message(e)
 	server := id.ServerOf(change.Target)
 	shown, err := h.d.Reader.Shown(ctx, roomID)
 	if err != nil {
@@ -48,6 +57,9 @@ func (h *Handshakes) Invite(ctx context.Context, roomID string, change *messages
 	}
 	if len(invite.Signatures()[server]) == 0 {
 		return nil, liar(server, "invite: it did not sign")
+	}
+	if invite, err = h.d.Policy.Signed(ctx, roomID, invite); err != nil {
+		return nil, err
 	}
 	answer, err := askRoom[*messages.PduResults](ctx, h, roomID, &messages.ReceivePdus{Origin: h.d.ServerName, Pdus: []*messages.Pdu{pdus.Message(invite)}})
 	if err != nil {

@@ -13,6 +13,7 @@ import (
 	"google.golang.org/protobuf/proto"
 
 	"github.com/matrixon/matrixon/actors/federation"
+	"github.com/matrixon/matrixon/actors/federation/policy"
 	"github.com/matrixon/matrixon/actors/federation/verify"
 	"github.com/matrixon/matrixon/actors/reader"
 	"github.com/matrixon/matrixon/cluster"
@@ -28,6 +29,7 @@ type Deps struct {
 	Rooms      cluster.Caller
 	Servers    federation.Caller
 	Verifier   *verify.Verifier
+	Policy     *policy.Servers
 	// Leads reports whether this node takes up what was left behind by nodes that have ended.
 	Leads func() bool
 	Now   func() time.Time

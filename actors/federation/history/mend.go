@@ -216,10 +216,11 @@ func (h *History) receive(ctx context.Context, in room, server string, events []
 }
 
 func (h *History) receiveBatch(ctx context.Context, in room, server string, batch []*event.Event) ([]*messages.PduResult, error) {
-	request := &messages.ReceivePdus{Origin: server}
-	for _, e := range batch {
-		request.Pdus = append(request.Pdus, pdus.Message(e))
+	vouched, err := h.d.Policy.Vouch(ctx, in.id, batch...)
+	if err != nil {
+		return nil, err
 	}
+	request := &messages.ReceivePdus{Origin: server, Pdus: vouched}
 	answer, err := ask[*messages.PduResults](ctx, h, in.id, request)
 	if err != nil {
 		return nil, err
@@ -236,8 +237,12 @@ func (h *History) placeAt(ctx context.Context, in room, server string, e *event.
 	if err != nil {
 		return err
 	}
+	vouched, err := h.d.Policy.Vouch(ctx, in.id, e)
+	if err != nil {
+		return err
+	}
 	for range 2 {
-		answer, err := ask[*messages.PduResults](ctx, h, in.id, &messages.ReceivePduAt{Origin: server, Pdu: pdus.Message(e), StateBefore: state})
+		answer, err := ask[*messages.PduResults](ctx, h, in.id, &messages.ReceivePduAt{Origin: server, Pdu: vouched[0], StateBefore: state})
 		if err != nil {
 			return err
 		}

@@ -22,6 +22,7 @@ import (
 	"google.golang.org/protobuf/proto"
 
 	"github.com/matrixon/matrixon/actors/federation"
+	"github.com/matrixon/matrixon/actors/federation/policy"
 	"github.com/matrixon/matrixon/actors/federation/verify"
 	"github.com/matrixon/matrixon/actors/reader"
 	"github.com/matrixon/matrixon/cluster"
@@ -74,7 +75,7 @@ func newWorld(t *testing.T, length int) *world {
 	store := memory.New(memory.Options{})
 	t.Cleanup(func() { _ = store.Close() })
 	r := reader.New(store, func() time.Time { return w.now })
-	w.History = New(Deps{ServerName: "a.example", Store: store, Reader: r, Rooms: w, Servers: w, Verifier: verify.New(keys{}, 2),
+	w.History = New(Deps{ServerName: "a.example", Store: store, Reader: r, Rooms: w, Servers: w, Verifier: verify.New(keys{}, 2), Policy: &policy.Servers{Reader: r},
 		Leads: func() bool { return true }, Now: func() time.Time { return w.now }, Log: slog.New(slog.DiscardHandler)})
 	t.Cleanup(w.Close)
 	w.write(schema.Rooms.Put(schema.Room{RoomID: roomID, Version: version.ID}),

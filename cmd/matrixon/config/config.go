@@ -71,6 +71,7 @@ type TLSPair struct {
 type WellKnown struct {
 	ClientBaseURL string  `yaml:"client_base_url"` // empty: not published
 	Server        string  `yaml:"server"`          // host[:port] of federation; empty: not published
+	PolicyKey     string  `yaml:"policy_key"`      // ed25519, in base64; empty: not published
 	Support       Support `yaml:"support"`
 }
 

@@ -219,6 +219,9 @@ func TestProblems(t *testing.T) {
 			`matrixon.yaml:1:7: turn.shared_secret: it is needed with turn.uris`,
 			`matrixon.yaml:1:82: turn.lifetime: 1s is too short; at least 1m is needed`,
 		}},
+		"policy key": {file: "well_known: {policy_key: abc}", want: []string{
+			`matrixon.yaml:1:26: well_known.policy_key: "abc" is no ed25519 public key in base64`,
+		}},
 		"contacts": {file: "well_known: {support: {contacts: [{role: m.role.admin}, {matrix_id: admin, email_address: a}]}}", want: []string{
 			`matrixon.yaml:1:35: well_known.support.contacts.0: matrix_id or email_address is needed`,
 			`matrixon.yaml:1:57: well_known.support.contacts.1.role: a role is needed, such as m.role.admin or m.role.security`,

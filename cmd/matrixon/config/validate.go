@@ -1,6 +1,7 @@
 package config
 
 import (
+	"crypto/ed25519"
 	"errors"
 	"fmt"
 	"maps"
@@ -14,6 +15,7 @@ import (
 	"time"
 
 	"github.com/matrixon/matrixon/matrix/id"
+	"github.com/matrixon/matrixon/matrix/signing"
 )
 
 // largestEvent is the bound of the specification on an event (client-server API, size limits).
@@ -218,6 +220,9 @@ func (b *binder) wellKnown() {
 	}
 	if w.Server != "" {
 		b.check("well_known.server", serverName(w.Server))
+	}
+	if raw, err := signing.DecodeBase64(w.PolicyKey); w.PolicyKey != "" && (err != nil || len(raw) != ed25519.PublicKeySize) {
+		b.reject("well_known.policy_key", "%q is no ed25519 public key in base64", w.PolicyKey)
 	}
 	if w.Support.Page != "" {
 		b.check("well_known.support.page", webURL(w.Support.Page))

@@ -6,14 +6,19 @@ import (
 	"encoding/base64"
 	"errors"
 	"fmt"
+	"net/netip"
 	"strings"
+	"time"
 
 	"github.com/matrixon/matrixon/cmd/matrixon/config"
 	"github.com/matrixon/matrixon/http/api"
 	"github.com/matrixon/matrixon/http/api/secret"
+	"github.com/matrixon/matrixon/http/api/uia"
 	"github.com/matrixon/matrixon/http/browser"
 	"github.com/matrixon/matrixon/http/client"
 	"github.com/matrixon/matrixon/http/oauth"
+	"github.com/matrixon/matrixon/http/outbound"
+	"github.com/matrixon/matrixon/http/sso"
 	"github.com/matrixon/matrixon/persistence"
 	"github.com/matrixon/matrixon/persistence/schema"
 )
@@ -33,19 +38,63 @@ func (s *Server) browserEndpoints(ctx context.Context, deps client.Deps, account
 	if err != nil {
 		return err
 	}
-	pages := browser.New(deps, browser.Options{BaseURL: s.browserURL, Registrar: client.NewRegistrar(deps, *accounts), Trusted: c.SSO.TrustedApps})
+	options := browser.Options{BaseURL: s.browserURL, Registrar: client.NewRegistrar(deps, *accounts), Trusted: c.SSO.TrustedApps}
+	for _, p := range c.SSO.Providers {
+		options.Providers = append(options.Providers, browser.Provider{ID: p.ID, Name: p.Name, Icon: p.Icon, Brand: p.Brand})
+	}
+	pages := browser.New(deps, options)
 	accounts.SSO = &client.SSO{OAuth: c.OAuth.Enabled}
 	if all := pages.Providers(); len(all) > 0 {
 		accounts.SSO.Providers = all
 	}
 	s.api.Add(api.Client, pages.Endpoints()...)
+	if len(c.SSO.Providers) > 0 {
+		if err := s.ssoEndpoints(deps, pages, box, accounts.UIA); err != nil {
+			return err
+		}
+	}
 	if c.OAuth.Enabled {
 		s.oauth = oauth.New(deps, oauth.Options{Store: s.store, Pages: pages, Box: box, Sessions: accounts.Sessions,
 			AccessLifetime: accounts.AccessLifetime, RefreshLifetime: accounts.RefreshLifetime})
 		s.api.Add(api.Client, s.oauth.Endpoints()...)
+		if c.OAuth.Rendezvous != config.RendezvousNobody { // of use only where a device can be let in by another
+			var meetings []api.Endpoint
+			meetings, s.endRendezvous = client.Rendezvous(deps, client.RendezvousOptions{Store: s.store, Everybody: c.OAuth.Rendezvous == config.RendezvousEverybody, URL: pages.URL})
+			s.api.Add(api.Client, meetings...)
+			accounts.Discovery.Features["org.matrix.msc4108"] = true
+			accounts.Discovery.Features["io.element.msc4388"] = true
+		}
 	}
 	return nil
 }
+
+// ssoEndpoints adds the way to identity providers.
+func (s *Server) ssoEndpoints(deps client.Deps, pages *browser.Pages, box *secret.Box, engine *uia.Engine) error {
+	roots, err := trusted(s.config.SSO.CAFile)
+	if err != nil {
+		return fmt.Errorf("sso.ca_file: %w", err)
+	}
+	// The operator names the providers, which may well be in a private network.
+	everywhere := []netip.Prefix{netip.MustParsePrefix("0.0.0.0/0"), netip.MustParsePrefix("::/0")}
+	o := sso.Options{Pages: pages, Box: box, UIA: engine, Client: outbound.Client(outbound.Policy{AllowNetworks: everywhere, Redirects: 3,
+		Timeout: ssoTimeout, UserAgent: "Matrixon/" + s.version, Roots: roots})}
+	for _, p := range s.config.SSO.Providers {
+		key, err := p.Secret()
+		if err != nil {
+			return fmt.Errorf("sso.providers: %s: client_secret_file: %w", p.ID, err)
+		}
+		o.Providers = append(o.Providers, sso.Provider{ID: p.ID, Name: p.Name, Brand: p.Brand, Icon: p.Icon, Issuer: p.Issuer, ClientID: p.ClientID, Secret: key,
+			Scopes: p.Scopes, Claims: sso.Claims{Localpart: p.Claims.Localpart, DisplayName: p.Claims.DisplayName, Email: p.Claims.Email},
+			AllowExisting: p.AllowExisting, NoNewAccounts: p.NoNewAccounts, BackChannel: p.BackChannel})
+	}
+	ways := sso.New(deps, o)
+	engine.Linked = ways.Linked
+	s.api.Add(api.Client, ways.Endpoints()...)
+	return nil
+}
+
+// ssoTimeout is how long an identity provider may take to answer.
+const ssoTimeout = 15 * time.Second
 
 // browserURL is where browsers reach this server, without a slash at its end.
 func (s *Server) browserURL() string {

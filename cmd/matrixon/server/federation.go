@@ -71,9 +71,9 @@ func (s *Server) startHandshakes() {
 	}
 	s.verifier = verify.New(s.keys, 0)
 	s.handshakes = entry.New(entry.Deps{ServerName: s.config.ServerName, Key: s.key, Store: s.store, Reader: s.reader, Rooms: s.node, Servers: s.federation,
-		Verifier: s.verifier, Now: time.Now, Log: s.log})
+		Verifier: s.verifier, Policy: s.policies, Now: time.Now, Log: s.log})
 	s.history = history.New(history.Deps{ServerName: s.config.ServerName, Store: s.store, Reader: s.reader, Rooms: s.node, Servers: s.federation,
-		Verifier: s.verifier, Leads: func() bool { return s.node.Owner(mender) == s.node.Name() }, Now: time.Now, Log: s.log})
+		Verifier: s.verifier, Policy: s.policies, Leads: func() bool { return s.node.Owner(mender) == s.node.Name() }, Now: time.Now, Log: s.log})
 }
 
 // elsewhere is what clients' endpoints are given of the handshakes: nothing without federation.
@@ -164,8 +164,8 @@ func (s *Server) federationEndpoints() {
 	}
 	s.api.Add(api.Federation, federation.Version(s.version))
 	s.api.Add(api.Federation, federation.Transactions(deps, federation.TransactionOptions{
-		Verifier: s.verifier, Ended: s.handshakes.Ended, Stage: s.history.Stage, EDUs: s.takeEDUs})...)
-	s.api.Add(api.Federation, federation.Memberships(deps, federation.MembershipOptions{Verifier: s.verifier, Key: s.key, Handshakes: s.handshakes})...)
+		Verifier: s.verifier, Policy: s.policies, Ended: s.handshakes.Ended, Stage: s.history.Stage, EDUs: s.takeEDUs})...)
+	s.api.Add(api.Federation, federation.Memberships(deps, federation.MembershipOptions{Verifier: s.verifier, Policy: s.policies, Key: s.key, Handshakes: s.handshakes})...)
 	for _, area := range [][]api.Endpoint{federation.Keys(deps), federation.Queries(deps), federation.Devices(deps), federation.History(deps), federation.Directory(deps), s.media.Federated()} {
 		s.api.Add(api.Federation, area...)
 	}

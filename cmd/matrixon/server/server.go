@@ -25,6 +25,7 @@ import (
 	"github.com/matrixon/matrixon/actors/federation/history"
 	"github.com/matrixon/matrixon/actors/federation/inquiry"
 	"github.com/matrixon/matrixon/actors/federation/keyring"
+	"github.com/matrixon/matrixon/actors/federation/policy"
 	"github.com/matrixon/matrixon/actors/federation/verify"
 	"github.com/matrixon/matrixon/actors/hub"
 	"github.com/matrixon/matrixon/actors/node"
@@ -108,11 +109,14 @@ type Server struct {
 	inquirer    *inquiry.Inquirer    // likewise
 	origin      *media.Origin        // likewise
 	verifier    *verify.Verifier     // likewise
+	policies    *policy.Servers      // likewise
 	handshakes  *entry.Handshakes    // likewise
 	history     *history.History     // likewise
 	appservices appservices
-	oauth       *oauth.Server           // nil when apps are not let in with OAuth 2.0
-	dispatcher  *destination.Dispatcher // nil without federation
+	oauth       *oauth.Server // nil when apps are not let in with OAuth 2.0
+	// endRendezvous ends what runs beside the rendezvous sessions; nil when there are none.
+	endRendezvous func()
+	dispatcher    *destination.Dispatcher // nil without federation
 
 	api      *api.API
 	listener *api.Server
@@ -227,6 +231,10 @@ func (s *Server) startActors() error {
 	}
 	s.store.Follow(s.told)
 	roomDeps := room.Deps{Store: s.recorder(), Typing: s.tellTyping, ServerName: s.config.ServerName, Key: s.key, Now: time.Now}
+	if s.federation != nil {
+		s.policies = &policy.Servers{Caller: s.federation, Reader: s.reader, Log: s.log}
+		roomDeps.Approve = s.policies.Approve
+	}
 	if s.alone() {
 		roomDeps.Pushing = s.pushes // which, in a cluster, hears of another node's pushers a little later than they are acknowledged
 	}
@@ -431,6 +439,9 @@ func (s *Server) Close() error {
 	}
 	if s.oauth != nil {
 		s.oauth.Close()
+	}
+	if s.endRendezvous != nil {
+		s.endRendezvous()
 	}
 	if s.stopTracing != nil {
 		errs = append(errs, s.stopTracing(ctx))

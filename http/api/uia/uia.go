@@ -48,6 +48,8 @@ type Engine struct {
 	Passwords  *password.Hasher
 	// Addresses validates email addresses; nil: there is no such stage.
 	Addresses *address.Validator
+	// Linked reports whether a user can prove with an identity provider to be there; nil: nobody can.
+	Linked func(ctx context.Context, userID string) (bool, error)
 }
 
 // Challenge is what an endpoint wants.
@@ -127,6 +129,10 @@ type session struct {
 func (e *Engine) Require(r *api.Request, c Challenge) (Proof, error) {
 	if r.Session != nil && r.Session.OAuth != "" {
 		return Proof{}, mxerr.Unrecognized("clients that were let in with OAuth 2.0 send the user to the account's pages for this")
+	}
+	c, err := e.widened(r, c)
+	if err != nil {
+		return Proof{}, err
 	}
 	given, now, err := e.read(r)
 	if err != nil {
@@ -232,12 +238,27 @@ func (e *Engine) resume(r *api.Request, c Challenge, sessionID string, now bindi
 		return e.begin(r, now)
 	}
 	unknown := mxerr.New(http.StatusUnauthorized, "M_UNKNOWN", "this authentication session does not exist, or no longer")
-	if !secret.Is(secret.Session, sessionID) {
+	s, err := e.find(r.Ctx, r.Now, sessionID)
+	if err != nil {
+		return nil, err
+	}
+	if s == nil {
 		return nil, e.again(r, c, now, unknown)
+	}
+	if s.bind.UserID != now.UserID || s.bind.Endpoint != now.Endpoint || !s.sameBody(c, now.Body) {
+		return nil, mxerr.Forbidden("this authentication session is for another request")
+	}
+	return s, nil
+}
+
+// find reads a session; nil when there is none that is good.
+func (e *Engine) find(ctx context.Context, at time.Time, sessionID string) (*session, error) {
+	if !secret.Is(secret.Session, sessionID) {
+		return nil, nil
 	}
 	s := &session{id: sessionID}
 	found := false
-	rows := schema.AuthSessions.Scan(r.Ctx, e.Store, persistence.Range[schema.AuthSession]{
+	rows := schema.AuthSessions.Scan(ctx, e.Store, persistence.Range[schema.AuthSession]{
 		From: &schema.AuthSession{ID: sessionID}, Before: &schema.AuthSession{ID: sessionID + stageMark + "\x7f"},
 	})
 	for row, err := range rows {
@@ -247,16 +268,13 @@ func (e *Engine) resume(r *api.Request, c Challenge, sessionID string, now bindi
 		if err := s.take(row, &found); err != nil {
 			return nil, err
 		}
-		if row.ID == sessionID && r.Now.UnixMilli()-row.CreatedTS > Lifetime.Milliseconds() {
+		if row.ID == sessionID && at.UnixMilli()-row.CreatedTS > Lifetime.Milliseconds() {
 			found = false
 			break
 		}
 	}
 	if !found {
-		return nil, e.again(r, c, now, unknown)
-	}
-	if s.bind.UserID != now.UserID || s.bind.Endpoint != now.Endpoint || !s.sameBody(c, now.Body) {
-		return nil, mxerr.Forbidden("this authentication session is for another request")
+		return nil, nil
 	}
 	return s, nil
 }

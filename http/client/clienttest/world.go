@@ -6,6 +6,7 @@ import (
 	"context"
 	"crypto/rand"
 	"log/slog"
+	"net/http"
 	"net/http/httptest"
 	"slices"
 	"sync"
@@ -37,6 +38,7 @@ import (
 	"github.com/matrixon/matrixon/http/media"
 	"github.com/matrixon/matrixon/http/media/picture"
 	"github.com/matrixon/matrixon/http/oauth"
+	"github.com/matrixon/matrixon/http/sso"
 	"github.com/matrixon/matrixon/matrix/signing"
 	"github.com/matrixon/matrixon/persistence"
 	"github.com/matrixon/matrixon/persistence/bleve"
@@ -92,6 +94,12 @@ func (c *Clock) Advance(d time.Duration) {
 // (500), whatever the test makes of that answer.
 func New(t *testing.T) *World {
 	t.Helper()
+	return NewWithProviders(t)
+}
+
+// NewWithProviders is New for a server at which people can sign in with identity providers.
+func NewWithProviders(t *testing.T, providers ...sso.Provider) *World {
+	t.Helper()
 	w := &World{
 		T: t, Store: memory.New(memory.Options{}), Clock: &Clock{now: time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC)}, log: &failures{t: t},
 	}
@@ -130,14 +138,24 @@ func New(t *testing.T) *World {
 	accounts := client.AccountOptions{Sessions: w.Tokens, Passwords: passwords, UIA: engine, AccessLifetime: time.Hour, SSO: &client.SSO{OAuth: true},
 		Registration: func() client.RegistrationOptions { return w.Registration }}
 	a.Add(api.Client, client.Accounts(deps, accounts)...)
-	pages := browser.New(deps, browser.Options{BaseURL: w.URL, Registrar: client.NewRegistrar(deps, accounts), Trusted: []string{"https://trusted.example/"}})
+	onPages := browser.Options{BaseURL: w.URL, Registrar: client.NewRegistrar(deps, accounts), Trusted: []string{"https://trusted.example/"}}
+	for _, p := range providers {
+		onPages.Providers = append(onPages.Providers, browser.Provider{ID: p.ID, Name: p.Name})
+	}
+	pages := browser.New(deps, onPages)
 	box, err := secret.NewBox(make([]byte, 32))
 	if err != nil {
 		t.Fatal(err)
 	}
 	w.oauth = oauth.New(deps, oauth.Options{Store: w.Store, Pages: pages, Box: box, Sessions: w.Tokens, AccessLifetime: time.Hour})
+	ways := sso.New(deps, sso.Options{Pages: pages, Box: box, UIA: engine, Providers: providers, Client: http.DefaultClient})
+	engine.Linked = ways.Linked
+	a.Add(api.Client, ways.Endpoints()...)
 	a.Add(api.Client, pages.Endpoints()...)
 	a.Add(api.Client, w.oauth.Endpoints()...)
+	meetings, end := client.Rendezvous(deps, client.RendezvousOptions{Store: w.Store, URL: pages.URL})
+	t.Cleanup(end)
+	a.Add(api.Client, meetings...)
 	rooms := client.RoomOptions{
 		Reader:        w.Reader,
 		Unread:        counter,
