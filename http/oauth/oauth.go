@@ -182,9 +182,12 @@ func form(r *api.Request) (url.Values, error) {
 	return values, once(values)
 }
 
-// once refuses parameters that stand twice.
+// once refuses parameters that stand twice, and text that no table can hold.
 func once(values url.Values) error {
 	for name, all := range values {
+		if !browser.Text(all...) {
+			return fail("invalid_request", "a parameter is not valid UTF-8 text: "+printable(name))
+		}
 		if len(all) > 1 {
 			return fail("invalid_request", "a parameter stands twice: "+printable(name))
 		}

@@ -34,6 +34,9 @@ func (d *draft) receiveAt(in ReceivePDUAt) error {
 	if err := d.waiting(); err != nil {
 		return err
 	}
+	if len(missingPrev) > 0 && d.lacking() != nil {
+		return d.receiveUnplaced(in, e)
+	}
 	var told *statetree.Tree
 	if len(missingPrev) > 0 {
 		state, missing, err := d.stateOf(in.StateBefore)
@@ -56,6 +59,9 @@ func (d *draft) backfill(in Backfill) error {
 	gap, ok := d.m.gaps[in.Gap]
 	if !ok {
 		return mxerr.NotFound("the room has no such gap, or has none any more")
+	}
+	if d.lacking() != nil {
+		return PartialState(d.m.o.RoomID)
 	}
 	if in.Exhausted {
 		d.closeGap(gap.Seq)

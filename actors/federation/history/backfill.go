@@ -9,6 +9,7 @@ import (
 	"github.com/go-json-experiment/json"
 
 	"github.com/matrixon/matrixon/actors/federation/pdus"
+	"github.com/matrixon/matrixon/actors/reader"
 	"github.com/matrixon/matrixon/matrix/event"
 	"github.com/matrixon/matrixon/matrix/mxerr"
 	"github.com/matrixon/matrixon/messages"
@@ -53,6 +54,9 @@ func (h *History) backfill(ctx context.Context, roomID string, gap uint64) error
 	}
 	var wanted []string
 	if err := json.Unmarshal(row.Wanted, &wanted); err != nil {
+		return err
+	}
+	if err := reader.AwaitWhole(ctx, h.d.Store, roomID); err != nil { // the states of history are whole
 		return err
 	}
 	in, err := h.room(ctx, roomID)
@@ -102,7 +106,7 @@ func (h *History) backfillFrom(ctx context.Context, in room, server string, gap 
 		if !end {
 			continue
 		}
-		state, err := h.stateBefore(ctx, server, in, e.ID())
+		state, _, err := h.stateBefore(ctx, server, in, e.ID())
 		if err != nil {
 			return false, err
 		}

@@ -34,8 +34,10 @@ type Deps struct {
 	Policy     *policy.Servers
 	// Leads reports whether this node takes up what was left behind by nodes that have ended.
 	Leads func() bool
-	Now   func() time.Time
-	Log   *slog.Logger
+	// Mine reports whether the room's actor should live on this node, which then fetches the room's members.
+	Mine func(roomID string) bool
+	Now  func() time.Time
+	Log  *slog.Logger
 }
 
 // The bounds of the work.
@@ -59,16 +61,20 @@ type History struct {
 	mu      sync.Mutex
 	busy    map[string]bool // rooms; true: something came while the room was being mended
 	helping map[string]int  // servers: how many rooms they are being asked about
-	ended   bool
-	running sync.WaitGroup
-	ctx     context.Context
-	stop    context.CancelFunc
+	// completing are the rooms whose members are being fetched, or wait for that.
+	completing map[string]bool
+	wholeTurns chan struct{}
+	ended      bool
+	running    sync.WaitGroup
+	ctx        context.Context
+	stop       context.CancelFunc
 }
 
 // New makes the history of a node. Close ends it.
 func New(d Deps) *History {
 	h := &History{d: d, turns: make(chan struct{}, roomsAtOnce), busy: map[string]bool{}, helping: map[string]int{},
-		failed: cache.New(cache.Options[string, *mxerr.Error]{Size: 10_000, Written: pageRests})}
+		failed:     cache.New(cache.Options[string, *mxerr.Error]{Size: 10_000, Written: pageRests}),
+		completing: map[string]bool{}, wholeTurns: make(chan struct{}, wholeAtOnce)}
 	h.ctx, h.stop = context.WithCancel(context.Background())
 	return h
 }
