@@ -38,7 +38,7 @@ func (s *Server) browserEndpoints(ctx context.Context, deps client.Deps, account
 	if err != nil {
 		return err
 	}
-	options := browser.Options{BaseURL: s.browserURL, Registrar: client.NewRegistrar(deps, *accounts), Trusted: c.SSO.TrustedApps}
+	options := browser.Options{BaseURL: s.browserURL, Registrar: client.NewRegistrar(deps, *accounts), Box: box, Addresses: s.addresses, Trusted: c.SSO.TrustedApps}
 	for _, p := range c.SSO.Providers {
 		options.Providers = append(options.Providers, browser.Provider{ID: p.ID, Name: p.Name, Icon: p.Icon, Brand: p.Brand})
 	}
