@@ -53,10 +53,13 @@ func (s *Server) browserEndpoints(ctx context.Context, deps client.Deps, account
 			return err
 		}
 	}
+	s.api.Add(api.Client, pages.Fallbacks(accounts.UIA)...) // after that of identity providers, which is one of them
 	if c.OAuth.Enabled {
 		s.oauth = oauth.New(deps, oauth.Options{Store: s.store, Pages: pages, Box: box, Sessions: accounts.Sessions,
 			AccessLifetime: accounts.AccessLifetime, RefreshLifetime: accounts.RefreshLifetime})
 		s.api.Add(api.Client, s.oauth.Endpoints()...)
+		accounts.Discovery.WellKnown["org.matrix.msc2965.authentication"] = map[string]string{ // for clients that do not ask for the metadata
+			"issuer": pages.URL("/"), "account": pages.URL(browser.AccountPath)}
 		if c.OAuth.Rendezvous != config.RendezvousNobody { // of use only where a device can be let in by another
 			var meetings []api.Endpoint
 			meetings, s.endRendezvous = client.Rendezvous(deps, client.RendezvousOptions{Store: s.store, Everybody: c.OAuth.Rendezvous == config.RendezvousEverybody, URL: pages.URL})

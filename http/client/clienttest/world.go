@@ -155,6 +155,7 @@ func NewWithProviders(t *testing.T, providers ...sso.Provider) *World {
 	engine.Linked = ways.Linked
 	a.Add(api.Client, ways.Endpoints()...)
 	a.Add(api.Client, pages.Endpoints()...)
+	a.Add(api.Client, pages.Fallbacks(engine)...)
 	a.Add(api.Client, w.oauth.Endpoints()...)
 	meetings, end := client.Rendezvous(deps, client.RendezvousOptions{Store: w.Store, URL: pages.URL})
 	t.Cleanup(end)
