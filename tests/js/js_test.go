@@ -53,6 +53,14 @@ func TestMatrixJSSDK(t *testing.T) {
 	run(t, single{server}, "run.mjs", server.URL)
 }
 
+// The way of Element Web into an account: OAuth 2.0, with the pages of the server.
+func TestMatrixJSSDKWithOAuth(t *testing.T) {
+	t.Parallel()
+	install(t)
+	server := binary.Start(t, "registration.open=true")
+	run(t, single{server}, "oauth.mjs", server.URL)
+}
+
 // matrix-bot-sdk is what many bots and bridges are made with.
 func TestMatrixBotSDK(t *testing.T) {
 	t.Parallel()
