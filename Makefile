@@ -6,6 +6,7 @@
 # make queues  kills servers while they send to each other, many times
 # make ghosts  a bridge with many users in many rooms, while the server is killed and the bridge is away
 # make interop rooms shared with Synapse, the reference homeserver, which is installed into a chroot first (as root, on Debian)
+# make desktop nheko, a desktop client from Debian, on a screen that nobody sees; PICTURES is a folder for pictures of it
 # make lint    golangci-lint alone, installed first if need be
 # make bench   measures the real server over HTTP
 # make microbench  the benchmarks of single packages
@@ -59,6 +60,10 @@ ghosts:
 
 interop:
 	go test -tags interop -count 1 -v ./tests/federation -run TestSynapse
+
+PICTURES ?=
+desktop:
+	DESKTOP_PICTURES='$(PICTURES)' go test -tags desktop -count 1 -v -run 'TestNheko$$' ./tests/js
 
 lint:
 	scripts/lint.sh

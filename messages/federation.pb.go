@@ -470,6 +470,9 @@ type SeedRoom struct {
 	StateBefore []string               `protobuf:"bytes,3,rep,name=state_before,json=stateBefore,proto3" json:"state_before,omitempty"`
 	// servers_in_room are joined servers that the state does not tell, in a partial state only.
 	ServersInRoom []string `protobuf:"bytes,4,rep,name=servers_in_room,json=serversInRoom,proto3" json:"servers_in_room,omitempty"`
+	// partial says that members are left out of the state; see TellState.
+	Partial       bool   `protobuf:"varint,5,opt,name=partial,proto3" json:"partial,omitempty"`
+	Origin        string `protobuf:"bytes,6,opt,name=origin,proto3" json:"origin,omitempty"` // the server through which the user joins
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -530,6 +533,20 @@ func (x *SeedRoom) GetServersInRoom() []string {
 		return x.ServersInRoom
 	}
 	return nil
+}
+
+func (x *SeedRoom) GetPartial() bool {
+	if x != nil {
+		return x.Partial
+	}
+	return false
+}
+
+func (x *SeedRoom) GetOrigin() string {
+	if x != nil {
+		return x.Origin
+	}
+	return ""
 }
 
 // MakeMembership asks for the template of a member event of another server's user: make_join, make_leave, make_knock. The answer is
@@ -1182,12 +1199,14 @@ const file_federation_proto_rawDesc = "" +
 	"\fReceivePduAt\x12\x16\n" +
 	"\x06origin\x18\x01 \x01(\tR\x06origin\x12\x1f\n" +
 	"\x03pdu\x18\x02 \x01(\v2\r.matrixon.PduR\x03pdu\x12!\n" +
-	"\fstate_before\x18\x03 \x03(\tR\vstateBefore\"\x92\x01\n" +
+	"\fstate_before\x18\x03 \x03(\tR\vstateBefore\"\xc4\x01\n" +
 	"\bSeedRoom\x12\x18\n" +
 	"\aversion\x18\x01 \x01(\tR\aversion\x12!\n" +
 	"\x04join\x18\x02 \x01(\v2\r.matrixon.PduR\x04join\x12!\n" +
 	"\fstate_before\x18\x03 \x03(\tR\vstateBefore\x12&\n" +
-	"\x0fservers_in_room\x18\x04 \x03(\tR\rserversInRoom\"\x80\x01\n" +
+	"\x0fservers_in_room\x18\x04 \x03(\tR\rserversInRoom\x12\x18\n" +
+	"\apartial\x18\x05 \x01(\bR\apartial\x12\x16\n" +
+	"\x06origin\x18\x06 \x01(\tR\x06origin\"\x80\x01\n" +
 	"\x0eMakeMembership\x129\n" +
 	"\x06action\x18\x01 \x01(\x0e2!.matrixon.ChangeMembership.ActionR\x06action\x12\x17\n" +
 	"\auser_id\x18\x02 \x01(\tR\x06userId\x12\x1a\n" +

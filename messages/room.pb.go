@@ -1124,6 +1124,7 @@ type RoomNotice struct {
 	Typing        []string               `protobuf:"bytes,7,rep,name=typing,proto3" json:"typing,omitempty"` // who is typing now, when typing_changed
 	Version       string                 `protobuf:"bytes,8,opt,name=version,proto3" json:"version,omitempty"`
 	TypingAgain   []string               `protobuf:"bytes,9,rep,name=typing_again,json=typingAgain,proto3" json:"typing_again,omitempty"` // who of this server is still typing; other servers forget them unless they are told so
+	Whole         bool                   `protobuf:"varint,10,opt,name=whole,proto3" json:"whole,omitempty"`                              // the members of a room that was joined without them are known now
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1219,6 +1220,13 @@ func (x *RoomNotice) GetTypingAgain() []string {
 		return x.TypingAgain
 	}
 	return nil
+}
+
+func (x *RoomNotice) GetWhole() bool {
+	if x != nil {
+		return x.Whole
+	}
+	return false
 }
 
 var File_room_proto protoreflect.FileDescriptor
@@ -1320,7 +1328,7 @@ const file_room_proto_rawDesc = "" +
 	"\freceipt_type\x18\x02 \x01(\tR\vreceiptType\x12\x1b\n" +
 	"\tthread_id\x18\x03 \x01(\tR\bthreadId\x12\x19\n" +
 	"\bevent_id\x18\x04 \x01(\tR\aeventId\x12\x0e\n" +
-	"\x02ts\x18\x05 \x01(\x03R\x02ts\"\xb0\x02\n" +
+	"\x02ts\x18\x05 \x01(\x03R\x02ts\"\xc6\x02\n" +
 	"\n" +
 	"RoomNotice\x12\x17\n" +
 	"\aroom_id\x18\x01 \x01(\tR\x06roomId\x12\x10\n" +
@@ -1331,7 +1339,9 @@ const file_room_proto_rawDesc = "" +
 	"\x0etyping_changed\x18\x06 \x01(\bR\rtypingChanged\x12\x16\n" +
 	"\x06typing\x18\a \x03(\tR\x06typing\x12\x18\n" +
 	"\aversion\x18\b \x01(\tR\aversion\x12!\n" +
-	"\ftyping_again\x18\t \x03(\tR\vtypingAgainB'Z%github.com/matrixon/matrixon/messagesb\x06proto3"
+	"\ftyping_again\x18\t \x03(\tR\vtypingAgain\x12\x14\n" +
+	"\x05whole\x18\n" +
+	" \x01(\bR\x05wholeB'Z%github.com/matrixon/matrixon/messagesb\x06proto3"
 
 var (
 	file_room_proto_rawDescOnce sync.Once

@@ -35,7 +35,7 @@ step 'the program that tests run'
 folder=$(mktemp -d)
 trap 'rm -rf "$folder"' EXIT
 go build -o "$folder/matrixon" ./cmd/matrixon
-export MATRIXON_TEST_PROGRAM=$folder/matrixon
+export TEST_MATRIXON_PROGRAM=$folder/matrixon
 
 step tests
 # -count 1: many tests build and run the program itself, of which go test's cache knows nothing.

@@ -282,6 +282,7 @@ func TestCountsOfThreads(t *testing.T) {
 func TestWhoMayHaveAPhone(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
+	w.restart()
 	if !w.dispatcher.Anybody() || !w.dispatcher.Has(w.bob.User) {
 		t.Error("somebody is denied a phone before it is known who has one")
 	}

@@ -8,6 +8,7 @@ import (
 
 	"github.com/matrixon/matrixon/matrix/id"
 	"github.com/matrixon/matrixon/matrix/mxerr"
+	"github.com/matrixon/matrixon/matrix/room"
 	"github.com/matrixon/matrixon/matrix/visibility"
 	"github.com/matrixon/matrixon/persistence"
 	"github.com/matrixon/matrixon/persistence/schema"
@@ -22,6 +23,8 @@ type Served struct {
 	users  []string // of the server that are or were in the room
 	listed bool
 	bests  map[string]string // the best membership of them by the root of the state
+	// partial is the number from which on the states do not tell all members, 0 for none; since is that of the event with which the server came.
+	partial, since uint64
 }
 
 // Served looks up the standing of a server in the room: 404 M_NOT_FOUND when this server does not know the room, 403 M_FORBIDDEN when the
@@ -30,14 +33,20 @@ func (r *Reader) Served(ctx context.Context, roomID, server string) (*Served, er
 	if _, err := r.Room(ctx, roomID); err != nil {
 		return nil, err
 	}
-	resident, err := r.Resident(ctx, roomID, server)
+	in, ok, err := schema.RoomServers.Get(ctx, r.store, schema.RoomServer{RoomID: roomID, Server: server})
 	if err != nil {
 		return nil, err
 	}
-	if !resident {
+	if !ok || in.Joined <= 0 {
 		return nil, mxerr.Forbidden("%s has no user in the room %s", server, roomID)
 	}
-	return &Served{r: r, RoomID: roomID, Server: server, bests: map[string]string{}}, nil
+	s := &Served{r: r, RoomID: roomID, Server: server, bests: map[string]string{}}
+	if joined, ok, err := JoinedPartially(ctx, r.store, roomID); err != nil {
+		return nil, err
+	} else if ok && !joined.Whole {
+		s.partial, s.since = joined.Seq, in.JoinedSeq
+	}
+	return s, nil
 }
 
 // RoomsOf lists the rooms that have an event with this id. There is one, except where servers choose the ids themselves (room versions 1 and 2).
@@ -62,20 +71,30 @@ func (s *Served) Event(ctx context.Context, eventID string) (schema.Event, error
 	return row, err
 }
 
-// Placed is Event for events whose place in the room is known, and with it the state before them.
+// Placed is Event for events whose place in the room is known, and with it the state before them: 403 M_UNABLE_DUE_TO_PARTIAL_STATE when not
+// all of that is (MSC3895).
 func (s *Served) Placed(ctx context.Context, eventID string) (schema.Event, error) {
 	row, err := s.Event(ctx, eventID)
 	if err == nil && row.Seq >= schema.OutlierBase {
 		err = mxerr.NotFound("the state at the event %.255s is not known", eventID)
 	}
+	if err == nil && s.unknown(row.Seq) {
+		err = room.PartialState(s.RoomID)
+	}
 	return row, err
 }
+
+// unknown reports whether the state at the event with this number lacks members.
+func (s *Served) unknown(seq uint64) bool { return s.partial != 0 && seq >= s.partial }
 
 // Sees decides whether the server may see the event (client-server API, "Room history visibility"). What has no place in the room is
 // seen: it is part of a state, or authorises something.
 func (s *Served) Sees(ctx context.Context, row *schema.Event) (bool, error) {
 	if row.Seq >= schema.OutlierBase {
 		return true, nil
+	}
+	if s.unknown(row.Seq) && s.since < row.Seq {
+		return true, nil // its users were in the room, whoever they are
 	}
 	sees, err := s.at(ctx, row.StateAfter)
 	if err != nil || sees {

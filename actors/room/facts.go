@@ -46,6 +46,9 @@ func (f facts) fetch(ctx context.Context, missing *room.Missing) (room.Facts, er
 	if len(missing.Chains) > 0 && q.err == nil {
 		q.err = q.chains(missing.Chains)
 	}
+	if missing.Since != 0 && q.err == nil {
+		q.err = q.since(missing.Since)
+	}
 	if missing.Outliers && q.err == nil {
 		q.err = q.outliers()
 	}

@@ -121,7 +121,25 @@ func (q *query) outliers() error {
 	return nil
 }
 
-// federated gives the machine the rows that it keeps in memory: the servers in the room, and the gaps of its history.
+// since reads the timeline from the number on.
+func (q *query) since(seq uint64) error {
+	timeline := schema.Timeline(q.roomID)
+	timeline.From = &schema.Event{Seq: seq}
+	for row, err := range schema.Events.Scan(q.ctx, q.store, timeline) {
+		if err != nil {
+			return err
+		}
+		entry, err := entryOf(row, q.version)
+		if err != nil {
+			return err
+		}
+		q.found.Since, q.found.Entries = append(q.found.Since, row.Seq), append(q.found.Entries, entry)
+	}
+	return nil
+}
+
+// federated gives the machine the rows that it keeps in memory: the servers in the room, the gaps of its
+// history, and what it lacks while its members are not known.
 func (f facts) federated(ctx context.Context, m *room.Machine) error {
 	servers := persistence.Range[schema.RoomServer]{Prefix: schema.RoomServer{RoomID: f.roomID}, Keys: 1}
 	for row, err := range schema.RoomServers.Scan(ctx, f.store, servers) {
@@ -140,6 +158,15 @@ func (f facts) federated(ctx context.Context, m *room.Machine) error {
 		}
 		m.KnowGap(gap)
 	}
+	row, ok, err := schema.PartialRooms.Get(ctx, f.store, schema.PartialRoom{RoomID: f.roomID})
+	if err != nil || !ok || row.Whole {
+		return err
+	}
+	p, err := partialOf(row)
+	if err != nil {
+		return fmt.Errorf("room %s: %w: what it lacks: %w", f.roomID, persistence.ErrCorrupt, err)
+	}
+	m.KnowPartial(p)
 	return nil
 }
 

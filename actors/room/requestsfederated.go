@@ -21,7 +21,10 @@ func federatedInputOf(body proto.Message, from func(*messages.Requester) room.Fr
 	case *messages.ReceivePduAt:
 		return room.ReceivePDUAt{From: from(nil), Origin: m.Origin, PDU: pduOf(m.Pdu), StateBefore: m.StateBefore}, pduResults, nil
 	case *messages.SeedRoom:
-		return room.SeedRoom{From: from(nil), Version: m.Version, Join: pduOf(m.Join), StateBefore: m.StateBefore, Servers: m.ServersInRoom}, eventSent, nil
+		return room.SeedRoom{From: from(nil), Version: m.Version, Join: pduOf(m.Join), StateBefore: m.StateBefore, Servers: m.ServersInRoom,
+			Partial: m.Partial, Origin: m.Origin}, eventSent, nil
+	case *messages.TellState:
+		return room.TellState{From: from(nil), EventID: m.EventId, State: m.State}, pduResults, nil
 	case *messages.Backfill:
 		states := make(map[string][]string, len(m.States))
 		for _, s := range m.States {

@@ -350,6 +350,7 @@ func (a *actor) Inspect(s *messages.Summary) {
 	summary := a.machine.Summary()
 	s.Details["version"] = summary.Version
 	s.Details["joined_members"] = fmt.Sprint(summary.JoinedMembers)
+	s.Details["members_known"] = fmt.Sprint(a.machine.Partial() == nil)
 	s.Details["invited_members"] = fmt.Sprint(summary.InvitedMembers)
 	extremities := a.machine.Extremities()
 	s.Details["extremities"] = fmt.Sprint(len(extremities))

@@ -2,6 +2,7 @@ package room
 
 import (
 	"encoding/binary"
+	"slices"
 
 	"github.com/go-json-experiment/json"
 
@@ -56,6 +57,14 @@ func (a *actor) federatedRows(w *writes, b *room.Batch) {
 		}
 		w.add(schema.RoomGaps.Put(schema.RoomGap{RoomID: a.roomID, Seq: seq, Next: gap.Next, Floor: gap.Floor, Wanted: wanted}))
 	}
+	for _, e := range b.Amended {
+		if e.Outbound {
+			w.add(schema.OutboundEvents.Put(schema.OutboundEvent{RoomID: a.roomID, Seq: e.Seq}))
+		}
+	}
+	if b.PartialChanged {
+		w.add(partialRow(a.roomID, b))
+	}
 }
 
 // findable has the event found by its id, in its room and in all.
@@ -74,7 +83,7 @@ func (a *actor) placed(w *writes, e *room.Entry) {
 // outboundNotice tells of events that other servers must get, nil when there is none.
 func (a *actor) outboundNotice(b *room.Batch) *messages.OutboundNotice {
 	var n *messages.OutboundNotice
-	for _, e := range b.Entries {
+	for _, e := range slices.Concat(b.Amended, b.Entries) {
 		if !e.Outbound {
 			continue
 		}

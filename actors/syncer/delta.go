@@ -21,7 +21,7 @@ func (b *builder) stateDelta(st stretch, t timeline) (delta, error) {
 	if err != nil {
 		return delta{}, err
 	}
-	full := st.fresh || b.req.FullState
+	full := st.fresh || st.whole || b.req.FullState
 	target := end
 	if !b.stateAfter() && len(t.rows) > 0 {
 		if target, err = b.reader.Before(b.ctx, &t.rows[0]); err != nil {
@@ -132,7 +132,7 @@ func (b *builder) lazyLoad(entries []reader.Entry, st stretch, t timeline, end *
 	if !f.LazyLoadMembers {
 		return entries, nil
 	}
-	full := st.fresh || b.req.FullState
+	full := st.fresh || st.whole || b.req.FullState
 	wanted, err := b.wantedMembers(st, t, full, summary)
 	if err != nil {
 		return nil, err

@@ -113,8 +113,11 @@ func (b *builder) cameAndWent(roomID string, came, went map[string]bool) error {
 	if err != nil || !ok {
 		return err
 	}
-	if access.Joined() && !st.fresh {
+	if access.Joined() && !st.fresh && !st.whole {
 		return b.changedMembers(st, came, went)
+	}
+	if access.Joined() && st.whole {
+		return b.meet(roomID, came)
 	}
 	// The user came or went. Those who are there now are met or left behind; so are those who went in the meantime.
 	met := came
@@ -143,11 +146,18 @@ func (b *builder) cameAndWent(roomID string, came, went map[string]bool) error {
 	} else if !access.Joined() {
 		return nil
 	}
-	return b.each(roomID, func(m schema.CurrentState) {
+	return b.meet(roomID, met)
+}
+
+// meet adds the members of a room but the user.
+func (b *builder) meet(roomID string, met map[string]bool) error {
+	members, err := b.reader.CurrentOf(b.ctx, roomID, "m.room.member")
+	for _, m := range members {
 		if m.Membership == "join" && m.StateKey != b.req.UserID {
 			met[m.StateKey] = true
 		}
-	})
+	}
+	return err
 }
 
 // changedMembers finds the members who came and went in the stretch.
@@ -165,14 +175,6 @@ func (b *builder) changedMembers(st stretch, came, went map[string]bool) error {
 		return err
 	}
 	return b.sortMembers(st, changes, came, went)
-}
-
-func (b *builder) each(roomID string, do func(schema.CurrentState)) error {
-	members, err := b.reader.CurrentOf(b.ctx, roomID, "m.room.member")
-	for _, m := range members {
-		do(m)
-	}
-	return err
 }
 
 // sortMembers tells those who came since the token from those who went, and from those who only changed their profile.

@@ -70,8 +70,8 @@ type Timeline struct {
 // Summary helps to name a room whose members are not all known to the client.
 type Summary struct {
 	Heroes         []string `json:"m.heroes,omitzero"`
-	JoinedMembers  int64    `json:"m.joined_member_count"`
-	InvitedMembers int64    `json:"m.invited_member_count"`
+	JoinedMembers  *int64   `json:"m.joined_member_count,omitzero"`
+	InvitedMembers *int64   `json:"m.invited_member_count,omitzero"`
 }
 
 // UnreadCounts are the unread notifications of a room or a thread.

@@ -87,6 +87,7 @@ type stretch struct {
 	from   schema.Event // that event, unless since is 0
 	last   schema.Event
 	fresh  bool // full state and the newest history, whatever the token
+	whole  bool // full state, since the members of the room have become known
 }
 
 // joinedRoom builds what is new in a room that the user is in; nil if there is nothing after all.
@@ -97,7 +98,7 @@ func (b *builder) joinedRoom(access *reader.Access, plan *messages.RoomPlan) (*J
 	}
 	room := &JoinedRoom{}
 	fresh := st.fresh
-	if plan.Timeline || fresh || b.req.FullState {
+	if plan.Timeline || fresh || st.whole || b.req.FullState {
 		t, err := b.timeline(st)
 		if err != nil {
 			return nil, err
@@ -157,6 +158,10 @@ func (b *builder) stretchOf(access *reader.Access, pos uint64) (stretch, bool, e
 	if st.last, ok, err = b.reader.Last(b.ctx, st.room, pos); err != nil || !ok {
 		return st, false, err
 	}
+	partial, was, err := b.partial(st.room, pos)
+	if err != nil || partial && !b.req.Filter.Room.State.LazyLoadMembers {
+		return st, false, err
+	}
 	if b.initial {
 		st.fresh = true
 		return st, true, nil
@@ -173,7 +178,20 @@ func (b *builder) stretchOf(access *reader.Access, pos uint64) (stretch, bool, e
 		return st, false, err
 	}
 	st.since, st.fresh = st.from.Seq, !ok
+	if st.whole = was && !partial; st.whole && !b.req.Filter.Room.State.LazyLoadMembers {
+		st.fresh = true // the room has not been shown before
+	}
 	return st, true, nil
+}
+
+// partial reports whether the members of a room are not known at the position, and whether they were not at the token (MSC3902): such a room is
+// shown only to those who load members lazily.
+func (b *builder) partial(roomID string, pos uint64) (is, was bool, err error) {
+	row, ok, err := reader.JoinedPartially(b.ctx, b.reader.Store(), roomID)
+	if err != nil || !ok {
+		return false, false, err
+	}
+	return row.PartialAt(pos), row.PartialAt(b.plan.SincePos), nil
 }
 
 // leftRoom builds the end of a room: what happened since the token until the user was out.

@@ -14,14 +14,19 @@ const heroCount = 5
 
 // summary counts the members, and names some of them for a room without a name, when that may have changed.
 func (b *builder) summary(st stretch, t timeline, changed bool) (*Summary, error) {
-	if !st.fresh && !b.req.FullState && !changed && !slices.ContainsFunc(t.rows, inSummary) {
+	if !st.fresh && !st.whole && !b.req.FullState && !changed && !slices.ContainsFunc(t.rows, inSummary) {
 		return nil, nil
 	}
 	room, err := b.reader.Room(b.ctx, st.room)
 	if err != nil {
 		return nil, err
 	}
-	s := &Summary{JoinedMembers: room.JoinedMembers, InvitedMembers: room.InvitedMembers}
+	s := &Summary{}
+	if partial, _, err := b.partial(st.room, b.plan.Pos); err != nil {
+		return nil, err
+	} else if !partial { // else nobody knows how many there are
+		s.JoinedMembers, s.InvitedMembers = &room.JoinedMembers, &room.InvitedMembers
+	}
 	s.Heroes, err = b.heroes(st.room)
 	return s, err
 }

@@ -103,6 +103,9 @@ func (s *stamps) room(userID string, n *messages.RoomNotice) {
 	if len(n.Events) > 0 {
 		r.events, r.activity = n.Pos, n.Pos
 	}
+	if n.Whole {
+		r.events = n.Pos
+	}
 	if len(n.Receipts) > 0 {
 		r.receipts = n.Pos
 	}

@@ -88,9 +88,12 @@ func (t *Tokens) look(ctx context.Context, hash [32]byte) (*Session, error) {
 	if err != nil {
 		return nil, err
 	}
-	oauth, _, err := schema.OAuthSessions.Get(ctx, t.options.Store, schema.OAuthSession{UserID: row.UserID, DeviceID: row.DeviceID})
-	if err != nil {
-		return nil, err
+	var oauth schema.OAuthSession
+	if row.ExpiresTS > 0 { // as all tokens of OAuth 2.0
+		oauth, _, err = schema.OAuthSessions.Get(ctx, t.options.Store, schema.OAuthSession{UserID: row.UserID, DeviceID: row.DeviceID})
+		if err != nil {
+			return nil, err
+		}
 	}
 	s := &Session{
 		OAuth:  oauth.ClientID,

@@ -9,6 +9,7 @@ import (
 	"net/url"
 	"slices"
 	"strings"
+	"unicode/utf8"
 
 	"github.com/matrixon/matrixon/http/api"
 	"github.com/matrixon/matrixon/http/client"
@@ -114,6 +115,11 @@ func (p *Pages) run(r *api.Request, f func(*View) (any, error)) (any, error) {
 		if v.Form, err = url.ParseQuery(string(raw)); err != nil {
 			return nil, mxerr.BadJSON("this is no form")
 		}
+		for _, values := range v.Form {
+			if !Text(values...) {
+				return nil, mxerr.InvalidParam("this is not valid text")
+			}
+		}
 	}
 	var err error
 	if v.Who, err = p.who(r); err != nil {
@@ -146,6 +152,11 @@ func sentence(text string) string {
 		return text
 	}
 	return strings.ToUpper(text[:1]) + text[1:] + "."
+}
+
+// Text reports whether these are valid UTF-8 text without NUL, which not every database takes.
+func Text(values ...string) bool {
+	return !slices.ContainsFunc(values, func(v string) bool { return !utf8.ValidString(v) || strings.Contains(v, "\x00") })
 }
 
 // Redirect sends the browser on, with a GET request.

@@ -46,7 +46,7 @@ func named(r *api.Request) (userID string, hash []byte) {
 	}
 	name, token, _ := strings.Cut(c.Value, ".")
 	raw, err := base64.RawURLEncoding.DecodeString(name)
-	if err != nil || !secret.Is(secret.Browser, token) {
+	if err != nil || !Text(string(raw)) || !secret.Is(secret.Browser, token) {
 		return "", nil
 	}
 	return string(raw), secret.Hash(token)

@@ -9,7 +9,10 @@ import (
 
 	"google.golang.org/protobuf/proto"
 
+	"github.com/matrixon/matrixon/actors/reader"
 	"github.com/matrixon/matrixon/cluster"
+	"github.com/matrixon/matrixon/matrix/mxerr"
+	"github.com/matrixon/matrixon/matrix/room"
 	"github.com/matrixon/matrixon/persistence"
 )
 
@@ -31,5 +34,20 @@ func AskUser[A proto.Message](ctx context.Context, d Deps, userID string, reques
 
 // AskRoom asks the actor of a room.
 func AskRoom[A proto.Message](ctx context.Context, d Deps, roomID string, request proto.Message) (A, error) {
-	return cluster.Ask[A](ctx, d.Caller, cluster.Identity{Kind: cluster.KindRoom, ID: roomID}, request)
+	return whole(ctx, d, roomID, func() (A, error) {
+		return cluster.Ask[A](ctx, d.Caller, cluster.Identity{Kind: cluster.KindRoom, ID: roomID}, request)
+	})
+}
+
+// whole does what may need the members of a room who are not known yet: again, when they are.
+func whole[A any](ctx context.Context, d Deps, roomID string, do func() (A, error)) (A, error) {
+	for {
+		answer, err := do()
+		if err == nil || mxerr.From(err).Code != room.CodePartial {
+			return answer, err
+		}
+		if err := reader.AwaitWhole(ctx, d.Store, roomID); err != nil {
+			return answer, err
+		}
+	}
 }

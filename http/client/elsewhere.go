@@ -135,6 +135,11 @@ func (h *rooms) entering(ctx context.Context, userID, reason string) ([]byte, er
 	return json.Marshal(all, json.Deterministic(true))
 }
 
+// inviteElsewhere invites a user of another server, once it is known how that user stands in the room.
+func (h *rooms) inviteElsewhere(ctx context.Context, roomID string, change *messages.ChangeMembership) (*messages.EventSent, error) {
+	return whole(ctx, h.Deps, roomID, func() (*messages.EventSent, error) { return h.Elsewhere.Invite(ctx, roomID, change) })
+}
+
 // leaveRoom ends the user's membership: here when this server is in the room, or else through a server that is, for invites and knocks.
 func (h *rooms) leaveRoom(r *api.Request, roomID, reason string) (*messages.EventSent, error) {
 	resident, err := h.resident(r, roomID)
@@ -168,7 +173,7 @@ func (h *rooms) elsewhereMember(r *api.Request, roomID, target string, content j
 	var sent *messages.EventSent
 	switch {
 	case resident && membership == "invite" && id.ServerOf(target) != h.ServerName:
-		sent, err = h.Elsewhere.Invite(r.Ctx, roomID, &messages.ChangeMembership{
+		sent, err = h.inviteElsewhere(r.Ctx, roomID, &messages.ChangeMembership{
 			By: requester(r), Action: messages.ChangeMembership_INVITE, Target: target, Content: content})
 	case resident || target != r.User():
 		return nil, false, nil

@@ -82,7 +82,7 @@ func (h *rooms) change(r *api.Request, roomID string, action messages.ChangeMemb
 	}
 	change := &messages.ChangeMembership{By: requester(r), Action: action, Target: target, Reason: reason, Content: content}
 	if action == messages.ChangeMembership_INVITE && id.ServerOf(target) != h.ServerName {
-		return h.Elsewhere.Invite(r.Ctx, roomID, change)
+		return h.inviteElsewhere(r.Ctx, roomID, change)
 	}
 	return AskRoom[*messages.EventSent](r.Ctx, h.Deps, roomID, change)
 }

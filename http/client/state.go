@@ -21,8 +21,16 @@ func (h *rooms) state() []api.Endpoint {
 	}
 }
 
+// wholly waits for the members of a room that was joined without them, for whoever may ask for them.
+func (h *rooms) wholly(r *api.Request, a *reader.Access) error {
+	return reader.AwaitWhole(r.Ctx, h.Store, a.RoomID)
+}
+
 func (h *rooms) allState(r *api.Request) (any, error) {
 	a, err := h.readable(r)
+	if err == nil {
+		err = h.wholly(r, a)
+	}
 	if err != nil {
 		return nil, err
 	}
@@ -55,6 +63,14 @@ func (h *rooms) oneState(r *api.Request) (any, error) {
 		return nil, err
 	}
 	row, ok, err := s.Get(r.Ctx, r.Vars["eventType"], r.Vars["stateKey"])
+	if err == nil && !ok && r.Vars["eventType"] == "m.room.member" { // perhaps it is only not known yet
+		if err = h.wholly(r, a); err == nil {
+			s, err = a.State(r.Ctx)
+		}
+		if err == nil {
+			row, ok, err = s.Get(r.Ctx, r.Vars["eventType"], r.Vars["stateKey"])
+		}
+	}
 	if err != nil {
 		return nil, err
 	}
@@ -87,6 +103,9 @@ func (h *rooms) members(r *api.Request) (any, error) {
 	}
 	if !a.Joined() && !a.WasJoined() {
 		return nil, mxerr.Forbidden("you are not in the room %s", a.RoomID)
+	}
+	if err := h.wholly(r, a); err != nil {
+		return nil, err
 	}
 	var s *reader.State
 	if at := r.Param("at"); at != "" {
@@ -123,6 +142,9 @@ func (h *rooms) joinedMembers(r *api.Request) (any, error) {
 		return nil, err
 	}
 	if err := a.RequireJoined(); err != nil {
+		return nil, err
+	}
+	if err := h.wholly(r, a); err != nil {
 		return nil, err
 	}
 	members, err := h.Reader.CurrentOf(r.Ctx, a.RoomID, "m.room.member")

@@ -10,6 +10,7 @@ import (
 	"github.com/coreos/go-oidc/v3/oidc"
 	"golang.org/x/oauth2"
 
+	"github.com/matrixon/matrixon/http/browser"
 	"github.com/matrixon/matrixon/matrix/mxerr"
 )
 
@@ -117,7 +118,7 @@ func (p *remote) exchange(ctx context.Context, code, nonce, verifier string) (pe
 		return person{}, p.unreachable(err)
 	case id.Nonce != nonce:
 		return person{}, p.unreachable(errors.New("the nonce is not that of the request"))
-	case id.Subject == "" || len(id.Subject) > maxSubject:
+	case id.Subject == "" || len(id.Subject) > maxSubject || !browser.Text(id.Subject):
 		return person{}, p.unreachable(errors.New("the subject is missing, or too long"))
 	}
 	claims := map[string]any{}
@@ -158,7 +159,10 @@ func (p *remote) lacks(claims map[string]any) bool {
 func (p *remote) person(subject string, claims map[string]any) person {
 	text := func(name string) string {
 		value, _ := claims[name].(string)
-		return value[:min(len(value), 1000)]
+		if !browser.Text(value) || len(value) > 1000 {
+			return ""
+		}
+		return value
 	}
 	who := person{Subject: subject, Localpart: text(p.Claims.Localpart), DisplayName: text(p.Claims.DisplayName)}
 	if verified, _ := claims["email_verified"].(bool); verified {

@@ -274,7 +274,7 @@ func (s *SSO) named(v *browser.View) (any, error) {
 // make makes an account that belongs to whom the provider has named. An address that belongs to another account is left out.
 func (s *SSO) make(v *browser.View, userID, provider string, who person) error {
 	m := &messages.RegisterExternal{ExternalId: external(provider, who), Account: &messages.RegisterAccount{DisplayName: who.DisplayName}}
-	if !utf8.ValidString(who.DisplayName) || utf8.RuneCountInString(who.DisplayName) > maxDisplayName {
+	if utf8.RuneCountInString(who.DisplayName) > maxDisplayName {
 		m.Account.DisplayName = ""
 	}
 	if canonical, ok := address.Canonical(who.Email); ok && who.Email != "" {

@@ -21,7 +21,7 @@ func (d *draft) setState(entry *Entry) error {
 		d.needPath(e.Tuple())
 		return errMissing
 	}
-	d.nodes = append(d.nodes, state.Fresh(d.head.state)...)
+	d.keepNodes(state.Fresh(d.head.state))
 	d.head.state = state
 	entry.StateAfter = state.Root()
 	if entry.Number == 0 { // else they were noted when it was an outlier
@@ -133,6 +133,9 @@ func (d *draft) countServer(server string, by int64, seq uint64) {
 		d.servers = map[string]ServerRow{}
 	}
 	d.servers[server] = row
+	if server == d.m.o.ServerName && row.Joined == 0 {
+		d.abandonPartial(seq)
+	}
 }
 
 // recall has a server that is not in the room sent the event that ends an invite or knock of one of its users, and no other event: nobody else

@@ -28,7 +28,8 @@ type draft struct {
 	redactions   []PendingRedaction
 	receipts     []ReceiptRow
 	aliases      []AliasChange
-	nodes        []statetree.Node
+	nodes        []statetree.Node // see keepNodes
+	nodeBytes    map[statetree.Hash][]byte
 	forgotten    []string
 	annotations  map[AnnotationKey]bool
 	transactions []TransactionRow
@@ -40,7 +41,11 @@ type draft struct {
 	servers      map[string]ServerRow
 	merges       map[string]statetree.Hash // resolutions that were worked out; see mergeOf
 	gaps         map[uint64]*Gap
-	hint         *roomversion.Version // of a room that does not exist yet; see ver
+	reworked     *reworked // what has been worked out again with the whole state
+	// partial is what the room lacks, when partialChanged; whole says that its members have become known.
+	partial               *Partial
+	partialChanged, whole bool
+	hint                  *roomversion.Version // of a room that does not exist yet; see ver
 	// results and built are answers; see Reply.
 	results []Result
 	built   *event.Event
@@ -76,6 +81,9 @@ func (d *draft) keep() {
 	}
 	for server, row := range d.servers {
 		d.m.servers[server] = row
+	}
+	if d.partialChanged {
+		d.m.partial = d.partial
 	}
 	for seq, gap := range d.gaps {
 		if gap == nil {
@@ -143,6 +151,10 @@ func (d *draft) moveInto(b *Batch) {
 	b.Nodes = append(b.Nodes, d.nodes...)
 	b.Transactions = append(b.Transactions, d.transactions...)
 	b.Forgotten = append(b.Forgotten, d.forgotten...)
+	if d.partialChanged {
+		b.Partial, b.PartialChanged = d.partial, true
+	}
+	b.Whole = b.Whole || d.whole
 	b.SnapshotNeeded = b.SnapshotNeeded || d.snapshot
 	if d.head.summary != d.m.head.summary {
 		if b.Summary == nil {
@@ -194,6 +206,9 @@ func (d *draft) needPath(t event.Tuple) {
 
 // entry is the entry with the number.
 func (d *draft) entry(seq uint64) *Entry {
+	if d.reworked != nil && d.reworked.byNumber[seq] != nil {
+		return d.reworked.byNumber[seq]
+	}
 	for _, list := range [][]*Entry{d.entries, d.older, d.outliers} {
 		for _, e := range list {
 			if e.Seq == seq || e.Number == seq {
@@ -210,6 +225,9 @@ func (d *draft) entry(seq uint64) *Entry {
 
 // entryByID is the entry with the event id, nil when the room does not have it (or not yet known, see need).
 func (d *draft) entryByID(id string) *Entry {
+	if d.reworked != nil && d.reworked.byID[id] != nil {
+		return d.reworked.byID[id]
+	}
 	for _, list := range [][]*Entry{d.entries, d.older, d.outliers} {
 		for _, e := range list {
 			if e.Event.ID() == id {

@@ -1,6 +1,8 @@
 package room
 
 import (
+	"slices"
+
 	"github.com/matrixon/matrixon/matrix/event"
 	"github.com/matrixon/matrixon/matrix/statetree"
 )
@@ -22,6 +24,7 @@ type Missing struct {
 	Chains      []uint64         // the auth events of these, of those, and so on
 	Pending     []string         // redactions that have come before these events
 	Outliers    bool             // how many outliers there are
+	Since       uint64           // the timeline from this number on; 0: it is not wanted
 	// Version is the room's version, for the entries.
 	Version string
 }
@@ -54,6 +57,7 @@ type Facts struct {
 	Edges       map[uint64][]uint64
 	Pending     map[string][]PendingRedaction // by event, in the order in which they came
 	Outliers    uint64                        // how many have been numbered, at least 1
+	Since       []uint64                      // the numbers of the timeline, which are among Entries
 }
 
 // AliasRow is an alias as the aliases table has it; an empty RoomID says that it does not exist.
@@ -65,12 +69,20 @@ type AliasRow struct {
 func (n *Missing) empty() bool {
 	return len(n.State) == 0 && len(n.Seqs) == 0 && len(n.IDs) == 0 && len(n.Members) == 0 && len(n.Receipts) == 0 &&
 		len(n.Annotations) == 0 && len(n.Aliases) == 0 && !n.RoomAliases && len(n.Elsewhere) == 0 && !n.LocalJoined &&
-		len(n.Nodes) == 0 && len(n.Trees) == 0 && len(n.Chains) == 0 && len(n.Pending) == 0 && !n.Outliers
+		len(n.Nodes) == 0 && len(n.Trees) == 0 && len(n.Chains) == 0 && len(n.Pending) == 0 && !n.Outliers && n.Since == 0
+}
+
+// unique asks for every entry once, which many events may cite.
+func (n *Missing) unique() {
+	slices.Sort(n.Seqs)
+	n.Seqs = slices.Compact(n.Seqs)
+	slices.Sort(n.IDs)
+	n.IDs = slices.Compact(n.IDs)
 }
 
 // rowsOfOthers reports whether something is missing that must be read after all that was accepted is durable, because
 // memory does not keep it.
-func (n *Missing) rowsOfOthers() bool { return len(n.Aliases) > 0 || n.RoomAliases }
+func (n *Missing) rowsOfOthers() bool { return len(n.Aliases) > 0 || n.RoomAliases || n.Since != 0 }
 
 // passing are facts that others may change, and which are therefore good for one input only; and what is known not to be there, which
 // is good for the PDUs that wait behind it too.
@@ -84,6 +96,7 @@ type passing struct {
 	localKnown  bool
 	pending     map[string][]PendingRedaction
 	abroad      map[string]bool
+	since       []uint64
 }
 
 // learn takes facts in. What memory has already is newer.
@@ -143,6 +156,9 @@ func (p *passing) take(f Facts, asked *Missing) {
 	}
 	for _, id := range asked.Pending {
 		p.pending[id] = f.Pending[id]
+	}
+	if asked.Since != 0 {
+		p.since = f.Since
 	}
 	if asked.RoomAliases {
 		p.roomAliases, p.listed = f.RoomAliases, true

@@ -34,6 +34,9 @@ func (d *draft) receiveAt(in ReceivePDUAt) error {
 	if err := d.waiting(); err != nil {
 		return err
 	}
+	if len(missingPrev) > 0 && d.lacking() != nil {
+		return d.receiveUnplaced(in, e)
+	}
 	var told *statetree.Tree
 	if len(missingPrev) > 0 {
 		state, missing, err := d.stateOf(in.StateBefore)
@@ -57,11 +60,14 @@ func (d *draft) backfill(in Backfill) error {
 	if !ok {
 		return mxerr.NotFound("the room has no such gap, or has none any more")
 	}
+	if d.lacking() != nil {
+		return PartialState(d.m.o.RoomID)
+	}
 	if in.Exhausted {
 		d.closeGap(gap.Seq)
 		return nil
 	}
-	events, err := d.olderEvents(in)
+	events, err := d.olderEvents(in, gap.Wanted)
 	if err != nil {
 		return err
 	}
@@ -82,6 +88,9 @@ func (d *draft) backfill(in Backfill) error {
 		r, ok := results[pdu.EventID]
 		if !ok {
 			r = rejectedUnstored(Result{EventID: pdu.EventID}, "it is no event of this room, or there is no place for it")
+			if entry := d.entryByID(pdu.EventID); entry != nil && !entry.outlier() {
+				r = Result{EventID: pdu.EventID, Status: ResultKnown, Entry: entry}
+			}
 		}
 		d.results = append(d.results, r)
 	}
@@ -140,8 +149,9 @@ func (d *draft) closeGap(seq uint64) {
 	d.gaps[seq] = nil
 }
 
-// olderEvents reads the events, those that others follow first.
-func (d *draft) olderEvents(in Backfill) ([]*event.Event, error) {
+// olderEvents reads the events that a gap wants and, of what comes before those, what is not here: what comes before an event that is here
+// belongs before it. Those that others follow come first.
+func (d *draft) olderEvents(in Backfill, wanted []string) ([]*event.Event, error) {
 	byID := map[string]*event.Event{}
 	for _, pdu := range in.PDUs {
 		e, err := event.FromStored(pdu.JSON, pdu.EventID, d.version)
@@ -150,8 +160,17 @@ func (d *draft) olderEvents(in Backfill) ([]*event.Event, error) {
 		}
 	}
 	order := make([]*event.Event, 0, len(byID))
-	state := map[string]int{} // 1: being visited, 2: done
-	ids := slices.SortedFunc(maps.Keys(byID), func(a, b string) int {
+	state := map[string]int{} // 1: being visited, 2: done, or here
+	for id := range byID {
+		if entry := d.entryByID(id); entry != nil && !entry.outlier() {
+			state[id] = 2
+		}
+	}
+	if err := d.waiting(); err != nil {
+		return nil, err
+	}
+	ids := slices.DeleteFunc(slices.Clone(wanted), func(id string) bool { return byID[id] == nil })
+	slices.SortFunc(ids, func(a, b string) int {
 		return cmp.Or(cmp.Compare(byID[a].Depth(), byID[b].Depth()), cmp.Compare(a, b))
 	})
 	// Depths may lie, so that the order is that of the citations; it is walked without recursion.

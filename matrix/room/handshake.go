@@ -14,6 +14,9 @@ func (d *draft) makeMembership(in MakeMembership) error {
 	if !d.resident() {
 		return mxerr.NotFound("this server is not in the room %s", d.m.o.RoomID)
 	}
+	if d.lacking() != nil {
+		return notFullyJoined(d.m.o.RoomID)
+	}
 	if len(in.Versions) > 0 && !slices.Contains(in.Versions, d.version.ID) {
 		return mxerr.New(http.StatusBadRequest, "M_INCOMPATIBLE_ROOM_VERSION", "the room has version %s, which the asking server does not know", d.version.ID).
 			With("room_version", d.version.ID)
@@ -46,6 +49,9 @@ func (d *draft) makeMembership(in MakeMembership) error {
 func (d *draft) sendMembership(in SendMembership) error {
 	if !d.resident() {
 		return mxerr.NotFound("this server is not in the room %s", d.m.o.RoomID)
+	}
+	if d.lacking() != nil {
+		return notFullyJoined(d.m.o.RoomID)
 	}
 	e, err := event.FromStored(in.PDU.JSON, in.PDU.EventID, d.version)
 	if err != nil {

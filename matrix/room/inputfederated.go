@@ -62,8 +62,19 @@ type SeedRoom struct {
 	Version     string
 	Join        PDU
 	StateBefore []string
-	// Servers are joined servers that the given state does not tell.
+	// Partial says that members are left out of the state; Servers are then those that are in the room, and Origin is who says so.
+	Partial bool
 	Servers []string
+	Origin  string
+}
+
+// TellState tells the whole state before an event of a partial room (Partial.Points), as ids of known events; none when nobody tells that
+// before another event than the join. It gets a Result: ResultMissing with the ids that are not known, ResultRejected when the join is
+// not allowed by it, ResultKnown when it is not wanted.
+type TellState struct {
+	From
+	EventID string
+	State   []string
 }
 
 // Backfill puts older events into a gap. Each gets a Result.
@@ -112,6 +123,7 @@ func (ReceivePDUs) input()    {}
 func (ReceivePDUAt) input()   {}
 func (AddOutliers) input()    {}
 func (SeedRoom) input()       {}
+func (TellState) input()      {}
 func (Backfill) input()       {}
 func (MakeMembership) input() {}
 func (SendMembership) input() {}

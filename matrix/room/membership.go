@@ -79,6 +79,9 @@ func (d *draft) member(in ChangeMembership, content []byte, ts int64, checkOnly 
 	if err := d.waiting(); err != nil {
 		return err
 	}
+	if err := d.requireMember(current); err != nil {
+		return err
+	}
 	done, err := d.checkAction(in, current)
 	if err != nil {
 		return err

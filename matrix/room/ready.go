@@ -147,22 +147,26 @@ type Batch struct {
 	bytes   int
 	alone   bool // nothing else may share its fate
 
-	FirstSeq   uint64 // of Entries, when there are any
-	Entries    []*Entry
-	Amended    []*Entry // older entries that were redacted; they are written again
-	Older      []*Entry // events that fill a gap
-	Outliers   []*Entry
-	Outside    []OutOfBand
-	Edges      []EdgeRow
-	Servers    map[string]ServerRow
-	Gaps       map[uint64]*Gap // nil: the gap is closed
-	State      []StateChange
-	Members    []MemberChange
-	Relations  []RelationRow
-	Redactions []PendingRedaction
-	Receipts   []ReceiptRow
-	Aliases    []AliasChange
-	Nodes      []statetree.Node
+	FirstSeq uint64 // of Entries, when there are any
+	Entries  []*Entry
+	Amended  []*Entry // older entries that were redacted; they are written again
+	Older    []*Entry // events that fill a gap
+	Outliers []*Entry
+	Outside  []OutOfBand
+	Edges    []EdgeRow
+	Servers  map[string]ServerRow
+	Gaps     map[uint64]*Gap // nil: the gap is closed
+	// Partial is what the room lacks when PartialChanged, nil when its members are known or nobody is in it. Whole says that they have become known.
+	Partial        *Partial
+	PartialChanged bool
+	Whole          bool
+	State          []StateChange
+	Members        []MemberChange
+	Relations      []RelationRow
+	Redactions     []PendingRedaction
+	Receipts       []ReceiptRow
+	Aliases        []AliasChange
+	Nodes          []statetree.Node
 	// Transactions are those of the entries. Who asks the room for something with a transaction id that is among the
 	// durable ones must be answered with its event instead.
 	Transactions []TransactionRow
@@ -180,7 +184,7 @@ type Batch struct {
 
 // Empty reports whether there is nothing to make durable.
 func (b *Batch) Empty() bool {
-	return len(b.Entries) == 0 && len(b.Older) == 0 && len(b.Outliers) == 0 && len(b.Gaps) == 0 && len(b.Amended) == 0 && len(b.Members) == 0 && len(b.Receipts) == 0 &&
+	return len(b.Entries) == 0 && len(b.Older) == 0 && len(b.Outliers) == 0 && len(b.Gaps) == 0 && !b.PartialChanged && len(b.Amended) == 0 && len(b.Members) == 0 && len(b.Receipts) == 0 &&
 		len(b.Aliases) == 0 && b.Summary == nil
 }
 

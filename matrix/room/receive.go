@@ -20,21 +20,20 @@ type received struct {
 	at      int
 }
 
-// outlier is one of the PDUs of AddOutliers.
-type outlier struct {
-	received
-	version string
-}
-
 func (received) input() {}
 
 // apart takes a request of many PDUs apart. Only the last part is answered.
-func apart(in Input) []Input {
+func (m *Machine) apart(in Input) []Input {
 	switch in := in.(type) {
 	case ReceivePDUs:
 		return parts(in.From, in.Origin, in.PDUs, func(r received) Input { return r })
 	case AddOutliers:
-		return parts(in.From, in.Origin, in.PDUs, func(r received) Input { return outlier{r, in.Version} })
+		events := make([]*event.Event, len(in.PDUs))
+		if version, ok := roomversion.Get(in.Version); ok {
+			m.readOutliers(in.PDUs, events, version)
+		}
+		all := parts(in.From, in.Origin, in.PDUs, func(r received) Input { return outlier{received: r, version: in.Version, event: events[r.at]} })
+		return authorisedFirst(all, events)
 	}
 	return []Input{in}
 }
@@ -112,6 +111,12 @@ func (d *draft) take(pdu PDU, now int64, told *statetree.Tree) (Result, error) {
 	if err != nil {
 		return r, err
 	}
+	partial := d.lacking() != nil
+	if partial {
+		if before, err = d.adopt(before, auths); err != nil {
+			return r, err
+		}
+	}
 	entry := &Entry{Event: e, ReceivedTS: max(now, d.head.receivedTS), StateBefore: before.Root()}
 	if known != nil {
 		entry.Number = known.Seq
@@ -134,7 +139,7 @@ func (d *draft) take(pdu PDU, now int64, told *statetree.Tree) (Result, error) {
 	if entry.Status == Accepted && pdu.SoftFail {
 		entry.Status, r.Reason = SoftFailed, "a policy of the room refuses it"
 	}
-	if entry.Status == Accepted && before.Root() != d.head.state.Root() {
+	if entry.Status == Accepted && !partial && before.Root() != d.head.state.Root() {
 		if err := d.check(e, d); err != nil {
 			if errors.Is(err, errMissing) {
 				return r, err
@@ -192,11 +197,7 @@ func (d *draft) place(entry *Entry, missingPrev []string) uint64 {
 
 // citedAuth are the auth events, and the ids of those that are not known.
 func (d *draft) citedAuth(e *event.Event) (entries []*Entry, missing []string) {
-	ids := e.AuthEvents()
-	if d.ver().RoomIDFromCreate && e.Type() != createTuple.Type {
-		ids = append(slices.Clone(ids), "$"+d.m.o.RoomID[1:])
-	}
-	for _, id := range ids {
+	for _, id := range e.Authorisers() {
 		if entry := d.entryByID(id); entry != nil {
 			entries = append(entries, entry)
 		} else {
@@ -418,56 +419,5 @@ func (d *draft) redactedBefore(entry *Entry, pending PendingRedaction) error {
 		return err
 	}
 	entry.Event, entry.RedactedBy = entry.Event.Redacted(), pending.RedactionID
-	return nil
-}
-
-// addOutlier takes in an event whose place is not known.
-func (d *draft) addOutlier(in outlier) error {
-	version, ok := roomversion.Get(in.version)
-	if !ok {
-		return UnsupportedVersion(in.version)
-	}
-	if d.version != nil && d.version != version {
-		return mxerr.InvalidParam("the room has version %s, not %s", d.version.ID, version.ID)
-	}
-	d.hint = version
-	r := Result{EventID: in.pdu.EventID}
-	known := d.entryByID(r.EventID)
-	e, err := event.FromStored(in.pdu.JSON, in.pdu.EventID, version)
-	if err != nil || e.RoomID() != d.m.o.RoomID {
-		d.note(in.received, rejectedUnstored(r, "it is no event of this room"))
-		return d.waiting()
-	}
-	auths, missing := d.citedAuth(e)
-	if d.head.outliers == 0 {
-		d.need.Outliers = true
-	}
-	if err := d.waiting(); err != nil {
-		return err
-	}
-	switch {
-	case known != nil:
-		r.Status, r.Entry = ResultKnown, known
-	case len(missing) > 0:
-		r.Status, r.MissingAuth = ResultMissing, missing
-	default:
-		entry := &Entry{Seq: OutlierBase + d.head.outliers, Event: e, Status: Outlier, ReceivedTS: in.Now}
-		d.head.outliers++
-		status, reason, err := d.judge(e, auths, nil)
-		if err != nil {
-			return err
-		}
-		if status == Rejected {
-			entry.Status, r.Status, r.Reason = Rejected, ResultRejected, reason
-		}
-		r.Entry = entry
-		d.outliers = append(d.outliers, entry)
-		if e.IsState() {
-			if err := d.cites(entry); err != nil {
-				return err
-			}
-		}
-	}
-	d.note(in.received, r)
 	return nil
 }

@@ -17,10 +17,8 @@ func (d *draft) open(root statetree.Hash) statetree.Tree {
 
 // node gives the bytes of a node.
 func (d *draft) node(h statetree.Hash) ([]byte, error) {
-	for _, n := range d.nodes {
-		if n.Hash == h {
-			return n.Bytes, nil
-		}
+	if b, ok := d.nodeBytes[h]; ok {
+		return b, nil
 	}
 	if b, ok := d.m.cache.node(h); ok {
 		return b, nil
@@ -31,13 +29,26 @@ func (d *draft) node(h statetree.Hash) ([]byte, error) {
 	return nil, errNodeMissing
 }
 
+// keepNodes has nodes of new states stored with the draft.
+func (d *draft) keepNodes(fresh []statetree.Node) {
+	if d.nodeBytes == nil {
+		d.nodeBytes = make(map[statetree.Hash][]byte, len(fresh))
+	}
+	for _, n := range fresh {
+		if _, ok := d.nodeBytes[n.Hash]; !ok {
+			d.nodeBytes[n.Hash] = n.Bytes
+			d.nodes = append(d.nodes, n)
+		}
+	}
+}
+
 // set gives the state with another event in a place.
 func (d *draft) set(state statetree.Tree, t event.Tuple, number uint64) (statetree.Tree, error) {
 	changed, err := state.Set(t, number)
 	if err != nil {
 		return state, d.treeError(err)
 	}
-	d.nodes = append(d.nodes, changed.Fresh(state)...)
+	d.keepNodes(changed.Fresh(state))
 	return changed, nil
 }
 
@@ -224,7 +235,7 @@ func (r *resolution) apply(resolved map[event.Tuple]string) (statetree.Tree, err
 			return state, r.d.treeError(err)
 		}
 	}
-	r.d.nodes = append(r.d.nodes, state.Fresh(r.base)...)
+	r.d.keepNodes(state.Fresh(r.base))
 	return state, r.d.waiting()
 }
 

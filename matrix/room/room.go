@@ -75,6 +75,7 @@ type Machine struct {
 	approving map[string]bool
 
 	servers map[string]ServerRow
+	partial *Partial       // nil: all members are known
 	gaps    map[uint64]Gap // by their Seq
 	merges  map[string]statetree.Hash
 

@@ -28,7 +28,7 @@ func (d *draft) seed(in SeedRoom) error {
 	if err != nil {
 		return err
 	}
-	_, missingAuth := d.citedAuth(join)
+	auths, missingAuth := d.citedAuth(join)
 	if err := d.waiting(); err != nil {
 		return err
 	}
@@ -39,6 +39,11 @@ func (d *draft) seed(in SeedRoom) error {
 		return d.joinResident(in, state)
 	}
 	d.begin(version)
+	if in.Partial {
+		if state, err = d.adopt(state, auths); err != nil {
+			return err
+		}
+	}
 	result, err := d.takeFirst(in, state)
 	if err != nil {
 		return err
@@ -47,17 +52,19 @@ func (d *draft) seed(in SeedRoom) error {
 		return mxerr.Forbidden("the join is not allowed by the state that came with it: %s", result.Reason)
 	}
 	d.answer, d.alone, d.snapshot = result.Entry, true, true
-	for _, server := range in.Servers {
-		if row := d.server(server); row.Joined == 0 {
-			d.countServer(server, 1, 1)
-		}
+	if in.Partial {
+		d.beginPartial(in, result.Entry)
 	}
 	return nil
 }
 
 // joinResident is a join through another server into a room that this server is in.
 func (d *draft) joinResident(in SeedRoom, state statetree.Tree) error {
-	result, err := d.take(in.Join, in.Now, &state)
+	before := &state
+	if in.Partial {
+		before = nil // what is known here is more
+	}
+	result, err := d.take(in.Join, in.Now, before)
 	if err != nil {
 		return err
 	}
@@ -125,16 +132,8 @@ func (d *draft) takeFirst(in SeedRoom, before statetree.Tree) (Result, error) {
 // stateOf makes a state of events that are known by their ids, and gives the ids of those that are not. Rejected events are in no state.
 func (d *draft) stateOf(ids []string) (state statetree.Tree, missing []string, err error) {
 	state = statetree.Empty(d.node)
-	entries := make([]*Entry, 0, len(ids))
-	for _, id := range ids {
-		switch entry := d.entryByID(id); {
-		case entry == nil:
-			missing = append(missing, id)
-		case entry.Event.IsState() && entry.Status != Rejected:
-			entries = append(entries, entry)
-		}
-	}
-	if err := d.waiting(); err != nil || len(missing) > 0 {
+	entries, missing, err := d.stateEntries(ids)
+	if err != nil || len(missing) > 0 {
 		return state, missing, err
 	}
 	for _, entry := range entries {
@@ -142,6 +141,6 @@ func (d *draft) stateOf(ids []string) (state statetree.Tree, missing []string, e
 			return state, nil, err
 		}
 	}
-	d.nodes = append(d.nodes, state.Fresh(statetree.Empty(d.node))...)
+	d.keepNodes(state.Fresh(statetree.Empty(d.node)))
 	return state, nil, nil
 }

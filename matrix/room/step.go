@@ -15,7 +15,7 @@ func (m *Machine) Step(in Input) {
 	case TypingExpired:
 		m.typing.expire(in.Now)
 	default:
-		m.queue = append(m.queue, apart(in)...)
+		m.queue = append(m.queue, m.apart(in)...)
 		m.drain()
 	}
 }
@@ -33,6 +33,7 @@ func (m *Machine) drain() {
 			if v := d.ver(); v != nil {
 				d.need.Version = v.ID
 			}
+			d.need.unique()
 			m.missing = &d.need
 			return
 		}
@@ -100,6 +101,8 @@ func (d *draft) handle(in Input) error {
 		return d.backfill(in)
 	case MakeMembership:
 		return d.makeMembership(in)
+	case TellState:
+		return d.tellState(in)
 	case SendMembership:
 		return d.sendMembership(in)
 	case BuildEvent:

@@ -41,6 +41,7 @@ type world struct {
 	gaps      map[uint64]Gap
 	pending   map[string][]PendingRedaction
 	edges     map[uint64][]uint64
+	partial   *Partial
 	abroad    map[string]bool
 	outbound  []uint64
 	current   map[event.Tuple]string
@@ -215,6 +216,9 @@ func (w *world) store(b *Batch) {
 		w.edges[edge.Number] = edge.Cites
 	}
 	maps.Copy(w.servers, b.Servers)
+	if b.PartialChanged {
+		w.partial = b.Partial
+	}
 	for seq, gap := range b.Gaps {
 		if gap == nil {
 			delete(w.gaps, seq)
@@ -232,6 +236,9 @@ func (w *world) store(b *Batch) {
 	}
 	w.outside = append(w.outside, b.Outside...)
 	for _, e := range b.Amended {
+		if e.Outbound {
+			w.outbound = append(w.outbound, e.Seq)
+		}
 		if e.Pos == 0 || e.Pos == w.pos {
 			w.t.Fatalf("the amended entry %d has position %d", e.Seq, e.Pos)
 		}
@@ -374,6 +381,14 @@ func (w *world) facts(missing *Missing) Facts {
 	for _, id := range missing.Pending {
 		f.Pending[id] = w.pending[id]
 	}
+	if missing.Since != 0 {
+		for _, e := range w.entries {
+			if e.Seq >= missing.Since {
+				f.Since = append(f.Since, e.Seq)
+				f.Entries = append(f.Entries, w.entry(e.Seq))
+			}
+		}
+	}
 	if missing.Outliers {
 		f.Outliers = uint64(len(w.outliers)) + 1
 	}
@@ -447,6 +462,9 @@ func (w *world) reload(snapshotSeq uint64) *Machine {
 	}
 	for _, gap := range w.gaps {
 		m.KnowGap(gap)
+	}
+	if w.partial != nil {
+		m.KnowPartial(*w.partial)
 	}
 	for _, e := range w.entries[:snapshotSeq] {
 		m.Remember(e)

@@ -22,7 +22,7 @@ import (
 
 // Shared is the variable of the environment that names a program which is built already. scripts/test.sh sets it, so that the packages
 // of tests need not each build it.
-const Shared = "MATRIXON_TEST_PROGRAM"
+const Shared = "TEST_MATRIXON_PROGRAM"
 
 // folder is where the program is built for the tests of one package.
 var folder string

@@ -6,6 +6,8 @@ import (
 	"sync"
 	"testing"
 
+	"github.com/tidwall/gjson"
+
 	"github.com/matrixon/matrixon/matrix/roomversion"
 	"github.com/matrixon/matrixon/tests/matrixclient"
 	"github.com/matrixon/matrixon/tests/peers"
@@ -84,17 +86,24 @@ func TestKilledServersLoseNothing(t *testing.T) {
 func history(p *person, roomID string) map[string]int {
 	p.t.Helper()
 	seen := map[string]int{}
+	for _, e := range everything(p, roomID) {
+		seen[e.Get("event_id").Str]++
+	}
+	return seen
+}
+
+// everything pages back to the beginning of a room.
+func everything(p *person, roomID string) (events []gjson.Result) {
+	p.t.Helper()
 	for from := ""; ; {
 		path := matrixclient.Path("rooms", roomID, "messages") + "?dir=b&limit=500"
 		if from != "" {
 			path += "&from=" + from
 		}
 		page := p.do("GET", path, nil)
-		for _, e := range page.Get("chunk").Array() {
-			seen[e.Get("event_id").Str]++
-		}
+		events = append(events, page.Get("chunk").Array()...)
 		if from = page.Get("end").Str; from == "" {
-			return seen
+			return events
 		}
 	}
 }

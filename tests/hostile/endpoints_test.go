@@ -28,9 +28,11 @@ func TestEveryEndpointIsAttacked(t *testing.T) {
 		known[q.Method+" "+shape(q.Path)] = true
 	}
 	deps := client.Deps{}
+	meetings, end := client.Rendezvous(deps, client.RendezvousOptions{})
+	defer end()
 	endpoints := slices.Concat(client.Accounts(deps, client.AccountOptions{}), client.Rooms(deps, client.RoomOptions{}),
 		client.Encryption(deps, client.EncryptionOptions{}), client.Sync(deps, nil, true), client.SlidingSync(nil), client.OldSync(deps, client.OldSyncOptions{}),
-		client.Calls(deps, client.TURN{}), media.New(media.Options{}).Endpoints())
+		client.Calls(deps, client.TURN{}), media.New(media.Options{}).Endpoints(), meetings)
 	for _, e := range endpoints {
 		if slices.ContainsFunc(spellings, func(s *regexp.Regexp) bool { return s.MatchString(e.Path) }) {
 			continue

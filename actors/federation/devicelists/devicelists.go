@@ -6,6 +6,7 @@ package devicelists
 import (
 	"context"
 	"errors"
+	"hash/maphash"
 	"log/slog"
 	"math"
 	"slices"
@@ -40,11 +41,22 @@ type Lists struct {
 	mu      sync.Mutex
 	waiting map[string]pending // users whose lists are to be fetched
 	wake    chan struct{}
+
+	// turns let those of this node who change the list of a user do so one after the other.
+	seed  maphash.Seed
+	turns [turnsKept]chan struct{}
 }
+
+// turnsKept is how many lists this node changes at once; users share them.
+const turnsKept = 64
 
 // New makes Lists; Run fetches what is missing.
 func New(o Options) *Lists {
-	return &Lists{o: o, waiting: map[string]pending{}, wake: make(chan struct{}, 1)}
+	l := &Lists{o: o, waiting: map[string]pending{}, wake: make(chan struct{}, 1), seed: maphash.MakeSeed()}
+	for i := range l.turns {
+		l.turns[i] = make(chan struct{}, 1)
+	}
+	return l
 }
 
 // The bounds of looking for what a user shares with this server.
@@ -110,8 +122,16 @@ type change struct {
 // alterations is how often a change is tried while others change the same list.
 const alterations = 20
 
-// alter changes the list of a user, alone: whoever else does so at the same time, on whatever node, begins anew.
+// alter changes the list of a user, alone: whoever else does so at the same time, on another node, begins anew. It must not be called within
+// itself.
 func (l *Lists) alter(ctx context.Context, userID string, decide func(row schema.RemoteDeviceList, there bool) (change, error)) error {
+	turn := l.turns[maphash.String(l.seed, userID)%turnsKept]
+	select {
+	case turn <- struct{}{}:
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+	defer func() { <-turn }()
 	for range alterations {
 		stream := persistence.Stream{Kind: "remote_devices", ID: userID}
 		claimed, err := l.o.Store.Claim(ctx, stream)

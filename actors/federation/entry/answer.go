@@ -7,11 +7,13 @@ import (
 	"io"
 	"slices"
 
+	"github.com/go-json-experiment/json"
 	"github.com/go-json-experiment/json/jsontext"
 	"github.com/tidwall/gjson"
 
 	"github.com/matrixon/matrixon/actors/federation/pdus"
 	"github.com/matrixon/matrixon/matrix/event"
+	"github.com/matrixon/matrixon/matrix/id"
 )
 
 // joinAnswer is what a server answers to send_join, as far as it holds: events whose signatures are wrong are left out, and whether the
@@ -21,7 +23,13 @@ type joinAnswer struct {
 	events *pdus.Set            // state and auth chain
 	state  []string             // ids of the state before the join
 	places map[event.Tuple]bool // of the state
+	// partial says that members are left out of the state; servers are then those in the room.
+	partial bool
+	servers []string
 }
+
+// mostNamed bounds how many servers an answer names that are looked at.
+const mostNamed = 50_000
 
 var errOtherEvent = errors.New("the event that came back is another one")
 
@@ -48,6 +56,10 @@ func (h *Handshakes) readJoin(ctx context.Context, body io.Reader, join *event.E
 			err = a.events.Read(ctx, d, a.place)
 		case "auth_chain":
 			err = a.events.Read(ctx, d, nil)
+		case "members_omitted":
+			err = readInto(d, &a.partial)
+		case "servers_in_room":
+			err = readInto(d, &a.servers)
 		default:
 			err = d.SkipValue()
 		}
@@ -57,6 +69,21 @@ func (h *Handshakes) readJoin(ctx context.Context, body io.Reader, join *event.E
 	}
 	_, err := d.ReadToken() // of the end
 	return a, err
+}
+
+// readInto reads a small value of the answer.
+func readInto(d *jsontext.Decoder, to any) error {
+	raw, err := d.ReadValue()
+	if err != nil {
+		return err
+	}
+	return json.Unmarshal(raw, to)
+}
+
+// inRoom are the servers in the room as the answer says, with the one that gave it.
+func (a *joinAnswer) inRoom(server string) []string {
+	named := append([]string{server}, a.servers[:min(len(a.servers), mostNamed)]...)
+	return slices.DeleteFunc(named, func(name string) bool { return !id.ValidServerName(name) })
 }
 
 // place puts an event into the state.

@@ -44,8 +44,10 @@ type Deps struct {
 	Servers    federation.Caller
 	Verifier   *verify.Verifier
 	Policy     *policy.Servers
-	Now        func() time.Time
-	Log        *slog.Logger
+	// Complete has the members of a room fetched that was joined without them.
+	Complete func(roomID string)
+	Now      func() time.Time
+	Log      *slog.Logger
 }
 
 // Bounds of one handshake.

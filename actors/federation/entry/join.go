@@ -35,10 +35,11 @@ func (h *Handshakes) Join(ctx context.Context, r Request) (*messages.EventSent, 
 	return sent, err
 }
 
-// sendJoin is the second half of a join: the room's state comes back, and becomes a room here.
+// sendJoin is the second half of a join: the room's state comes back, and becomes a room here. Members may be left out of it; they are fetched
+// while the room is in use.
 func (h *Handshakes) sendJoin(ctx context.Context, server string, join *event.Event) (*messages.EventSent, error) {
 	body, _, err := h.d.Servers.Open(ctx, federation.Request{Destination: server, Method: http.MethodPut, Eager: true, Limit: largest, Timeout: patience,
-		URI: sendURI("v2", "send_join", join.RoomID(), join.ID()) + "?omit_members=false", Body: jsontext.Value(join.JSON())})
+		URI: sendURI("v2", "send_join", join.RoomID(), join.ID()) + "?omit_members=true", Body: jsontext.Value(join.JSON())})
 	if err != nil {
 		return nil, err
 	}
@@ -59,7 +60,14 @@ func (h *Handshakes) sendJoin(ctx context.Context, server string, join *event.Ev
 	if err != nil {
 		return nil, unusable(server, err)
 	}
-	sent, err := askRoom[*messages.EventSent](ctx, h, join.RoomID(), &messages.SeedRoom{Version: join.Version().ID, Join: pdus.Message(join), StateBefore: state})
+	seed := &messages.SeedRoom{Version: join.Version().ID, Join: pdus.Message(join), StateBefore: state, Partial: answer.partial, Origin: server}
+	if answer.partial {
+		seed.ServersInRoom = answer.inRoom(server)
+	}
+	sent, err := askRoom[*messages.EventSent](ctx, h, join.RoomID(), seed)
+	if err == nil && answer.partial {
+		h.d.Complete(join.RoomID())
+	}
 	return sent, unusable(server, err)
 }
 

@@ -2,12 +2,14 @@ package history
 
 import (
 	"context"
+	"errors"
 	"slices"
 	"time"
 
 	"github.com/go-json-experiment/json"
 
 	"github.com/matrixon/matrixon/actors/federation/pdus"
+	"github.com/matrixon/matrixon/actors/reader"
 	"github.com/matrixon/matrixon/matrix/event"
 	"github.com/matrixon/matrixon/matrix/mxerr"
 	"github.com/matrixon/matrixon/messages"
@@ -22,10 +24,16 @@ const (
 	pagePatience = 40 * time.Second
 )
 
+// pageRests is how long a room's other servers are left alone once they could not be asked for a page.
+const pageRests = 20 * time.Second
+
 // Backfill fetches a page of events into the gap of the room that ends before the event with this number (table room_gaps). It returns nil
 // when the room has more of its history than before, or has closed the gap because nobody has what is in it; those who wait for the same
 // page get it together. Errors are *mxerr.Error: 502 M_UNKNOWN when no server could be asked.
 func (h *History) Backfill(ctx context.Context, roomID string, gap uint64) error {
+	if err, ok := h.failed.Get(roomID); ok {
+		return err
+	}
 	done := h.pages.DoChan(roomID, func() (any, error) {
 		ctx, cancel := context.WithTimeout(h.ctx, pagePatience)
 		defer cancel()
@@ -46,6 +54,9 @@ func (h *History) backfill(ctx context.Context, roomID string, gap uint64) error
 	}
 	var wanted []string
 	if err := json.Unmarshal(row.Wanted, &wanted); err != nil {
+		return err
+	}
+	if err := reader.AwaitWhole(ctx, h.d.Store, roomID); err != nil { // the states of history are whole
 		return err
 	}
 	in, err := h.room(ctx, roomID)
@@ -69,7 +80,11 @@ func (h *History) backfill(ctx context.Context, roomID string, gap uint64) error
 		answered = true
 	}
 	if !answered && len(servers) > 0 {
-		return mxerr.New(502, "M_UNKNOWN", "the servers that have the older history of this room cannot be reached")
+		err := mxerr.New(502, "M_UNKNOWN", "the servers that have the older history of this room cannot be reached")
+		if ctx.Err() == nil || errors.Is(ctx.Err(), context.DeadlineExceeded) {
+			h.failed.Set(roomID, err)
+		}
+		return err
 	}
 	_, err = ask[*messages.PduResults](ctx, h, roomID, &messages.Backfill{Origin: h.d.ServerName, Gap: gap, Exhausted: true})
 	return gone(err)
@@ -91,7 +106,7 @@ func (h *History) backfillFrom(ctx context.Context, in room, server string, gap 
 		if !end {
 			continue
 		}
-		state, err := h.stateBefore(ctx, server, in, e.ID())
+		state, _, err := h.stateBefore(ctx, server, in, e.ID())
 		if err != nil {
 			return false, err
 		}

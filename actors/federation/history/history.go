@@ -17,8 +17,10 @@ import (
 	"github.com/matrixon/matrixon/actors/federation/verify"
 	"github.com/matrixon/matrixon/actors/reader"
 	"github.com/matrixon/matrixon/cluster"
+	"github.com/matrixon/matrixon/matrix/mxerr"
 	"github.com/matrixon/matrixon/matrix/roomversion"
 	"github.com/matrixon/matrixon/persistence"
+	"github.com/matrixon/matrixon/persistence/cache"
 )
 
 // Deps are what the work needs.
@@ -32,8 +34,10 @@ type Deps struct {
 	Policy     *policy.Servers
 	// Leads reports whether this node takes up what was left behind by nodes that have ended.
 	Leads func() bool
-	Now   func() time.Time
-	Log   *slog.Logger
+	// Mine reports whether the room's actor should live on this node, which then fetches the room's members.
+	Mine func(roomID string) bool
+	Now  func() time.Time
+	Log  *slog.Logger
 }
 
 // The bounds of the work.
@@ -53,18 +57,24 @@ type History struct {
 	d       Deps
 	turns   chan struct{} // one for each room that is being mended
 	pages   singleflight.Group
+	failed  *cache.Cache[string, *mxerr.Error] // why the last page of a room could not be fetched
 	mu      sync.Mutex
 	busy    map[string]bool // rooms; true: something came while the room was being mended
 	helping map[string]int  // servers: how many rooms they are being asked about
-	ended   bool
-	running sync.WaitGroup
-	ctx     context.Context
-	stop    context.CancelFunc
+	// completing are the rooms whose members are being fetched, or wait for that.
+	completing map[string]bool
+	wholeTurns chan struct{}
+	ended      bool
+	running    sync.WaitGroup
+	ctx        context.Context
+	stop       context.CancelFunc
 }
 
 // New makes the history of a node. Close ends it.
 func New(d Deps) *History {
-	h := &History{d: d, turns: make(chan struct{}, roomsAtOnce), busy: map[string]bool{}, helping: map[string]int{}}
+	h := &History{d: d, turns: make(chan struct{}, roomsAtOnce), busy: map[string]bool{}, helping: map[string]int{},
+		failed:     cache.New(cache.Options[string, *mxerr.Error]{Size: 10_000, Written: pageRests}),
+		completing: map[string]bool{}, wholeTurns: make(chan struct{}, wholeAtOnce)}
 	h.ctx, h.stop = context.WithCancel(context.Background())
 	return h
 }
@@ -76,6 +86,7 @@ func (h *History) Close() {
 	h.mu.Unlock()
 	h.stop()
 	h.running.Wait()
+	h.failed.Close()
 }
 
 // room is a room whose version is known.

@@ -9,6 +9,7 @@ import (
 
 	"github.com/matrixon/matrixon/actors/federation"
 	"github.com/matrixon/matrixon/actors/federation/pdus"
+	"github.com/matrixon/matrixon/actors/reader"
 	"github.com/matrixon/matrixon/matrix/event"
 	"github.com/matrixon/matrixon/messages"
 	"github.com/matrixon/matrixon/persistence/schema"
@@ -42,12 +43,18 @@ func (h *History) place(ctx context.Context, in room, origin string, e *event.Ev
 	if err != nil {
 		return err
 	}
+	place := h.placeFrom
+	if joined, ok, err := reader.JoinedPartially(ctx, h.d.Store, in.id); err != nil {
+		return err
+	} else if ok && !joined.Whole {
+		place = h.placePartially
+	}
 	err = errUnplaced
 	for _, server := range servers {
 		if silent[server] {
 			continue
 		}
-		err = h.withHelp(ctx, server, func(ctx context.Context) error { return h.placeFrom(ctx, in, server, e) })
+		err = h.withHelp(ctx, server, func(ctx context.Context) error { return place(ctx, in, server, e) })
 		if err == nil || ctx.Err() != nil {
 			return err
 		}
@@ -118,6 +125,48 @@ func (h *History) placeFrom(ctx context.Context, in room, server string, e *even
 	return err
 }
 
+// placePartially is placeFrom for a room whose members are not known yet. When the event follows others from before this server came, those are
+// history like what is before the join, and the state before the event is told with the members (messages.TellState).
+func (h *History) placePartially(ctx context.Context, in room, server string, e *event.Event) error {
+	found := map[string]*event.Event{e.ID(): e}
+	if err := h.walk(ctx, in, server, []*event.Event{e}, found); err != nil {
+		return err
+	}
+	events, err := h.connected(ctx, in, found)
+	if err != nil {
+		return err
+	}
+	left, err := h.receive(ctx, in, server, events)
+	if err != nil || slices.Contains(events, e) && !slices.Contains(left, e) {
+		return err
+	}
+	return h.receiveAt(ctx, in, server, e, nil)
+}
+
+// connected are those of the events, in order, that follow what is here.
+func (h *History) connected(ctx context.Context, in room, found map[string]*event.Event) ([]*event.Event, error) {
+	var events []*event.Event
+	reached := map[string]bool{}
+	for _, e := range ordered(found) {
+		follows := true
+		for _, id := range e.PrevEvents() {
+			if !follows || reached[id] {
+				continue
+			}
+			row, ok, err := h.d.Reader.Stored(ctx, in.id, id)
+			if err != nil {
+				return nil, err
+			}
+			follows = ok && row.Status != schema.Outlier
+		}
+		if follows {
+			reached[e.ID()] = true
+			events = append(events, e)
+		}
+	}
+	return events, nil
+}
+
 // walk asks for the predecessors of the oldest events.
 func (h *History) walk(ctx context.Context, in room, server string, left []*event.Event, found map[string]*event.Event) error {
 	var latest []string
@@ -181,7 +230,7 @@ func (h *History) ends(left []*event.Event, found map[string]*event.Event) []*ev
 
 // ordered puts events after their predecessors.
 func ordered(found map[string]*event.Event) []*event.Event {
-	return pdus.Ordered(found, (*event.Event).PrevEvents)
+	return event.Ordered(found, (*event.Event).PrevEvents)
 }
 
 // receive gives events to the room, in order, and gives those that it still cannot take. Auth chains that it lacks are fetched.
@@ -233,10 +282,14 @@ func (h *History) receiveBatch(ctx context.Context, in room, server string, batc
 
 // placeAt has the room take an event with the state before it as the other server tells it.
 func (h *History) placeAt(ctx context.Context, in room, server string, e *event.Event) error {
-	state, err := h.stateBefore(ctx, server, in, e.ID())
+	state, _, err := h.stateBefore(ctx, server, in, e.ID())
 	if err != nil {
 		return err
 	}
+	return h.receiveAt(ctx, in, server, e, state)
+}
+
+func (h *History) receiveAt(ctx context.Context, in room, server string, e *event.Event, state []string) error {
 	vouched, err := h.d.Policy.Vouch(ctx, in.id, e)
 	if err != nil {
 		return err
@@ -248,6 +301,9 @@ func (h *History) placeAt(ctx context.Context, in room, server string, e *event.
 		}
 		if len(answer.Results) != 1 || answer.Results[0].Status != messages.PduResult_MISSING {
 			return nil
+		}
+		if len(answer.Results[0].MissingPrev) > 0 { // too much of a room waits for its members
+			return errUnplaced
 		}
 		if err := h.authorising(ctx, server, in, e.ID()); err != nil {
 			return err

@@ -90,19 +90,19 @@ func (h *History) authorising(ctx context.Context, server string, in room, event
 }
 
 // stateBefore fetches the state before an event, as far as it is not here, stores it and its auth chain as outliers, and gives the ids of the
-// state's events.
-func (h *History) stateBefore(ctx context.Context, server string, in room, eventID string) ([]string, error) {
+// state's events; left counts those that could not be had, or whose signatures do not hold.
+func (h *History) stateBefore(ctx context.Context, server string, in room, eventID string) (state []string, left int, err error) {
 	at := "?event_id=" + url.QueryEscape(eventID)
 	raw, err := h.d.Servers.Call(ctx, federation.Request{Destination: server, Method: http.MethodGet, URI: uri("state_ids", in.id) + at, Limit: largestPage, Eager: true})
 	if err != nil {
-		return nil, err
+		return nil, 0, err
 	}
 	var ids struct {
 		State []string `json:"pdu_ids"`
 		Chain []string `json:"auth_chain_ids"`
 	}
 	if err := json.Unmarshal(raw, &ids); err != nil || len(ids.State) == 0 {
-		return nil, federation.Unreachable(fmt.Errorf("%s: the answer is no state: %w", server, err))
+		return nil, 0, federation.Unreachable(fmt.Errorf("%s: the answer is no state: %w", server, err))
 	}
 	known := map[string]bool{}
 	var unknown []string
@@ -112,7 +112,7 @@ func (h *History) stateBefore(ctx context.Context, server string, in room, event
 		}
 		_, ok, err := schema.EventsByID.Get(ctx, h.d.Store, schema.EventByID{RoomID: in.id, EventID: id})
 		if err != nil {
-			return nil, err
+			return nil, 0, err
 		}
 		if known[id] = ok; !ok {
 			unknown = append(unknown, id)
@@ -126,19 +126,22 @@ func (h *History) stateBefore(ctx context.Context, server string, in room, event
 		err = h.singly(ctx, server, set, unknown)
 	}
 	if err != nil {
-		return nil, err
+		return nil, 0, err
 	}
 	taken, err := set.Store(ctx, h.d.Rooms, server, h.d.Log)
 	if err != nil {
-		return nil, err
+		return nil, 0, err
 	}
-	var state []string
 	for _, id := range ids.State {
-		if known[id] || taken[id] {
+		allowed, had := taken[id]
+		switch {
+		case known[id] || allowed:
 			state = append(state, id)
+		case !had:
+			left++
 		}
 	}
-	return state, nil
+	return state, left, nil
 }
 
 // wholeState reads the state with its events and their auth chain as it comes (GET /state/{roomId}).

@@ -76,7 +76,7 @@ func newWorld(t *testing.T, length int) *world {
 	t.Cleanup(func() { _ = store.Close() })
 	r := reader.New(store, func() time.Time { return w.now })
 	w.History = New(Deps{ServerName: "a.example", Store: store, Reader: r, Rooms: w, Servers: w, Verifier: verify.New(keys{}, 2), Policy: &policy.Servers{Reader: r},
-		Leads: func() bool { return true }, Now: func() time.Time { return w.now }, Log: slog.New(slog.DiscardHandler)})
+		Leads: func() bool { return true }, Mine: func(string) bool { return true }, Now: func() time.Time { return w.now }, Log: slog.New(slog.DiscardHandler)})
 	t.Cleanup(w.Close)
 	w.write(schema.Rooms.Put(schema.Room{RoomID: roomID, Version: version.ID}),
 		schema.RoomServers.Put(schema.RoomServer{RoomID: roomID, Server: "b.example", Joined: 2, JoinedSeq: 1}),

@@ -98,10 +98,11 @@ func (s *Set) Add(ctx context.Context, raws [][]byte, each func(*event.Event) er
 	return nil
 }
 
-// Store gives the events to the room as outliers, and gives the ids of those that it took, or had.
+// Store gives the events to the room as outliers, and gives the ids of those that it took, or had; false for those that the room's rules do not
+// allow.
 func (s *Set) Store(ctx context.Context, rooms cluster.Caller, origin string, log *slog.Logger) (map[string]bool, error) {
 	taken := make(map[string]bool, len(s.Events))
-	for batch := range batches(Ordered(s.Events, s.authorisers)) {
+	for batch := range batches(event.Ordered(s.Events, (*event.Event).Authorisers)) {
 		request := &messages.AddOutliers{Origin: origin, Version: s.Version.ID}
 		for _, e := range batch {
 			request.Pdus = append(request.Pdus, Message(e))
@@ -115,6 +116,9 @@ func (s *Set) Store(ctx context.Context, rooms cluster.Caller, origin string, lo
 			case messages.PduResult_ACCEPTED, messages.PduResult_KNOWN:
 				taken[result.EventId] = true
 			default:
+				if result.Status == messages.PduResult_REJECTED {
+					taken[result.EventId] = false
+				}
 				log.Info("an event of another server's account of a room is left out", "room", s.RoomID, "event", result.EventId, "server", origin, "status", result.Status, "reason", result.Reason)
 			}
 		}
@@ -122,47 +126,8 @@ func (s *Set) Store(ctx context.Context, rooms cluster.Caller, origin string, lo
 	return taken, nil
 }
 
-// authorisers are the events without which the room does not take this one: its auth events, and the create event where the room id implies it.
-func (s *Set) authorisers(e *event.Event) []string {
-	if !s.Version.RoomIDFromCreate || e.Type() == "m.room.create" {
-		return e.AuthEvents()
-	}
-	return append(slices.Clone(e.AuthEvents()), "$"+s.RoomID[1:])
-}
-
 // Message is the event as rooms take it.
 func Message(e *event.Event) *messages.Pdu { return &messages.Pdu{EventId: e.ID(), Json: e.JSON()} }
-
-// Ordered puts events after those that they cite. Events that cite each other in a ring, which no honest server can make, are left out.
-func Ordered(events map[string]*event.Event, cites func(*event.Event) []string) []*event.Event {
-	order := make([]*event.Event, 0, len(events))
-	wants := make(map[string]int, len(events))
-	follows := make(map[string][]string, len(events))
-	var ready []string
-	for id, e := range events {
-		for _, cited := range cites(e) {
-			if events[cited] != nil {
-				wants[id]++
-				follows[cited] = append(follows[cited], id)
-			}
-		}
-		if wants[id] == 0 {
-			ready = append(ready, id)
-		}
-	}
-	slices.Sort(ready)
-	for len(ready) > 0 {
-		id := ready[0]
-		ready = ready[1:]
-		order = append(order, events[id])
-		for _, next := range follows[id] {
-			if wants[next]--; wants[next] == 0 {
-				ready = append(ready, next)
-			}
-		}
-	}
-	return order
-}
 
 // The bounds of one message with outliers; those of messages.AddOutliers are twice as large.
 const (

@@ -17,6 +17,7 @@ import (
 	"github.com/matrixon/matrixon/actors/federation/keyring"
 	"github.com/matrixon/matrixon/actors/federation/verify"
 	"github.com/matrixon/matrixon/actors/room"
+	"github.com/matrixon/matrixon/cluster"
 	"github.com/matrixon/matrixon/cmd/matrixon/config"
 	"github.com/matrixon/matrixon/http/api"
 	"github.com/matrixon/matrixon/http/client"
@@ -70,10 +71,13 @@ func (s *Server) startHandshakes() {
 		return
 	}
 	s.verifier = verify.New(s.keys, 0)
-	s.handshakes = entry.New(entry.Deps{ServerName: s.config.ServerName, Key: s.key, Store: s.store, Reader: s.reader, Rooms: s.node, Servers: s.federation,
-		Verifier: s.verifier, Policy: s.policies, Now: time.Now, Log: s.log})
 	s.history = history.New(history.Deps{ServerName: s.config.ServerName, Store: s.store, Reader: s.reader, Rooms: s.node, Servers: s.federation,
-		Verifier: s.verifier, Policy: s.policies, Leads: func() bool { return s.node.Owner(mender) == s.node.Name() }, Now: time.Now, Log: s.log})
+		Verifier: s.verifier, Policy: s.policies, Leads: func() bool { return s.node.Owner(mender) == s.node.Name() },
+		Mine: func(roomID string) bool {
+			return s.node.Owner(cluster.Identity{Kind: cluster.KindRoom, ID: roomID}) == s.node.Name()
+		}, Now: time.Now, Log: s.log})
+	s.handshakes = entry.New(entry.Deps{ServerName: s.config.ServerName, Key: s.key, Store: s.store, Reader: s.reader, Rooms: s.node, Servers: s.federation,
+		Verifier: s.verifier, Policy: s.policies, Complete: s.history.Complete, Now: time.Now, Log: s.log})
 }
 
 // elsewhere is what clients' endpoints are given of the handshakes: nothing without federation.

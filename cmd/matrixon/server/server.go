@@ -328,6 +328,7 @@ func (s *Server) background(ctx context.Context) {
 	running.Go(func() { s.pushes.Run(ctx) })
 	if s.history != nil {
 		running.Go(func() { s.history.Run(ctx) })
+		running.Go(func() { s.history.RunWhole(ctx) })
 	}
 	defer running.Wait()
 	flush, sweep := time.NewTicker(flushSightings), time.NewTicker(sweepExpired)
