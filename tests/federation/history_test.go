@@ -39,7 +39,7 @@ func (a asker) join(v *roomversion.Version, roomID, userID string) *event.Event 
 	return join
 }
 
-// TestOtherServersReadHistory: what a server is told of a room's events and state, once one of its users is in it (server-server API,
+// TestOtherServersReadHistory (HARD_PLACES.md 33): what a server is told of a room's events and state, once one of its users is in it (server-server API,
 // "Backfilling and retrieving missing events" and "Retrieving events"; client-server API, "Room history visibility").
 func TestOtherServersReadHistory(t *testing.T) {
 	t.Parallel()

@@ -176,3 +176,13 @@ func tampered(t *testing.T, e *event.Event, change func(m map[string]jsontext.Va
 	}
 	return raw
 }
+
+// body is what a request brings.
+func body(t *testing.T, r *http.Request) []byte {
+	t.Helper()
+	raw, err := io.ReadAll(r.Body)
+	if err != nil {
+		t.Error(err)
+	}
+	return raw
+}
