@@ -3,6 +3,8 @@ package federation
 import (
 	"flag"
 	"fmt"
+	"regexp"
+	"strconv"
 	"sync"
 	"testing"
 
@@ -81,6 +83,60 @@ func TestKilledServersLoseNothing(t *testing.T) {
 	record.wait(acknowledged)
 	record.checkOrder()
 }
+
+// TestAwayForLong: what waits for a server that is away takes a bounded part of memory, and when the server is back it gets all of it, in
+// every room, each event once.
+func TestAwayForLong(t *testing.T) {
+	t.Parallel()
+	const rooms, messages = 5, 440 // more than a destination keeps in memory (destination.queueBound)
+	servers := peers.Start(t, 2, "federation.retry_longest=1s")
+	t.Cleanup(func() { explain(t, servers) })
+	alice, bob := newPerson(t, servers[0], "alice"), newPerson(t, servers[1], "bob")
+	said := make([][]string, rooms)
+	ids := make([]string, rooms)
+	for i := range rooms {
+		ids[i] = alice.create(J{"preset": "public_chat"})
+		bob.joinVia(ids[i], servers[0].Name)
+		alice.seesMember(ids[i], bob.UserID, "join")
+	}
+	servers[1].Kill()
+	var talking sync.WaitGroup
+	for i := range rooms {
+		talking.Go(func() {
+			for n := range messages {
+				id, err := alice.Send(t.Context(), ids[i], "m.room.message", fmt.Sprint("away", n), J{"msgtype": "m.text", "body": fmt.Sprint(n)})
+				if err != nil {
+					t.Error(err)
+					return
+				}
+				said[i] = append(said[i], id)
+			}
+		})
+	}
+	talking.Wait()
+	status := operate(t, servers[0], "inspect", servers[1].Name)
+	if found := waiting.FindStringSubmatch(status); found == nil {
+		t.Error(status)
+	} else if n, err := strconv.Atoi(found[1]); err != nil || n > 2000 {
+		t.Errorf("the destination holds too much: %s", status)
+	}
+	servers[1].Run()
+	for i, roomID := range ids {
+		bob.eventually("the newest message", func() bool {
+			_, err := bob.Do(t.Context(), "GET", matrixclient.Path("rooms", roomID, "event", said[i][messages-1]), nil)
+			return err == nil
+		})
+		seen := history(bob, roomID)
+		for n, id := range said[i] {
+			if seen[id] != 1 {
+				t.Errorf("message %d of room %d is there %d times", n, i, seen[id])
+			}
+		}
+	}
+}
+
+// waiting finds how many events a destination knows to wait.
+var waiting = regexp.MustCompile(`(?m)^events waiting +(\d+)`)
 
 // history counts the events of a room as the user sees them.
 func history(p *person, roomID string) map[string]int {
