@@ -86,6 +86,7 @@ func TestASecondCreateEventIsRejected(t *testing.T) {
 }
 
 // TestRedactionsBeforeTheirTargets: in whatever order a redaction and its target come, in one transaction or two, the target is pruned.
+// HARD_PLACES.md 11: redaction first, target later.
 func TestRedactionsBeforeTheirTargets(t *testing.T) {
 	t.Parallel()
 	allVersions(t, func(t *testing.T, version string) {
