@@ -55,6 +55,7 @@ func (n *Node) Ask(ctx context.Context, to Identity, request proto.Message) (pro
 func (n *Node) askUntil(ctx context.Context, k *kind, to Identity, request proto.Message) (proto.Message, error) {
 	pause := firstPause
 	for {
+		seen := n.view()
 		answer, err := n.attempt(ctx, k, to, request)
 		if !retryable(err) {
 			return answer, err
@@ -63,13 +64,43 @@ func (n *Node) askUntil(ctx context.Context, k *kind, to Identity, request proto
 		timer := time.NewTimer(rand.N(pause) + 1)
 		select {
 		case <-timer.C:
+			pause = min(2*pause, lastPause)
+		case <-n.viewAfter(seen): // the actor may live elsewhere now
+			timer.Stop()
+			pause = firstPause
 		case <-ctx.Done():
 			timer.Stop()
 			return nil, errDeadline()
 		}
-		pause = min(2*pause, lastPause)
 	}
 }
+
+// view is the cluster as this node sees it, nil for a node that is alone.
+func (n *Node) view() *View {
+	if m := n.membership.Load(); m != nil {
+		return m.View()
+	}
+	return nil
+}
+
+// viewAfter is closed when this node sees another cluster than it saw.
+func (n *Node) viewAfter(seen *View) <-chan struct{} {
+	m := n.membership.Load()
+	if m == nil {
+		return nil
+	}
+	next := m.nextView()
+	if m.View() != seen {
+		return closed
+	}
+	return next
+}
+
+var closed = func() <-chan struct{} {
+	c := make(chan struct{})
+	close(c)
+	return c
+}()
 
 func retryable(err error) bool {
 	var e *mxerr.Error

@@ -201,12 +201,17 @@ func (m *Membership) logChanges(old, now *View) {
 	}
 }
 
+// nextView is closed when another view counts than now.
+func (m *Membership) nextView() <-chan struct{} {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return m.viewed
+}
+
 // until waits for a view that satisfies the condition.
 func (m *Membership) until(ctx context.Context, is func(*View) bool) error {
 	for {
-		m.mu.Lock()
-		viewed := m.viewed
-		m.mu.Unlock()
+		viewed := m.nextView()
 		if is(m.View()) {
 			return nil
 		}

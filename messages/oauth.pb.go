@@ -298,6 +298,7 @@ type GrantOAuth struct {
 	Challenge     string                 `protobuf:"bytes,6,opt,name=challenge,proto3" json:"challenge,omitempty"`
 	ExpiresTs     int64                  `protobuf:"varint,7,opt,name=expires_ts,json=expiresTs,proto3" json:"expires_ts,omitempty"` // ms
 	Denied        bool                   `protobuf:"varint,8,opt,name=denied,proto3" json:"denied,omitempty"`
+	Nonce         string                 `protobuf:"bytes,9,opt,name=nonce,proto3" json:"nonce,omitempty"` // of OpenID Connect; empty for none
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -386,6 +387,13 @@ func (x *GrantOAuth) GetDenied() bool {
 		return x.Denied
 	}
 	return false
+}
+
+func (x *GrantOAuth) GetNonce() string {
+	if x != nil {
+		return x.Nonce
+	}
+	return ""
 }
 
 // RedeemOAuth spends a grant and opens the session that it is for. A second use ends what the first has got. Answer: Done, or
@@ -519,7 +527,7 @@ const file_oauth_proto_rawDesc = "" +
 	"user_agent\x18\x03 \x01(\tR\tuserAgent\x12\x1a\n" +
 	"\breplaces\x18\x04 \x01(\fR\breplaces\"'\n" +
 	"\x11EndBrowserSession\x12\x12\n" +
-	"\x04hash\x18\x01 \x01(\fR\x04hash\"\xe8\x01\n" +
+	"\x04hash\x18\x01 \x01(\fR\x04hash\"\xfe\x01\n" +
 	"\n" +
 	"GrantOAuth\x12\x12\n" +
 	"\x04hash\x18\x01 \x01(\fR\x04hash\x12\x1b\n" +
@@ -530,7 +538,8 @@ const file_oauth_proto_rawDesc = "" +
 	"\tchallenge\x18\x06 \x01(\tR\tchallenge\x12\x1d\n" +
 	"\n" +
 	"expires_ts\x18\a \x01(\x03R\texpiresTs\x12\x16\n" +
-	"\x06denied\x18\b \x01(\bR\x06denied\"q\n" +
+	"\x06denied\x18\b \x01(\bR\x06denied\x12\x14\n" +
+	"\x05nonce\x18\t \x01(\tR\x05nonce\"q\n" +
 	"\vRedeemOAuth\x12\x12\n" +
 	"\x04hash\x18\x01 \x01(\fR\x04hash\x12/\n" +
 	"\asession\x18\x02 \x01(\v2\x15.matrixon.OpenSessionR\asession\x12\x1d\n" +

@@ -32,6 +32,7 @@ func (b *batch) outside(roomID string, e *messages.RoomEvent) error {
 	if e.StateKey == nil || !b.of.Owns(*e.StateKey) {
 		return nil
 	}
+	b.rooms.forget(roomID)
 	told := outsideEvent{Type: e.Type, EventID: e.EventId, RoomID: roomID, Sender: e.Sender, StateKey: *e.StateKey, OriginServerTS: b.deps.Now().UnixMilli()}
 	content, err := json.Marshal(map[string]string{"membership": e.Membership})
 	if err != nil {

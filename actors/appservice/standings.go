@@ -45,7 +45,11 @@ func (s *standings) before(ctx context.Context, roomID string, seq uint64) (int,
 	if err != nil {
 		return 0, err
 	}
-	return s.count(ctx, roomID, seq, row.StateBefore)
+	state, err := s.reader.Before(ctx, &row) // the room's, whichever side of a fork the event is on
+	if err != nil {
+		return 0, err
+	}
+	return s.countIn(ctx, roomID, seq, state)
 }
 
 // after is how many are in the room after that event.
@@ -57,7 +61,7 @@ func (s *standings) after(ctx context.Context, roomID string, seq uint64) (int, 
 	if err != nil {
 		return 0, err
 	}
-	return s.count(ctx, roomID, seq+1, row.StateAfter)
+	return s.count(ctx, roomID, seq+1, row.RoomStateRoot())
 }
 
 // lately is how many are in the room, at a point that need not be exact.
@@ -69,7 +73,7 @@ func (s *standings) lately(ctx context.Context, roomID string) (int, error) {
 	if err != nil || !ok {
 		return 0, err
 	}
-	return s.count(ctx, roomID, last.Seq+1, last.StateAfter)
+	return s.count(ctx, roomID, last.Seq+1, last.RoomStateRoot())
 }
 
 // step takes in an event before which the room's standing is known, and gives the number of users after it.
@@ -86,7 +90,7 @@ func (s *standings) step(ctx context.Context, roomID string, e *messages.RoomEve
 			if err != nil {
 				return 0, err
 			}
-			return s.count(ctx, roomID, now.next, row.StateAfter)
+			return s.count(ctx, roomID, now.next, row.RoomStateRoot())
 		case was && !is:
 			now.members--
 		}
@@ -101,6 +105,13 @@ func (s *standings) count(ctx context.Context, roomID string, next uint64, root 
 	if err != nil {
 		return 0, err
 	}
+	return s.countIn(ctx, roomID, next, state)
+}
+
+// forget has the room counted again: a resolution of a fork has changed who is in it, without an event.
+func (s *standings) forget(roomID string) { delete(s.rooms, roomID) }
+
+func (s *standings) countIn(ctx context.Context, roomID string, next uint64, state *reader.State) (int, error) {
 	own, err := state.Entries(func(t event.Tuple) bool { return t.Type == "m.room.member" && s.of.Owns(t.StateKey) })
 	if err != nil {
 		return 0, err

@@ -44,6 +44,7 @@ func TestEventsGoInOrderFiftyAtATime(t *testing.T) {
 	w.rest()
 }
 
+// HARD_PLACES.md 27: the same transaction until it is taken.
 func TestSameTransactionUntilItIsTaken(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
@@ -146,6 +147,7 @@ func TestAnActivationReadsWhatItWasNotTold(t *testing.T) {
 	}
 }
 
+// HARD_PLACES.md 27: after a long outage a server gets the newest of each room.
 func TestSweptEventsAreCaughtUpWithTheNewest(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)

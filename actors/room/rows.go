@@ -64,7 +64,7 @@ func (w *writes) pushTask(roomID, serverName string, pushing Pushing, b *room.Ba
 		}
 	}
 	for _, o := range b.Outside {
-		if o.Row.Seq == 0 && !slices.Contains(readers, o.UserID) {
+		if o.Row.Seq == 0 && pushing.Has(o.UserID) && !slices.Contains(readers, o.UserID) {
 			readers = append(readers, o.UserID)
 		}
 	}

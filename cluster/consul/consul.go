@@ -122,7 +122,8 @@ func (d *Directory) Join(ctx context.Context, self cluster.Member, changed func(
 	return nil
 }
 
-// Leave implements cluster.Directory.
+// Leave implements cluster.Directory. Whether the node is drained stands until it joins again: were that taken away here, others might hear of
+// it first, and give actors back to a node that has gone.
 func (d *Directory) Leave(ctx context.Context) error {
 	d.stop()
 	d.running.Wait()
@@ -134,7 +135,7 @@ func (d *Directory) Leave(ctx context.Context) error {
 	if taken {
 		return nil
 	}
-	return errors.Join(d.client.Agent().ServiceDeregisterOpts(d.id(name), new(api.QueryOptions).WithContext(ctx)), d.write(ctx, drainKey(name), ""))
+	return d.client.Agent().ServiceDeregisterOpts(d.id(name), new(api.QueryOptions).WithContext(ctx))
 }
 
 // Rejoin implements cluster.Directory.

@@ -39,6 +39,7 @@ type node struct {
 
 	mu   sync.Mutex
 	now  cluster.Observation
+	past []cluster.Observation // and now
 	left bool
 }
 
@@ -72,7 +73,7 @@ func (n *node) leave() {
 func (n *node) see(o cluster.Observation) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
-	n.now = o
+	n.now, n.past = o, append(n.past, o)
 }
 
 // sees waits until the node sees exactly these members and the condition holds.
@@ -137,6 +138,18 @@ func TestNodesSeeEachOther(t *testing.T) {
 	b.leave()
 	if took := a.sees([]string{"a"}, nil); took > 2*time.Second {
 		t.Errorf("a planned departure was seen after %v", took)
+	}
+	// It gave away what it had, and nothing was given back to it when it left.
+	drained := false
+	a.mu.Lock()
+	past := a.past
+	a.mu.Unlock()
+	for _, o := range past {
+		m, there := o.View.Member("b")
+		if drained && there && !m.Draining {
+			t.Error("b seemed to take actors again when it left")
+		}
+		drained = there && m.Draining
 	}
 	// Whoever comes again is not drained any more.
 	b = join(t, c.Address, "one.example", "b", "b3")

@@ -146,6 +146,9 @@ func (h *rooms) context(r *api.Request) (any, error) {
 	if err != nil {
 		return nil, err
 	}
+	if err := h.surroundings(r, a, r.Vars["eventId"], int(limit)); err != nil {
+		return nil, err
+	}
 	c, err := a.Context(r.Ctx, r.Vars["eventId"], int(limit), f)
 	if err != nil {
 		return nil, err

@@ -241,3 +241,38 @@ func TestHistoryVisibility(t *testing.T) {
 		}
 	}
 }
+
+// TestStateIsThatOfTheLeave (HARD_PLACES.md 23): who has left a room sees its state as it was then, wherever it is asked for; the state around
+// an event is that at the event.
+func TestStateIsThatOfTheLeave(t *testing.T) {
+	t.Parallel()
+	w := clienttest.New(t)
+	alice, bob, carol := w.Register("alice"), w.Register("bob"), w.Register("carol")
+	roomID := alice.CreateRoom(J{"preset": "public_chat", "name": "one"})
+	bob.Join(roomID)
+	early := alice.Say(roomID, "early")
+	alice.SetState(roomID, "m.room.name", "", J{"name": "two"})
+	late := alice.Say(roomID, "late")
+	bob.Leave(roomID)
+	alice.SetState(roomID, "m.room.name", "", J{"name": "three"})
+	carol.Join(roomID)
+	name := clienttest.Room(roomID, "state", "m.room.name")
+	bob.Get(name).OK().Has("name", `"two"`)
+	alice.Get(name).OK().Has("name", `"three"`)
+	if got := bob.Get(clienttest.Room(roomID, "state")).OK().Texts(`#(type=="m.room.name")#.content.name`); !slices.Equal(got, []string{"two"}) {
+		t.Errorf("the whole state has the names %v", got)
+	}
+	if got := users(bob.Get(clienttest.Room(roomID, "members"))); !slices.Equal(got, []string{alice.ID, bob.ID}) {
+		t.Errorf("the members are %v", got)
+	}
+	bob.Get(clienttest.Room(roomID, "joined_members")).Refused(403, "M_FORBIDDEN")
+	for u, names := range map[*clienttest.User][2]string{alice: {"one", "two"}, bob: {"one", "two"}} {
+		for i, eventID := range []string{early, late} {
+			got := u.Get(clienttest.Room(roomID, "context", eventID) + "?limit=0").OK().Texts(`state.#(type=="m.room.name")#.content.name`)
+			if !slices.Equal(got, []string{names[i]}) {
+				t.Errorf("%s: the names at %d are %v", u.ID, i, got)
+			}
+		}
+	}
+	bob.Get(clienttest.Room(roomID, "event", alice.Say(roomID, "after"))).Refused(404, "M_NOT_FOUND")
+}

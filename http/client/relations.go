@@ -37,6 +37,11 @@ func (h *rooms) children(r *api.Request) (any, error) {
 	if q.To, err = a.Bound(r.Ctx, r.Param("to"), q.Backwards); err != nil {
 		return nil, err
 	}
+	if r.Param("from") == "" {
+		if err := h.later(r, a, q.ParentID); err != nil {
+			return nil, err
+		}
+	}
 	page, err := a.Relations(r.Ctx, q)
 	if err != nil {
 		return nil, err

@@ -54,6 +54,7 @@ func signature(t *testing.T, k signing.Key, method, uri, origin, destination, bo
 	return xmatrix.Header{Origin: origin, Destination: destination, Key: k.ID, Signature: signing.Sign(signed, k)}
 }
 
+// HARD_PLACES.md 25: all ways to write the header, and odd escapes.
 func TestAuthenticateServer(t *testing.T) {
 	t.Parallel()
 	const uri, body = "/_matrix/federation/v1/send/1?a=%2F%c3%A4+b&&x", `{"b":1.5,"a":[]}`

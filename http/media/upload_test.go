@@ -259,7 +259,7 @@ func TestUploadLater(t *testing.T) {
 	alice.do(http.MethodPost, "/_matrix/media/v1/create", nil).ok()
 }
 
-// TestWhatMayRunIsNotShown: browsers save what could run in them.
+// TestWhatMayRunIsNotShown (HARD_PLACES.md 38): browsers save what could run in them.
 func TestWhatMayRunIsNotShown(t *testing.T) {
 	t.Parallel()
 	w := start(t, nil)

@@ -29,7 +29,7 @@ type authorization struct {
 	granted, deviceID    string
 	challenge            string
 	create, login, quiet bool // of prompt
-	hint                 string
+	hint, nonce          string
 }
 
 // challenges are what S256 makes of a verifier (RFC 7636).
@@ -45,7 +45,7 @@ func (s *Server) read(r *api.Request, q url.Values) (*authorization, error) {
 		return nil, mxerr.InvalidParam("the app has sent a wrong request: %s", err.Error())
 	}
 	a := &authorization{clientID: q.Get("client_id"), redirect: q.Get("redirect_uri"), state: q.Get("state"), mode: q.Get("response_mode"),
-		challenge: q.Get("code_challenge"), hint: q.Get("login_hint")}
+		challenge: q.Get("code_challenge"), hint: q.Get("login_hint"), nonce: q.Get("nonce")}
 	var err error
 	if a.client, err = s.find(r.Ctx, a.clientID); err != nil {
 		if f, ok := err.(failure); ok { //nolint:errorlint // find gives it as it is
@@ -56,8 +56,8 @@ func (s *Server) read(r *api.Request, q url.Values) (*authorization, error) {
 	if !a.client.returns(a.redirect) {
 		return nil, mxerr.InvalidParam("the app wants you back at an address that it has not registered")
 	}
-	if len(a.state) > maxState {
-		return nil, mxerr.InvalidParam("the app has sent a state of more than %d bytes", maxState)
+	if len(a.state) > maxState || len(a.nonce) > maxState {
+		return nil, mxerr.InvalidParam("the app has sent a state or nonce of more than %d bytes", maxState)
 	}
 	mode := a.mode
 	if mode != modeFragment {
@@ -200,7 +200,7 @@ func (s *Server) authorize(v *browser.View) (any, error) {
 	}
 	code := secret.New(secret.Code)
 	err = s.o.Pages.Registrar().Ask(v.Request, v.Who.Account.UserID, &messages.GrantOAuth{Hash: secret.Hash(code), ClientId: a.clientID, DeviceId: a.deviceID,
-		Scope: a.granted, RedirectUri: a.redirect, Challenge: a.challenge, ExpiresTs: v.Now.Add(codeLife).UnixMilli()})
+		Scope: a.granted, RedirectUri: a.redirect, Challenge: a.challenge, Nonce: a.nonce, ExpiresTs: v.Now.Add(codeLife).UnixMilli()})
 	if err != nil {
 		return nil, err
 	}

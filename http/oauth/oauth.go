@@ -26,6 +26,7 @@ const (
 	tokenPath     = base + "/token"
 	revokePath    = base + "/revoke"
 	devicePath    = base + "/device"
+	keysPath      = base + "/keys"
 	// linkPath is where people type the code that another device shows.
 	linkPath = browser.Base + "/link"
 )
@@ -84,6 +85,7 @@ func (s *Server) Endpoints() []api.Endpoint {
 		{Methods: get, Path: "/_matrix/client/v1/auth_metadata", Also: []string{"/_matrix/client/unstable/org.matrix.msc2965/auth_metadata"}, Handler: s.metadata},
 		{Methods: get, Path: "/_matrix/client/unstable/org.matrix.msc2965/auth_issuer", Handler: s.issuer},
 		{Methods: get, Path: "/.well-known/openid-configuration", Also: []string{"/.well-known/oauth-authorization-server"}, Handler: s.metadata},
+		{Methods: get, Path: keysPath, Handler: s.keys},
 		{Methods: post, Path: registerPath, MaxBody: maxMetadata, Handler: s.answered(s.register)},
 		{Methods: post, Path: tokenPath, MaxBody: maxForm, Limit: api.LimitRead, Handler: s.answered(s.token)},
 		{Methods: post, Path: revokePath, MaxBody: maxForm, Limit: api.LimitRead, Handler: s.answered(s.revoke)},
@@ -122,6 +124,10 @@ func (s *Server) metadata(*api.Request) (any, error) {
 		"token_endpoint_auth_methods_supported":      []string{"none"},
 		"revocation_endpoint_auth_methods_supported": []string{"none"},
 		"prompt_values_supported":                    prompts,
+		"jwks_uri":                                   url(keysPath),
+		"scopes_supported":                           []string{openID, apiScopes[0], deviceScopes[0] + "*"},
+		"subject_types_supported":                    []string{"public"},
+		"id_token_signing_alg_values_supported":      []string{"EdDSA"},
 		"account_management_uri":                     url(browser.AccountPath),
 		"account_management_actions_supported":       browser.Actions,
 	}

@@ -253,15 +253,16 @@ func TestOlderSpelling(t *testing.T) {
 	id := w.register(`{"client_uri":"https://example.com","application_type":"native","redirect_uris":["http://localhost/cb"],"grant_types":["authorization_code","refresh_token"]}`).json("client_id")
 	const old = "openid urn:matrix:org.matrix.msc2967.client:api:* urn:matrix:org.matrix.msc2967.client:device:OLD"
 	p := w.person()
-	page := p.get(p.signIn(p.get(w.request(id, "", "scope", old, "redirect_uri", "http://localhost:4711/cb", "response_mode", "query")))).ok()
+	page := p.get(p.signIn(p.get(w.request(id, "", "scope", old, "redirect_uri", "http://localhost:4711/cb", "response_mode", "query", "nonce", "n-1")))).ok()
 	to := p.post("/_matrixon/client/oauth2/authorize", fields(page, "decision", "allow")).to()
 	if to.Host != "localhost:4711" {
 		t.Fatalf("%s", to)
 	}
 	got := w.redeem(id, to.Query().Get("code"), "redirect_uri", "http://localhost:4711/cb").ok()
-	if got.json("scope") != strings.TrimPrefix(old, "openid ") {
+	if got.json("scope") != old {
 		t.Errorf("scope: %s", got.json("scope"))
 	}
+	w.checkIDToken(got.json("id_token"), id, "n-1")
 	if to := p.get(w.request(id, "", "redirect_uri", "http://127.0.0.1:4711/cb")); to.status != http.StatusBadRequest {
 		t.Errorf("an address that is not registered: %d", to.status)
 	}

@@ -11,6 +11,9 @@ var (
 	deviceScopes = []string{"urn:matrix:client:device:", "urn:matrix:org.matrix.msc2967.client:device:"}
 )
 
+// openID is the scope of clients that want an id token. The specification does without, but the apps of before it stood do not.
+const openID = "openid"
+
 // maxDeviceID is the longest id of a device, in bytes.
 const maxDeviceID = 255
 
@@ -22,6 +25,7 @@ func parseScope(scope string) (granted, deviceID string, err error) {
 		switch id, device := deviceOf(token); {
 		case slices.Contains(apiScopes, token):
 			full = true
+		case token == openID:
 		case device && deviceID != "" && deviceID != id:
 			return "", "", fail("invalid_scope", "the scope must name one device")
 		case device:

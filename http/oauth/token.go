@@ -44,10 +44,11 @@ type issued struct {
 	ExpiresIn    int64  `json:"expires_in"`
 	RefreshToken string `json:"refresh_token"`
 	Scope        string `json:"scope"`
+	IDToken      string `json:"id_token,omitzero"`
 }
 
 func (s *Server) answer(access, refresh, scope string) issued {
-	return issued{access, "Bearer", int64(s.o.AccessLifetime / time.Second), refresh, scope}
+	return issued{AccessToken: access, TokenType: "Bearer", ExpiresIn: int64(s.o.AccessLifetime / time.Second), RefreshToken: refresh, Scope: scope}
 }
 
 func (s *Server) refreshExpiry(now time.Time) int64 {
@@ -128,7 +129,9 @@ func (s *Server) redeem(r *api.Request, g schema.OAuthGrant) (any, error) {
 	if err != nil {
 		return nil, denied(err)
 	}
-	return s.answer(access, refresh, g.Scope), nil
+	answer := s.answer(access, refresh, g.Scope)
+	answer.IDToken, err = s.idToken(g, r.Now)
+	return answer, err
 }
 
 // denied makes errGrant of what the account's actor refuses.

@@ -12,6 +12,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/coreos/go-oidc/v3/oidc"
 	"github.com/tidwall/gjson"
 
 	"github.com/matrixon/matrixon/http/client"
@@ -256,4 +257,20 @@ func (w *world) app(device string) (reply, string) {
 	w.t.Helper()
 	id := w.client()
 	return w.redeem(id, w.person().letIn(id, device)).ok(), id
+}
+
+// checkIDToken has the token checked by what clients check it with.
+func (w *world) checkIDToken(token, clientID, nonce string) {
+	w.t.Helper()
+	provider, err := oidc.NewProvider(w.t.Context(), w.endpoint("issuer"))
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	verified, err := provider.Verifier(&oidc.Config{ClientID: clientID, Now: w.Clock.Now}).Verify(w.t.Context(), token)
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	if verified.Nonce != nonce || verified.Subject != "@alice:example.org" {
+		w.t.Errorf("%+v", verified)
+	}
 }

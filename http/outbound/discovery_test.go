@@ -114,6 +114,7 @@ func homeserver(name string) http.Handler {
 }
 
 // TestResolvingServerNames goes through the cases of the specification (server-server API, "Resolving server names").
+// HARD_PLACES.md 24: the steps of resolving a server name.
 func TestResolvingServerNames(t *testing.T) {
 	t.Parallel()
 	a := peers.NewAuthority(t)

@@ -13,6 +13,7 @@ import (
 
 func none(string) bool { return false }
 
+// HARD_PLACES.md 13: auth events that are there twice, unexpected, rejected, or of another room.
 func TestAuthEventsRules(t *testing.T) {
 	t.Parallel()
 	for _, v := range roomversion.All() {
@@ -141,6 +142,7 @@ func TestSigners(t *testing.T) {
 	}
 }
 
+// HARD_PLACES.md 11: whose redactions take effect.
 func TestAppliesRedaction(t *testing.T) {
 	t.Parallel()
 	for _, v := range roomversion.All() {

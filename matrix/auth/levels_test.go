@@ -68,6 +68,7 @@ func TestLevelsFromEvent(t *testing.T) {
 	}
 }
 
+// HARD_PLACES.md 12: power levels in all the ways in which old rooms write them.
 func TestLevelFormats(t *testing.T) {
 	t.Parallel()
 	const absent = -1000
@@ -115,6 +116,7 @@ func TestLevelFormats(t *testing.T) {
 	}
 }
 
+// HARD_PLACES.md 14: creators against anybody.
 func TestCreatorsHaveInfinitePower(t *testing.T) {
 	t.Parallel()
 	r := newRoom(t, versionsOf(t, "12")[0])

@@ -6,6 +6,7 @@ import (
 	"github.com/matrixon/matrixon/matrix/event"
 )
 
+// HARD_PLACES.md 13: the numbered rules about membership; those of the other events are in the tests beside.
 func TestMembershipRules(t *testing.T) {
 	t.Parallel()
 	runRules(t, []rule{

@@ -127,6 +127,7 @@ func TestRoomRules(t *testing.T) {
 	})
 }
 
+// HARD_PLACES.md 12: the levels of a room that says nothing.
 func TestDefaultLevels(t *testing.T) {
 	t.Parallel()
 	without := func(sender, typ string) func(r *room) *event.Event {

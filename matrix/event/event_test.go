@@ -85,6 +85,7 @@ func TestBuildParseRedact(t *testing.T) {
 	}
 }
 
+// HARD_PLACES.md 10: what redaction keeps, by type and room version.
 func TestRedactionKeepsWhatTheVersionKeeps(t *testing.T) {
 	t.Parallel()
 	contents := map[string]string{

@@ -145,6 +145,7 @@ func check(t require, e *Event) {
 var examples []byte
 
 // Every example of an event of a room can be sent in rooms of every format, comes back, and is redacted by the lists.
+// HARD_PLACES.md 10: what redaction keeps, by type and room version.
 func TestSpecificationExamples(t *testing.T) {
 	t.Parallel()
 	var all map[string]struct {

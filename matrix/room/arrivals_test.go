@@ -86,6 +86,7 @@ func TestASecondCreateEventIsRejected(t *testing.T) {
 }
 
 // TestRedactionsBeforeTheirTargets: in whatever order a redaction and its target come, in one transaction or two, the target is pruned.
+// HARD_PLACES.md 11: redaction first, target later.
 func TestRedactionsBeforeTheirTargets(t *testing.T) {
 	t.Parallel()
 	allVersions(t, func(t *testing.T, version string) {
@@ -221,5 +222,32 @@ func TestTheEndOfAnInviteIsSentToItsServer(t *testing.T) {
 	a.say("@alice:test", "among ourselves")
 	if row := a.servers["other"]; row.Joined != 0 || row.JoinedSeq != end.Seq || row.LeftSeq != end.Seq || !slices.Equal(a.outbound, []uint64{end.Seq}) {
 		t.Errorf("%+v, outbound %v, the end is %d", row, a.outbound, end.Seq)
+	}
+}
+
+// TestAPageOlderThanItsGapStaysOutOfIt: what a server gives besides what a gap wants belongs before what is here.
+func TestAPageOlderThanItsGapStaysOutOfIt(t *testing.T) {
+	t.Parallel()
+	a, b := newWorld(t), newServer(t, "other")
+	a.create("@alice:test", `{"preset":"public_chat","room_version":"11"}`)
+	before := a.say("@alice:test", "before bob came")
+	b.join("@bob:other", a)
+	known := a.say("@alice:test", "known")
+	b.accepts(known.Event)
+	missed := a.say("@alice:test", "missed")
+	last := a.say("@alice:test", "last")
+	var state []string
+	for _, e := range a.stateAt(last.StateBefore) {
+		state = append(state, e.Event.ID())
+	}
+	b.outliersOf(a, state...)
+	r := b.okay(ReceivePDUAt{From: b.from(""), Origin: "test", PDU: pduOf(last.Event), StateBefore: state}).Results[0]
+	gap := r.Entry.Seq
+	results := b.okay(Backfill{From: b.from(""), Origin: "test", Gap: gap, PDUs: []PDU{pduOf(missed.Event), pduOf(known.Event), pduOf(before.Event)}}).Results
+	if results[0].Status != ResultAccepted || results[1].Status != ResultKnown || results[2].Status != ResultRejected || results[2].Entry != nil {
+		t.Fatalf("%+v", results)
+	}
+	if _, open := b.gaps[gap]; open || b.byID(before.Event.ID()) != nil {
+		t.Error("the gap is still open, or has what is older than it")
 	}
 }

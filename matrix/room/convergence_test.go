@@ -19,6 +19,7 @@ import (
 // is worth, and the state before and after it, is the same everywhere; servers with the same ends of the graph have the same
 // current state; that is what the specification's words make of the forks; and a machine that is made anew from what is stored is the
 // one that stored it. rapid prints a seed of what fails: -args -rapid.seed N repeats it.
+// HARD_PLACES.md 16: any order of arrival gives the same state.
 func TestAnyOrderOfArrivalGivesTheSameState(t *testing.T) {
 	t.Parallel()
 	rapid.Check(t, func(rt *rapid.T) {

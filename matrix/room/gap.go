@@ -71,7 +71,7 @@ func (d *draft) backfill(in Backfill) error {
 		d.closeGap(gap.Seq)
 		return nil
 	}
-	events, err := d.olderEvents(in)
+	events, err := d.olderEvents(in, gap.Wanted)
 	if err != nil {
 		return err
 	}
@@ -92,6 +92,9 @@ func (d *draft) backfill(in Backfill) error {
 		r, ok := results[pdu.EventID]
 		if !ok {
 			r = rejectedUnstored(Result{EventID: pdu.EventID}, "it is no event of this room, or there is no place for it")
+			if entry := d.entryByID(pdu.EventID); entry != nil && !entry.outlier() {
+				r = Result{EventID: pdu.EventID, Status: ResultKnown, Entry: entry}
+			}
 		}
 		d.results = append(d.results, r)
 	}
@@ -150,8 +153,9 @@ func (d *draft) closeGap(seq uint64) {
 	d.gaps[seq] = nil
 }
 
-// olderEvents reads the events, those that others follow first.
-func (d *draft) olderEvents(in Backfill) ([]*event.Event, error) {
+// olderEvents reads the events that a gap wants and, of what comes before those, what is not here: what comes before an event that is here
+// belongs before it. Those that others follow come first.
+func (d *draft) olderEvents(in Backfill, wanted []string) ([]*event.Event, error) {
 	byID := map[string]*event.Event{}
 	for _, pdu := range in.PDUs {
 		e, err := event.FromStored(pdu.JSON, pdu.EventID, d.version)
@@ -160,8 +164,17 @@ func (d *draft) olderEvents(in Backfill) ([]*event.Event, error) {
 		}
 	}
 	order := make([]*event.Event, 0, len(byID))
-	state := map[string]int{} // 1: being visited, 2: done
-	ids := slices.SortedFunc(maps.Keys(byID), func(a, b string) int {
+	state := map[string]int{} // 1: being visited, 2: done, or here
+	for id := range byID {
+		if entry := d.entryByID(id); entry != nil && !entry.outlier() {
+			state[id] = 2
+		}
+	}
+	if err := d.waiting(); err != nil {
+		return nil, err
+	}
+	ids := slices.DeleteFunc(slices.Clone(wanted), func(id string) bool { return byID[id] == nil })
+	slices.SortFunc(ids, func(a, b string) int {
 		return cmp.Or(cmp.Compare(byID[a].Depth(), byID[b].Depth()), cmp.Compare(a, b))
 	})
 	// Depths may lie, so that the order is that of the citations; it is walked without recursion.

@@ -95,6 +95,7 @@ func TestGet(t *testing.T) {
 	}
 }
 
+// HARD_PLACES.md 15: the default room version.
 func TestDefaultIsStable(t *testing.T) {
 	t.Parallel()
 	v, ok := Get(Default)

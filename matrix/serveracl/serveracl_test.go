@@ -2,6 +2,7 @@ package serveracl
 
 import "testing"
 
+// HARD_PLACES.md 34: what a server ACL says.
 func TestAllows(t *testing.T) {
 	t.Parallel()
 	for _, c := range []struct {

@@ -19,6 +19,7 @@ import (
 
 // TestResolveLikeTheOracle makes random rooms with forks, and resolves sets of their states, honest and faulty: the result is what
 // the oracle says, whatever the order of the states.
+// HARD_PLACES.md 16: any history, resolved as the specification's prose has it.
 func TestResolveLikeTheOracle(t *testing.T) {
 	t.Parallel()
 	for _, v := range roomversion.All() {

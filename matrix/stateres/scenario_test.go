@@ -29,6 +29,7 @@ import (
 // An event comes after the one above it and ten ms later, unless it says otherwise. An event that the auth rules do not
 // allow by the state before it must say so. The states are resolved; "but" makes one that a faulty server claims. "-" is
 // nothing. Senders are local names of the server test.
+// HARD_PLACES.md 17: among them are both problems of MSC4297, in both versions of state resolution.
 func TestScenarios(t *testing.T) {
 	t.Parallel()
 	files, err := filepath.Glob("testdata/*.txt")

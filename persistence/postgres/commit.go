@@ -56,6 +56,11 @@ func (s *Store) take(batch []*request) []*request {
 func (s *Store) commitLoop() {
 	c := committer{store: s}
 	defer c.disconnect()
+	ctx, cancel := context.WithTimeout(context.Background(), connectTimeout)
+	if err := c.connect(ctx); err != nil {
+		s.log.Debug("the committer will connect when there is something to commit", "error", err)
+	}
+	cancel()
 	for {
 		requests := s.await()
 		if len(requests) == 0 {

@@ -175,11 +175,15 @@ func poolConfig(url string, o Options) (*pgxpool.Config, error) {
 		return nil, err
 	}
 	config.MaxConns = int32(o.Connections)
-	config.MinIdleConns = 2
+	config.MinIdleConns = int32(min(o.Connections, idleConnections))
 	config.ConnConfig.ConnectTimeout = connectTimeout
 	config.ConnConfig.RuntimeParams["application_name"] = "matrixon " + o.Node
 	return config, nil
 }
+
+// idleConnections are kept for what comes: making one takes as long as many reads, most of all when the node has just been started and
+// its actors come back all at once.
+const idleConnections = 4
 
 func (s *Store) closePools() {
 	s.pool.Close()

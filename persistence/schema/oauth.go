@@ -49,6 +49,7 @@ type OAuthGrant struct {
 	ExpiresTS   int64  `col:"expires_ts"`
 	Denied      bool   `col:"denied"`
 	Spent       bool   `col:"spent"`
+	Nonce       string `col:"nonce"` // of OpenID Connect; empty for none
 }
 
 // OAuthDeviceCode is a device that waits for a user to let it in (RFC 8628). Written once, by any node.

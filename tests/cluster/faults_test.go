@@ -151,8 +151,8 @@ func (f *fleet) strike(ctx context.Context, l *workload, one fault) {
 	if n := f.web.failures.Load(); n > 0 {
 		f.t.Errorf("%s: that failed %d requests, the last: %v", one.name, n, f.web.lastFail.Load())
 	}
-	held := l.slowest(from, time.Now())
-	f.t.Logf("the slowest request took %v", held)
+	held, at := l.slowest(from, time.Now())
+	f.t.Logf("the slowest request took %v, from %s on", held, at.UTC().Format("15:04:05.000"))
 	if held > *heldWithin {
 		f.t.Errorf("%s: a request took %v", one.name, held)
 	}

@@ -238,17 +238,16 @@ func (h *listener) room(ctx context.Context, id string, timeline gjson.Result, f
 	return nil
 }
 
-// slowest is how long the slowest send took of those that were under way in this time.
-func (l *workload) slowest(from, to time.Time) time.Duration {
+// slowest is how long the slowest send took of those that were under way in this time, and when it began.
+func (l *workload) slowest(from, to time.Time) (took time.Duration, at time.Time) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	var slowest time.Duration
 	for _, s := range l.sends {
-		if s.from.Before(to) && s.to.After(from) {
-			slowest = max(slowest, s.to.Sub(s.from))
+		if s.from.Before(to) && s.to.After(from) && s.to.Sub(s.from) > took {
+			took, at = s.to.Sub(s.from), s.from
 		}
 	}
-	return slowest.Round(time.Millisecond)
+	return took.Round(time.Millisecond), at
 }
 
 // end stops the sending and waits until everybody has heard everything.

@@ -51,14 +51,21 @@ func TestServersCutApart(t *testing.T) {
 			if pair := rng.IntN(4); pair < 3 { // two of them keep hearing each other
 				groups = [][]*peers.Server{{servers[pair]}, slices.Delete(slices.Clone(servers), pair, pair+1)}
 			}
-			peers.Part(groups...)
-			together("apart", func(r *splitRoom) {
-				for range 4 + r.rng.IntN(6) {
+			act := func(r *splitRoom) {
+				for range 2 + r.rng.IntN(4) {
 					for _, h := range r.houses {
 						r.act(h)
 					}
 				}
-			})
+			}
+			peers.Part(groups...)
+			together("apart", act)
+			if victim := rng.IntN(6); victim < 3 {
+				servers[victim].Kill()
+				servers[victim].Run()
+				peers.Part(groups...)
+			}
+			together("still apart", act)
 			peers.Rejoin(servers)
 			together("after", func(r *splitRoom) {
 				r.settle()
@@ -165,7 +172,7 @@ func (r *splitRoom) act(h *house) {
 		do(somebody, "PUT", matrixclient.Path("rooms", r.id, "state", eventType, ""), content)
 	}
 	member := func(p *person, what string, body J) { do(p, "POST", matrixclient.Path("rooms", r.id, what), body) }
-	switch n := r.rng.IntN(1 << 20); r.rng.IntN(12) {
+	switch n := r.rng.IntN(1 << 20); r.rng.IntN(13) {
 	case 0:
 		r.said = append(r.said, h.anchor.say(r.id, fmt.Sprint(n)))
 	case 1, 2:
@@ -186,6 +193,13 @@ func (r *splitRoom) act(h *house) {
 		member(h.all()[1+r.rng.IntN(2)], "join", J{})
 	case 11:
 		member(h.all()[1+r.rng.IntN(2)], "leave", J{})
+	case 12:
+		if len(r.said) > 0 {
+			said := r.said[r.rng.IntN(len(r.said))]
+			if _, err := somebody.Do(r.t.Context(), "GET", matrixclient.Path("rooms", r.id, "event", said), nil); err == nil { // it has been heard of
+				do(somebody, "PUT", matrixclient.Path("rooms", r.id, "redact", said, fmt.Sprint("r", n)), J{"reason": "?"})
+			}
+		}
 	}
 	if v := h.views[r.rng.IntN(len(h.views))]; r.rng.IntN(3) == 0 {
 		v.update()
@@ -250,6 +264,7 @@ func (r *splitRoom) check() {
 	}()
 	first := r.houses[0].anchor
 	agreed := first.state(r.id)
+	contents := contentsOf(first, r.id)
 	for _, h := range r.houses {
 		if got := h.anchor.state(r.id); h.anchor != first {
 			compare(r.t, h.anchor.server()+" and "+first.server(), got, agreed, false)
@@ -260,6 +275,7 @@ func (r *splitRoom) check() {
 				r.t.Errorf("%s: GET /members has %q for %s, not %q", h.anchor.server(), members[place], place.StateKey, id)
 			}
 		}
+		r.compareContents(first, contents, h.anchor, contentsOf(h.anchor, r.id))
 		seen := history(h.anchor, r.id)
 		for id, n := range seen {
 			if n != 1 {
@@ -276,6 +292,36 @@ func (r *splitRoom) check() {
 			v.check(r.t, r.id, agreed)
 		}
 		r.checkMemberships(h, agreed)
+	}
+}
+
+// shownEvent is an event as a user sees it.
+type shownEvent struct{ content, redactedBy string }
+
+// contentsOf are all events of a room that a user sees.
+func contentsOf(p *person, roomID string) map[string]shownEvent {
+	p.t.Helper()
+	contents := map[string]shownEvent{}
+	for _, e := range everything(p, roomID) {
+		contents[e.Get("event_id").Str] = shownEvent{e.Get("content").Raw, e.Get("unsigned.redacted_because.event_id").Str}
+	}
+	return contents
+}
+
+// compareContents wants what both users see to be the same, but for redactions that only one of them sees: a server takes no notice of one
+// whose sender it knows to be sent away (server-server API, "Soft failure").
+func (r *splitRoom) compareContents(a *person, ofA map[string]shownEvent, b *person, ofB map[string]shownEvent) {
+	r.t.Helper()
+	for id, inA := range ofA {
+		inB, both := ofB[id]
+		if !both || inA.content == inB.content {
+			continue
+		}
+		_, seenByA := ofA[inB.redactedBy]
+		_, seenByB := ofB[inA.redactedBy]
+		if seenByA || seenByB || inA.redactedBy == inB.redactedBy {
+			r.t.Errorf("%s sees the event %s as %v, and %s as %v", a.UserID, id, inA, b.UserID, inB)
+		}
 	}
 }
 

@@ -62,7 +62,7 @@ func (v *visitor) membersOf(roomID string) int {
 	return len(v.do("GET", matrixclient.Path("rooms", roomID, "members")+"?membership=join", nil).Get("chunk").Array())
 }
 
-// TestJoiningALargeRoom: a room is in use before its members are known, in every room version.
+// TestJoiningALargeRoom (HARD_PLACES.md 29): a room is in use before its members are known, in every room version.
 func TestJoiningALargeRoom(t *testing.T) {
 	t.Parallel()
 	authority := peers.NewAuthority(t)

@@ -143,7 +143,7 @@ func rejected(t *testing.T, v *roomversion.Version, alice, bob *person) {
 	alice.seesMember(roomID, bob.UserID, "leave")
 }
 
-// knocking: who knocks is let in, and may take the knock back.
+// knocking (HARD_PLACES.md 31): who knocks is let in, and may take the knock back.
 func knocking(t *testing.T, v *roomversion.Version, servers []*peers.Server, alice, bob *person) {
 	alice.t, bob.t = t, t
 	roomID := alice.create(J{"preset": "private_chat", "room_version": v.ID, "name": "Door",
@@ -168,7 +168,7 @@ func knocking(t *testing.T, v *roomversion.Version, servers []*peers.Server, ali
 	bob.sees(roomID, alice.say(roomID, "come in"))
 }
 
-// restricted: members of one room may join another, with the signature of a server that may invite.
+// restricted (HARD_PLACES.md 30): members of one room may join another, with the signature of a server that may invite.
 func restricted(t *testing.T, v *roomversion.Version, servers []*peers.Server, alice, bob *person) {
 	alice.t, bob.t = t, t
 	club := alice.create(J{"preset": "public_chat", "room_version": v.ID})

@@ -13,6 +13,7 @@ import (
 )
 
 // TestKeyRotation: a server whose key is replaced publishes the new one, and until when the old one was good.
+// HARD_PLACES.md 26: after a rotation old events still verify.
 func TestKeyRotation(t *testing.T) {
 	t.Parallel()
 	a := peers.NewAuthority(t)

@@ -127,7 +127,12 @@ func (v *view) slide() (string, map[string]told) {
 		v.t.Fatal(err)
 	}
 	defer resp.Body.Close()
-	if raw, err = io.ReadAll(resp.Body); err != nil || resp.StatusCode != http.StatusOK {
+	raw, err = io.ReadAll(resp.Body)
+	if err == nil && v.next != "" && gjson.GetBytes(raw, "errcode").Str == "M_UNKNOWN_POS" { // the server was killed: the client begins anew
+		v.next, v.rooms, v.shown = "", map[string]state{}, map[string]map[string]int{}
+		return v.slide()
+	}
+	if err != nil || resp.StatusCode != http.StatusOK {
 		v.t.Fatalf("%s: sliding sync: %v %s %s", v.UserID, err, resp.Status, raw)
 	}
 	answer := gjson.ParseBytes(raw)

@@ -4,18 +4,18 @@ package js
 import (
 	"bufio"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"io"
-	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"sync"
 	"testing"
 	"time"
 
+	"github.com/matrixon/matrixon/deploy/local"
 	"github.com/matrixon/matrixon/tests/binary"
 )
 
@@ -53,27 +53,44 @@ func TestMatrixJSSDK(t *testing.T) {
 	run(t, single{server}, "run.mjs", server.URL)
 }
 
-// matrix-bot-sdk is what many bots and bridges are made with. Its encryption is not part of this: it is a library of machine code from
-// elsewhere than the registry.
-func TestMatrixBotSDK(t *testing.T) {
+// The way of Element Web into an account: OAuth 2.0, with the pages of the server.
+func TestMatrixJSSDKWithOAuth(t *testing.T) {
 	t.Parallel()
 	install(t)
-	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	server := binary.Start(t, "registration.open=true")
+	run(t, single{server}, "oauth.mjs", server.URL)
+}
+
+// matrix-bot-sdk is what many bots and bridges are made with.
+func TestMatrixBotSDK(t *testing.T) {
+	t.Parallel()
+	server, port := withBridge(t)
+	run(t, single{server}, "appservice.mjs", server.URL, port)
+}
+
+// The same library, whose bot chats encrypted.
+func TestMatrixBotSDKEncrypted(t *testing.T) {
+	t.Parallel()
+	server, port := withBridge(t)
+	run(t, single{server}, "encryptedbridge.mjs", server.URL, port, t.TempDir())
+}
+
+// withBridge starts a server with an application service, and gives the port at which that is to listen.
+func withBridge(t *testing.T) (server *binary.Server, port string) {
+	t.Helper()
+	install(t)
+	free, err := local.FreePort()
 	if err != nil {
 		t.Fatal(err)
 	}
-	_, port, err := net.SplitHostPort(listener.Addr().String())
-	if err = errors.Join(err, listener.Close()); err != nil {
-		t.Fatal(err)
-	}
+	port = strconv.Itoa(free)
 	registration := filepath.Join(t.TempDir(), "bots.yaml")
 	text := "{id: bots, url: 'http://127.0.0.1:" + port + "', as_token: as_bots_secret, hs_token: hs_bots_secret, sender_localpart: _bots_bot, rate_limited: false, " +
-		"receive_ephemeral: true, protocols: [bots], namespaces: {users: [{exclusive: true, regex: '@_bots_.*'}], aliases: [{exclusive: true, regex: '#_bots_.*'}]}}"
+		"receive_ephemeral: true, org.matrix.msc3202: true, protocols: [bots], namespaces: {users: [{exclusive: true, regex: '@_bots_.*'}], aliases: [{exclusive: true, regex: '#_bots_.*'}]}}"
 	if err := os.WriteFile(registration, []byte(text), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	server := binary.Start(t, "appservices="+registration)
-	run(t, single{server}, "appservice.mjs", server.URL, port)
+	return binary.Start(t, "appservices="+registration), port
 }
 
 // homeserver is what a program uses.

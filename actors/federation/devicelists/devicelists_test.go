@@ -209,6 +209,7 @@ func TestAListIsFetchedOnceAndThenKept(t *testing.T) {
 	}
 }
 
+// HARD_PLACES.md 35: a change of a device list that did not come.
 func TestAMissedChangeIsFetched(t *testing.T) {
 	for name, missed := range map[string]Update{
 		"a gap":             {DeviceID: "D", StreamID: 8, PrevID: []int64{7}},

@@ -132,6 +132,7 @@ func TestWhatServersTellOfTheirUsers(t *testing.T) {
 }
 
 // What is malformed, or tells of others than the server's own users, or of rooms that it is not in, changes nothing.
+// HARD_PLACES.md 36: notes in the name of others.
 func TestHostileEDUs(t *testing.T) {
 	w := newWorld(t)
 	for _, c := range []struct{ origin, kind, content string }{

@@ -2,6 +2,7 @@ package history
 
 import (
 	"context"
+	"errors"
 	"slices"
 	"time"
 
@@ -23,10 +24,16 @@ const (
 	pagePatience = 40 * time.Second
 )
 
+// pageRests is how long a room's other servers are left alone once they could not be asked for a page.
+const pageRests = 20 * time.Second
+
 // Backfill fetches a page of events into the gap of the room that ends before the event with this number (table room_gaps). It returns nil
 // when the room has more of its history than before, or has closed the gap because nobody has what is in it; those who wait for the same
 // page get it together. Errors are *mxerr.Error: 502 M_UNKNOWN when no server could be asked.
 func (h *History) Backfill(ctx context.Context, roomID string, gap uint64) error {
+	if err, ok := h.failed.Get(roomID); ok {
+		return err
+	}
 	done := h.pages.DoChan(roomID, func() (any, error) {
 		ctx, cancel := context.WithTimeout(h.ctx, pagePatience)
 		defer cancel()
@@ -73,7 +80,11 @@ func (h *History) backfill(ctx context.Context, roomID string, gap uint64) error
 		answered = true
 	}
 	if !answered && len(servers) > 0 {
-		return mxerr.New(502, "M_UNKNOWN", "the servers that have the older history of this room cannot be reached")
+		err := mxerr.New(502, "M_UNKNOWN", "the servers that have the older history of this room cannot be reached")
+		if ctx.Err() == nil || errors.Is(ctx.Err(), context.DeadlineExceeded) {
+			h.failed.Set(roomID, err)
+		}
+		return err
 	}
 	_, err = ask[*messages.PduResults](ctx, h, roomID, &messages.Backfill{Origin: h.d.ServerName, Gap: gap, Exhausted: true})
 	return gone(err)

@@ -17,8 +17,10 @@ import (
 	"github.com/matrixon/matrixon/actors/federation/verify"
 	"github.com/matrixon/matrixon/actors/reader"
 	"github.com/matrixon/matrixon/cluster"
+	"github.com/matrixon/matrixon/matrix/mxerr"
 	"github.com/matrixon/matrixon/matrix/roomversion"
 	"github.com/matrixon/matrixon/persistence"
+	"github.com/matrixon/matrixon/persistence/cache"
 )
 
 // Deps are what the work needs.
@@ -55,6 +57,7 @@ type History struct {
 	d       Deps
 	turns   chan struct{} // one for each room that is being mended
 	pages   singleflight.Group
+	failed  *cache.Cache[string, *mxerr.Error] // why the last page of a room could not be fetched
 	mu      sync.Mutex
 	busy    map[string]bool // rooms; true: something came while the room was being mended
 	helping map[string]int  // servers: how many rooms they are being asked about
@@ -70,6 +73,7 @@ type History struct {
 // New makes the history of a node. Close ends it.
 func New(d Deps) *History {
 	h := &History{d: d, turns: make(chan struct{}, roomsAtOnce), busy: map[string]bool{}, helping: map[string]int{},
+		failed:     cache.New(cache.Options[string, *mxerr.Error]{Size: 10_000, Written: pageRests}),
 		completing: map[string]bool{}, wholeTurns: make(chan struct{}, wholeAtOnce)}
 	h.ctx, h.stop = context.WithCancel(context.Background())
 	return h
@@ -82,6 +86,7 @@ func (h *History) Close() {
 	h.mu.Unlock()
 	h.stop()
 	h.running.Wait()
+	h.failed.Close()
 }
 
 // room is a room whose version is known.

@@ -191,6 +191,7 @@ func TestValidity(t *testing.T) {
 	w.calls("remote server")
 }
 
+// HARD_PLACES.md 26: never the same key id for two keys.
 func TestAKeyIDStaysTheSameKey(t *testing.T) {
 	w := newWorld(t)
 	a, forged, b := key("a"), key("a", 1), key("b")

@@ -21,7 +21,7 @@ func (ops operations) grant(ctx context.Context, o *user.Op, m *messages.GrantOA
 		return nil, err
 	}
 	row := schema.OAuthGrants.Put(schema.OAuthGrant{Hash: m.Hash, UserID: o.UserID, ClientID: m.ClientId, DeviceID: m.DeviceId, Scope: m.Scope,
-		RedirectURI: m.RedirectUri, Challenge: m.Challenge, ExpiresTS: m.ExpiresTs, Denied: m.Denied})
+		RedirectURI: m.RedirectUri, Challenge: m.Challenge, ExpiresTS: m.ExpiresTs, Denied: m.Denied, Nonce: m.Nonce})
 	_, err := o.Commit(ctx, []persistence.Mutation{row}, []persistence.Mutation{row}, user.Notices{})
 	if errors.Is(err, persistence.ErrExists) {
 		if again, err := ops.granted(ctx, o, m); err != nil || again {

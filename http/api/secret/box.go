@@ -2,11 +2,13 @@ package secret
 
 import (
 	"crypto/cipher"
+	"crypto/ed25519"
 	"crypto/hkdf"
 	"crypto/rand"
 	"crypto/sha256"
 	"encoding/base64"
 	"fmt"
+	"slices"
 
 	"github.com/go-json-experiment/json"
 	"golang.org/x/crypto/chacha20poly1305"
@@ -15,7 +17,10 @@ import (
 // Box seals what strangers carry for the server, such as the state of a sign-in that has only begun: nobody can read, change or make
 // it, and the server has nothing to store. All nodes have the same box. That something comes back sealed says that it was
 // given out, not that it comes back for the first time, or soon: what is sealed must say until when it is good.
-type Box struct{ aead cipher.AEAD }
+type Box struct {
+	aead   cipher.AEAD
+	secret []byte
+}
 
 // NewBox makes a box from a secret that all nodes know, of at least 32 bytes.
 func NewBox(secret []byte) (*Box, error) {
@@ -27,7 +32,16 @@ func NewBox(secret []byte) (*Box, error) {
 		return nil, err
 	}
 	aead, err := chacha20poly1305.NewX(key)
-	return &Box{aead}, err
+	return &Box{aead, slices.Clone(secret)}, err
+}
+
+// SigningKey is a key with which all nodes sign for a purpose. It follows from the secret of the box, and tells nothing of it.
+func (b *Box) SigningKey(purpose string) (ed25519.PrivateKey, error) {
+	seed, err := hkdf.Key(sha256.New, b.secret, nil, "matrixon: signing key: "+purpose, ed25519.SeedSize)
+	if err != nil {
+		return nil, err
+	}
+	return ed25519.NewKeyFromSeed(seed), nil
 }
 
 // Seal gives v, as JSON, for a purpose; in characters that need no escaping. Two seals of the same differ.

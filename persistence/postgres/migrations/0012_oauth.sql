@@ -57,6 +57,7 @@ CREATE TABLE "oauth_grants" (
     "expires_ts" bigint NOT NULL,
     "denied" boolean NOT NULL,
     "spent" boolean NOT NULL,
+    "nonce" text COLLATE "C" NOT NULL,
     PRIMARY KEY ("hash")
 );
 
