@@ -179,7 +179,7 @@ func (b *builder) stretchOf(access *reader.Access, pos uint64) (stretch, bool, e
 	}
 	st.since, st.fresh = st.from.Seq, !ok
 	if st.whole = was && !partial; st.whole && !b.req.Filter.Room.State.LazyLoadMembers {
-		st.fresh = true // the room has not been shown before
+		st.since, st.fresh = 0, true // the room has not been shown before
 	}
 	return st, true, nil
 }

@@ -164,12 +164,19 @@ func TestEagerClientsWaitForTheMembers(t *testing.T) {
 	if got := eager.sync(2000); len(inRoom(got, hall.ID)) != 0 || !got.Get("account_data").Exists() {
 		t.Errorf("told: %s", got)
 	}
+	said := hall.Say(t, server.Name, 3, "already here?", nil)
+	mine := eager.say(hall.ID, "yes")
+	eager.do("PUT", matrixclient.Path("user", eager.UserID, "account_data", "x"), J{})
+	eager.sync(2000) // now the token is newer than the join and what was said
 	close(hall.Gate)
 	var room gjson.Result
 	eager.until("the room", func(sync gjson.Result) bool {
 		room = sync.Get("rooms.join").Map()[hall.ID]
 		return room.Exists()
 	})
+	if !has(room.Get("timeline.events"), "event_id", said) || !has(room.Get("timeline.events"), "event_id", mine) {
+		t.Errorf("the timeline is %s", room.Get("timeline"))
+	}
 	if n := len(room.Get("state.events").Array()); n < 120 {
 		t.Errorf("%d events of the state are told", n)
 	}

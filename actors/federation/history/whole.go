@@ -92,6 +92,9 @@ func (h *History) completeUntilWhole(roomID string) {
 		err := h.complete(ctx, roomID, attempt)
 		cancel()
 		<-h.wholeTurns
+		if err == nil {
+			h.d.Log.Info("nothing of a room's members is unknown any more", "room", roomID)
+		}
 		if err == nil || h.ctx.Err() != nil {
 			h.wake(roomID) // what waits for the members
 			return
