@@ -38,8 +38,7 @@ func TestSigningIn(t *testing.T) {
 	if !strings.Contains(signIn.body, "Sign in with Example ID") {
 		t.Fatalf("%s", signIn.body)
 	}
-	to, _, _ := strings.Cut(signIn.body[strings.Index(signIn.body, "/_matrixon/client/with/"):], `"`)
-	confirm := b.get(strings.ReplaceAll(to, "&amp;", "&"))
+	confirm := b.get(signIn.toProvider(t))
 	if back := b.submit("/_matrixon/client/continue", confirm); back.at.Host != "app.example" || back.at.Query().Get("loginToken") == "" {
 		t.Errorf("%s %s", back.at, confirm.body)
 	}
@@ -172,8 +171,7 @@ func TestProvingWithTheProvider(t *testing.T) {
 	if !strings.Contains(ask.body, "sign out devices of") || !strings.Contains(ask.body, carol.ID) {
 		t.Fatalf("%d %s", ask.status, ask.body)
 	}
-	way, _, _ := strings.Cut(ask.body[strings.Index(ask.body, "/_matrixon/client/with/"):], `"`)
-	way = strings.ReplaceAll(way, "&amp;", "&")
+	way := ask.toProvider(t)
 
 	p.set(func() { p.claims = j{"sub": "2", "preferred_username": "mallory"} })
 	if r := newBrowser(w).get(way); r.status != http.StatusForbidden {
