@@ -232,3 +232,22 @@ func TestBackChannelLogout(t *testing.T) {
 		t.Error("the browser is still signed in")
 	}
 }
+
+// TestOnlyProviders: nobody signs in with a password, and where there is one provider people go straight to it.
+func TestOnlyProviders(t *testing.T) {
+	t.Parallel()
+	p := newProvider(t)
+	w := clienttest.NewWithoutPasswords(t, p.configured())
+	b := newBrowser(w)
+	carol := login(w, b.get("/_matrix/client/v3/login/sso/redirect?redirectUrl=https://trusted.example/"))
+	if flows := w.Nobody().Get("/login").OK().At(`flows.#(type=="m.login.password")`); flows.Exists() {
+		t.Errorf("%s", flows.Raw)
+	}
+	w.Nobody().Post("/login", clienttest.J{"type": "m.login.password", "identifier": clienttest.J{"type": "m.id.user", "user": carol.ID}, "password": "x"}).Refused(403, "M_FORBIDDEN")
+	if r := newBrowser(w).do(http.MethodPost, "/_matrixon/client/sign-in", url.Values{"user": {"carol"}, "password": {"x"}}); r.status != http.StatusForbidden || strings.Contains(r.body, "Forgotten") {
+		t.Errorf("%d %s", r.status, r.body)
+	}
+	if out := b.do(http.MethodPost, "/_matrixon/client/sign-out", url.Values{}); !strings.Contains(out.body, "Sign in with Example ID") || strings.Contains(out.body, `name="password"`) {
+		t.Errorf("who has signed out is signed in again: %s", out.body)
+	}
+}
