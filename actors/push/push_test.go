@@ -281,7 +281,7 @@ func TestCountsOfThreads(t *testing.T) {
 // Until it is known who has a phone everybody may; then only who has, or had since the start.
 func TestWhoMayHaveAPhone(t *testing.T) {
 	t.Parallel()
-	w := newWorld(t)
+	w := unseen(t)
 	w.restart()
 	if !w.dispatcher.Anybody() || !w.dispatcher.Has(w.bob.User) {
 		t.Error("somebody is denied a phone before it is known who has one")

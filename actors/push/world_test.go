@@ -108,8 +108,16 @@ type world struct {
 	room       string
 }
 
-// newWorld makes a room of three: bob, who speaks, alice, who has a phone, and carol.
+// newWorld makes a room of three: bob, who speaks, alice, who has a phone, and carol. What has happened so far is nothing to phones that come.
 func newWorld(t *testing.T) *world {
+	t.Helper()
+	w := unseen(t)
+	w.look()
+	return w
+}
+
+// unseen is the world before the dispatcher has looked at it.
+func unseen(t *testing.T) *world {
 	t.Helper()
 	w := &world{World: actortest.OnDisk(t, t.TempDir()), t: t}
 	w.begin()
@@ -117,7 +125,6 @@ func newWorld(t *testing.T) *world {
 	w.room = w.bob.Create(j{"preset": "public_chat", "name": "Kitchen"})
 	w.alice.Join(w.room)
 	w.User("carol").Join(w.room)
-	w.look() // what has happened so far is nothing to phones that come
 	return w
 }
 

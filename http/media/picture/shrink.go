@@ -9,11 +9,10 @@ import (
 // shrink makes a picture of width × height from a part of img, which is not smaller. Each pixel is the mean of the area that it
 // covers, which keeps lines and texture where picking samples would drop them, and passes over the large picture only once.
 func shrink(img image.Image, part image.Rectangle, width, height int) *image.RGBA {
-	out := image.NewRGBA(image.Rect(0, 0, width, height))
 	if planes, ok := img.(*image.YCbCr); ok {
-		shrinkYCbCr(out, planes, part)
-		return out
+		return coloured(shrinkYCbCr(planes, part, width, height))
 	}
+	out := image.NewRGBA(image.Rect(0, 0, width, height))
 	// Whatever the picture's own colours are, a line of it at a time is painted in red, green, blue and alpha.
 	line := image.NewRGBA(image.Rect(0, 0, part.Dx(), 1))
 	a := newArea(part.Dx(), part.Dy(), width, height, 4)
@@ -29,20 +28,27 @@ func shrink(img image.Image, part image.Rectangle, width, height int) *image.RGB
 	return out
 }
 
-// shrinkYCbCr reduces brightness and colour, which has fewer samples, before they become red, green and blue.
-func shrinkYCbCr(out *image.RGBA, img *image.YCbCr, part image.Rectangle) {
-	width, height := out.Rect.Dx(), out.Rect.Dy()
+// shrinkYCbCr reduces brightness and colour, which has fewer samples, each by itself.
+func shrinkYCbCr(img *image.YCbCr, part image.Rectangle, width, height int) *image.YCbCr {
 	luma := plane(img.Y, img.YStride, img.YOffset(part.Min.X, part.Min.Y), part.Dx(), part.Dy(), width, height)
 	first := img.COffset(part.Min.X, part.Min.Y)
 	across := img.COffset(part.Max.X-1, part.Min.Y) - first + 1
 	down := (img.COffset(part.Min.X, part.Max.Y-1)-first)/img.CStride + 1
 	blue := plane(img.Cb, img.CStride, first, across, down, width, height)
 	red := plane(img.Cr, img.CStride, first, across, down, width, height)
-	for i := range luma {
-		r, g, b := color.YCbCrToRGB(luma[i], blue[i], red[i])
+	return &image.YCbCr{Y: luma, Cb: blue, Cr: red, YStride: width, CStride: width, SubsampleRatio: image.YCbCrSubsampleRatio444,
+		Rect: image.Rect(0, 0, width, height)}
+}
+
+// coloured makes red, green and blue of what shrinkYCbCr gives.
+func coloured(img *image.YCbCr) *image.RGBA {
+	out := image.NewRGBA(img.Rect)
+	for i := range img.Y {
+		r, g, b := color.YCbCrToRGB(img.Y[i], img.Cb[i], img.Cr[i])
 		p := out.Pix[4*i : 4*i+4]
 		p[0], p[1], p[2], p[3] = r, g, b, 0xff
 	}
+	return out
 }
 
 // plane reduces w × h samples to width × height.

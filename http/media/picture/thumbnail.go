@@ -36,7 +36,7 @@ func (s Size) make(r io.ReadSeeker, info Info) (*Thumbnail, error) {
 	if err != nil {
 		return nil, err
 	}
-	t := &Thumbnail{Type: JPEG, Width: small.Rect.Dx(), Height: small.Rect.Dy()}
+	t := &Thumbnail{Type: JPEG, Width: small.Bounds().Dx(), Height: small.Bounds().Dy()}
 	var out bytes.Buffer
 	if small.Opaque() {
 		err = jpeg.Encode(&out, small, &jpeg.Options{Quality: quality})
@@ -48,7 +48,30 @@ func (s Size) make(r io.ReadSeeker, info Info) (*Thumbnail, error) {
 	return t, err
 }
 
-func (s Size) still(r io.ReadSeeker, info Info) (*image.RGBA, error) {
+// frame is a picture as it is kept: *image.RGBA, or *image.YCbCr without subsampling, which a JPEG is made of without becoming colours.
+type frame interface {
+	image.Image
+	Opaque() bool
+}
+
+// painted is the frame in colours.
+func painted(f frame) *image.RGBA {
+	if planes, ok := f.(*image.YCbCr); ok {
+		return coloured(planes)
+	}
+	return f.(*image.RGBA)
+}
+
+func (s Size) still(r io.ReadSeeker, info Info) (frame, error) {
+	if info.Type == JPEG {
+		planes, err := s.reduced(r, info)
+		switch {
+		case err == nil && info.orientation < 2:
+			return planes, nil
+		case err == nil:
+			return orient(coloured(planes), info.orientation), nil
+		}
+	}
 	img, err := decode(r, info)
 	if err != nil {
 		return nil, err
@@ -56,12 +79,38 @@ func (s Size) still(r io.ReadSeeker, info Info) (*image.RGBA, error) {
 	if img.Bounds().Empty() {
 		return nil, ErrNoPicture
 	}
-	asStored := s
-	if info.orientation >= 5 {
-		asStored.Width, asStored.Height = s.Height, s.Width
-	}
-	part, width, height := asStored.fit(img.Bounds())
+	part, width, height := s.stored(info).fit(img.Bounds())
 	return orient(shrink(img, part, width, height), info.orientation), nil
+}
+
+// stored is the size for a picture that has yet to be turned as it is to be seen.
+func (s Size) stored(info Info) Size {
+	if info.orientation >= 5 {
+		s.Width, s.Height = s.Height, s.Width
+	}
+	return s
+}
+
+// reduced makes the picture, not yet turned, from a JPEG of which it decodes no more than that takes. An error says that it has to be
+// decoded as a whole.
+func (s Size) reduced(r io.ReadSeeker, info Info) (*image.YCbCr, error) {
+	whole := Size{Width: info.Width, Height: info.Height}.stored(info)
+	part, width, height := s.stored(info).fit(image.Rect(0, 0, whole.Width, whole.Height))
+	for _, side := range []int{1, 2, 4} {
+		scaled := image.Rect(part.Min.X*side/8, part.Min.Y*side/8, ceil(part.Max.X*side, 8), ceil(part.Max.Y*side, 8))
+		if scaled.Dx() < width || scaled.Dy() < height {
+			continue
+		}
+		if _, err := r.Seek(0, io.SeekStart); err != nil {
+			return nil, err
+		}
+		img, err := reduce(r, side)
+		if err != nil || !scaled.In(img.Rect) {
+			return nil, errUnknown
+		}
+		return shrinkYCbCr(img, scaled, width, height), nil
+	}
+	return nil, errUnknown
 }
 
 // fit says which part of a picture is shown, and how large.

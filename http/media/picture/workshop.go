@@ -50,7 +50,7 @@ func (w *Workshop) BlurHash(ctx context.Context, r io.ReadSeeker, info Info) (ha
 	err = w.work(ctx, info, info.cost, func() error {
 		small, err := Size{Width: side, Height: side}.still(r, info)
 		if err == nil {
-			hash = blurHash(small)
+			hash = blurHash(painted(small))
 		}
 		return err
 	})

@@ -1,0 +1,171 @@
+package picture
+
+import "io"
+
+// bits reads the bits of a scan (ITU-T T.81, F.2.2.5). After the end, and at a marker, they are zero.
+type bits struct {
+	r          io.Reader
+	buffer     []byte
+	at, filled int
+	end        bool // there was nothing more to read
+
+	ahead   uint64 // the bits that come next, from the highest
+	count   int    // how many of them there are
+	padding int    // how many of these were made up
+	marked  bool   // a marker follows them, whose 0xff and code have been read
+	mark    byte
+}
+
+// byte reads a byte outside of a scan.
+func (b *bits) byte() byte {
+	if b.at == b.filled {
+		if b.end {
+			return 0
+		}
+		n, err := io.ReadAtLeast(b.r, b.buffer, 1)
+		b.at, b.filled = 0, n
+		if err != nil {
+			b.end, b.filled = true, 0
+			return 0
+		}
+	}
+	c := b.buffer[b.at]
+	b.at++
+	return c
+}
+
+// fill has more than 56 bits ahead.
+func (b *bits) fill() {
+	for b.count <= 56 {
+		var c byte
+		if b.at < b.filled && b.buffer[b.at] != 0xff && !b.marked {
+			c = b.buffer[b.at]
+			b.at++
+		} else {
+			c = b.stuffed()
+		}
+		b.ahead |= uint64(c) << (56 - b.count)
+		b.count += 8
+	}
+}
+
+// stuffed reads a byte of which 0xff is followed by 0, unless it begins a marker.
+func (b *bits) stuffed() byte {
+	if !b.marked {
+		c := b.byte()
+		if c != 0xff {
+			return c
+		}
+		if b.mark = b.byte(); b.mark == 0 {
+			return c
+		}
+		b.marked = true
+	}
+	b.padding += 8
+	return 0
+}
+
+func (b *bits) drop(n int) {
+	b.ahead <<= n
+	b.count -= n
+}
+
+// value reads a signed number of so many bits (F.2.2.1).
+func (b *bits) value(size byte) int32 {
+	if size == 0 {
+		return 0
+	}
+	if b.count < int(size) {
+		b.fill()
+	}
+	v := int32(b.ahead >> (64 - size))
+	b.drop(int(size))
+	if v < 1<<(size-1) {
+		v -= 1<<size - 1
+	}
+	return v
+}
+
+// boundary takes the marker that must come now, after what fills the last byte.
+func (b *bits) boundary() (mark byte, ok bool) {
+	if b.count-b.padding >= 8 {
+		return 0, false
+	}
+	if !b.marked {
+		b.stuffed()
+	}
+	ok = b.marked
+	b.ahead, b.count, b.padding, b.marked = 0, 0, 0, false
+	return b.mark, ok
+}
+
+// shortCode is the length of the codes that are found at once.
+const shortCode = 9
+
+// codes are a table of Huffman codes.
+type codes struct {
+	short   [1 << shortCode]uint16 // the length and the symbol of the code with which such bits begin; 0: it is longer
+	last    [17]int32              // the last code of each length; −1: there is none
+	offset  [17]int32              // of the symbols of each length, to which the code is added
+	symbols []byte
+}
+
+func (d *reduction) readCodes(s []byte) error {
+	for len(s) > 0 {
+		if len(s) < 17 || s[0]>>4 > 1 || s[0]&15 > 3 {
+			return errUnknown
+		}
+		total := 0
+		for _, n := range s[1:17] {
+			total += int(n)
+		}
+		if total > 256 || len(s) < 17+total {
+			return errUnknown
+		}
+		table := &codes{symbols: s[17 : 17+total : 17+total]}
+		code, index := int32(0), int32(0)
+		for length := 1; length <= 16; length++ {
+			n := int32(s[length])
+			if code+n > 1<<length {
+				return errUnknown
+			}
+			table.offset[length], table.last[length] = index-code, code+n-1
+			if n == 0 {
+				table.last[length] = -1
+			}
+			for range n {
+				if length <= shortCode {
+					from := code << (shortCode - length)
+					for i := range int32(1) << (shortCode - length) {
+						table.short[from+i] = uint16(length)<<8 | uint16(table.symbols[index])
+					}
+				}
+				code++
+				index++
+			}
+			code <<= 1
+		}
+		d.codes[s[0]>>4][s[0]&15] = table
+		s = s[17+total:]
+	}
+	return nil
+}
+
+// code reads a symbol (F.2.2.3).
+func (b *bits) code(t *codes) (byte, bool) {
+	if b.count < 16 {
+		b.fill()
+	}
+	if short := t.short[b.ahead>>(64-shortCode)]; short != 0 {
+		b.drop(int(short >> 8))
+		return byte(short), true
+	}
+	for length := shortCode + 1; length <= 16; length++ {
+		code := int32(b.ahead >> (64 - length))
+		if t.last[length] >= 0 && code <= t.last[length] && int(t.offset[length]+code) >= 0 && int(t.offset[length]+code) < len(t.symbols) {
+			b.drop(length)
+			return t.symbols[t.offset[length]+code], true
+		}
+	}
+	return 0, false
+}
