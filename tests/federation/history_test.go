@@ -5,39 +5,14 @@ import (
 	"slices"
 	"strings"
 	"testing"
-	"time"
 
 	"github.com/tidwall/gjson"
 
-	"github.com/matrixon/matrixon/actors/federation"
 	"github.com/matrixon/matrixon/matrix/event"
 	"github.com/matrixon/matrixon/matrix/roomversion"
 	"github.com/matrixon/matrixon/tests/matrixclient"
 	"github.com/matrixon/matrixon/tests/peers"
 )
-
-// join joins a user of the stranger by the handshake.
-func (a asker) join(v *roomversion.Version, roomID, userID string) *event.Event {
-	a.Helper()
-	template := a.must("GET", "/make_join/"+url.PathEscape(roomID)+"/"+url.PathEscape(userID)+"?ver="+v.ID, nil).Get("event")
-	ids := func(name string) (ids []string) {
-		for _, id := range template.Get(name).Array() {
-			ids = append(ids, id.Str)
-		}
-		return ids
-	}
-	join, err := event.Build(event.Proto{Type: "m.room.member", StateKey: &userID, Sender: userID, RoomID: roomID, Content: []byte(template.Get("content").Raw),
-		PrevEvents: ids("prev_events"), AuthEvents: ids("auth_events"), Depth: template.Get("depth").Int(), OriginServerTS: time.Now().UnixMilli()},
-		v, a.from.Name, a.from.Key)
-	if err != nil {
-		a.Fatal(err)
-	}
-	if _, err := a.from.Caller.Call(a.Context(), federation.Request{Destination: a.to.Name, Method: "PUT",
-		URI: "/_matrix/federation/v2/send_join/" + url.PathEscape(roomID) + "/" + url.PathEscape(join.ID()), Body: join.JSON()}); err != nil {
-		a.Fatal(err)
-	}
-	return join
-}
 
 // TestOtherServersReadHistory (HARD_PLACES.md 33): what a server is told of a room's events and state, once one of its users is in it (server-server API,
 // "Backfilling and retrieving missing events" and "Retrieving events"; client-server API, "Room history visibility").
@@ -46,7 +21,8 @@ func TestOtherServersReadHistory(t *testing.T) {
 	authority := peers.NewAuthority(t)
 	server := authority.Start(1)[0]
 	alice := server.User(t, "alice")
-	a := asker{t, authority.Stranger(t), server}
+	c := authority.Crafter(t)
+	a := asker{t, c.Stranger, server}
 	v, _ := roomversion.Get(roomversion.Default)
 	roomID, err := alice.CreateRoom(t.Context(), matrixclient.J{"preset": "public_chat", "initial_state": []matrixclient.J{
 		{"type": "m.room.history_visibility", "state_key": "", "content": matrixclient.J{"history_visibility": "joined"}}}})
@@ -73,7 +49,7 @@ func TestOtherServersReadHistory(t *testing.T) {
 	a.refused(403, "M_FORBIDDEN", "POST", "/get_missing_events/"+room, matrixclient.J{"earliest_events": []string{}, "latest_events": []string{hidden}})
 	a.refused(403, "M_FORBIDDEN", "GET", query("/timestamp_to_event/"+room, "ts", "0", "dir", "f"), nil)
 
-	join := a.join(v, roomID, "@visitor:"+a.from.Name)
+	join := c.Join(server, roomID, c.User("visitor"), v).Last()
 	seen, last := send("seen"), send("last")
 	pdu := func(id string) gjson.Result {
 		t.Helper()

@@ -3,6 +3,7 @@ package federation
 import (
 	"bytes"
 	"crypto/tls"
+	"errors"
 	"fmt"
 	"net/http"
 	"strings"
@@ -11,7 +12,10 @@ import (
 	"github.com/go-json-experiment/json"
 	"github.com/go-json-experiment/json/jsontext"
 	"github.com/tidwall/gjson"
+	"golang.org/x/sync/errgroup"
 
+	"github.com/matrixon/matrixon/actors/federation"
+	"github.com/matrixon/matrixon/matrix/event"
 	"github.com/matrixon/matrixon/matrix/roomversion"
 	"github.com/matrixon/matrixon/matrix/signing"
 	"github.com/matrixon/matrixon/matrix/xmatrix"
@@ -81,6 +85,41 @@ func TestHostileTransactions(t *testing.T) {
 		if _, err := s.alice.Do(t.Context(), "GET", matrixclient.Path("rooms", room.ID, "event", e.ID()), nil); err == nil {
 			t.Error("an event of an unknown room can be read")
 		}
+	}
+	s.healthy()
+}
+
+// TestHostileFlood: however many transactions one server sends at once, they are taken one after another, or refused for now; and another
+// server's are taken meanwhile.
+func TestHostileFlood(t *testing.T) {
+	t.Parallel()
+	authority, server := fortress(t)
+	s, other := besiege(t, authority, server, "11"), besiege(t, authority, server, "11")
+	const many = 150
+	var flood []*event.Event
+	for range many {
+		flood = append(flood, s.c.Put(s.room, s.message()))
+	}
+	var group errgroup.Group
+	for _, e := range flood {
+		group.Go(func() error {
+			for t.Context().Err() == nil {
+				_, err := s.transact(J{"pdus": peers.PDUs(e)})
+				var refusal *federation.Error
+				if errors.As(err, &refusal) && refusal.Status == http.StatusTooManyRequests {
+					continue
+				}
+				return err
+			}
+			return t.Context().Err()
+		})
+	}
+	other.healthy()
+	if err := group.Wait(); err != nil {
+		t.Fatal(err)
+	}
+	for _, e := range flood {
+		s.alice.has(s.room.ID, e.ID())
 	}
 	s.healthy()
 }

@@ -31,7 +31,7 @@ func TestMovedDestinationsLoseNothing(t *testing.T) {
 	}
 	alice := &person{Client: client, t: t}
 	roomID := alice.create(J{"preset": "public_chat"})
-	asker{t, record.Stranger, &peers.Server{Name: name}}.join(v, roomID, "@clerk:"+record.Name)
+	record.Handshake(&peers.Server{Name: name}, roomID, "@clerk:"+record.Name, v)
 
 	acknowledged := map[string]bool{}
 	say := func(n int) {

@@ -30,7 +30,7 @@ func TestKilledServersLoseNothing(t *testing.T) {
 	roomID := alice.create(J{"preset": "public_chat"})
 	bob.joinVia(roomID, servers[0].Name)
 	alice.seesMember(roomID, bob.UserID, "join")
-	asker{t, record.Stranger, servers[0]}.join(v, roomID, "@clerk:"+record.Name)
+	record.Handshake(servers[0], roomID, "@clerk:"+record.Name, v)
 
 	acknowledged := map[string]bool{}
 	for round := range *rounds {

@@ -6,6 +6,7 @@ import (
 	"io"
 	"maps"
 	"net/http"
+	"strconv"
 	"strings"
 	"testing"
 
@@ -60,6 +61,12 @@ func unharmed(t *testing.T, s *peers.Server) {
 		t.Error(err)
 	}
 	for _, line := range strings.Split(string(metrics), "\n") {
+		if name, value, _ := strings.Cut(line, " "); name == "process_resident_memory_bytes" || name == "go_goroutines" {
+			most := map[bool]float64{true: 1 << 30, false: 5_000}[name == "process_resident_memory_bytes"]
+			if n, err := strconv.ParseFloat(value, 64); err != nil || n > most {
+				t.Errorf("%s: %s is %s", s.Name, name, value)
+			}
+		}
 		if strings.HasPrefix(line, "matrixon_http_request_seconds_count") && strings.Contains(line, `status="5xx"`) && strings.Contains(line, "/_matrix/federation") {
 			t.Errorf("%s has failed: %s", s.Name, line)
 		}

@@ -14,7 +14,6 @@ import (
 	"github.com/go-json-experiment/json/jsontext"
 	"github.com/tidwall/gjson"
 
-	"github.com/matrixon/matrixon/actors/federation"
 	"github.com/matrixon/matrixon/matrix/event"
 )
 
@@ -22,7 +21,6 @@ import (
 // where the test says otherwise.
 type Crafter struct {
 	*Stranger
-	t testing.TB
 
 	mu      sync.Mutex
 	rooms   map[string]*Room
@@ -36,7 +34,7 @@ type Crafter struct {
 // Crafter starts one, which ends with the test.
 func (a *Authority) Crafter(t testing.TB) *Crafter {
 	t.Helper()
-	c := &Crafter{Stranger: a.Stranger(t), t: t, rooms: map[string]*Room{}, answers: map[string]http.HandlerFunc{}, asked: map[string]int{},
+	c := &Crafter{Stranger: a.Stranger(t), rooms: map[string]*Room{}, answers: map[string]http.HandlerFunc{}, asked: map[string]int{},
 		got: map[string]*event.Event{}, news: make(chan struct{})}
 	c.Mux.HandleFunc("/_matrix/federation/", c.serve)
 	return c
@@ -64,19 +62,6 @@ func (c *Crafter) Share(room *Room, with *Crafter) {
 	with.mu.Lock()
 	defer with.mu.Unlock()
 	with.rooms[room.ID] = room
-}
-
-// Ask makes a signed request, with a body unless it is nil.
-func (c *Crafter) Ask(to *Server, method, uri string, body any) (gjson.Result, error) {
-	r := federation.Request{Destination: to.Name, Method: method, URI: uri}
-	if body != nil {
-		var err error
-		if r.Body, err = json.Marshal(body); err != nil {
-			c.t.Fatal(err)
-		}
-	}
-	answer, err := c.Caller.Call(c.t.Context(), r)
-	return gjson.ParseBytes(answer), err
 }
 
 // Send sends a transaction and gives what became of its PDUs, by event id; "" is well.

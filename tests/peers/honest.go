@@ -3,7 +3,6 @@ package peers
 import (
 	"io"
 	"net/http"
-	"net/url"
 	"strconv"
 	"time"
 
@@ -127,30 +126,10 @@ func (r *Room) JoinAnswer(origin string, join *event.Event) map[string]any {
 // Join joins a user of the crafter into a room of a real server.
 func (c *Crafter) Join(to *Server, roomID, userID string, version *roomversion.Version) *Room {
 	c.t.Helper()
-	call := func(method, uri string, body any) gjson.Result {
-		c.t.Helper()
-		answer, err := c.Ask(to, method, "/_matrix/federation/"+uri, body)
-		if err != nil {
-			c.t.Fatal(err)
-		}
-		return answer
-	}
-	template := call(http.MethodGet, "v1/make_join/"+url.PathEscape(roomID)+"/"+url.PathEscape(userID)+"?ver="+version.ID, nil).Get("event")
-	ids := func(name string) (ids []string) {
-		for _, cited := range template.Get(name).Array() {
-			if cited.IsArray() {
-				cited = cited.Get("0")
-			}
-			ids = append(ids, cited.Str)
-		}
-		return ids
-	}
 	room := newRoom(roomID, version)
 	room.joining = true
-	join := c.Make(room, event.Proto{Type: "m.room.member", StateKey: &userID, Sender: userID, RoomID: roomID, Content: []byte(template.Get("content").Raw),
-		PrevEvents: ids("prev_events"), AuthEvents: ids("auth_events"), Depth: template.Get("depth").Int(), OriginServerTS: time.Now().UnixMilli(), EventIDRandom: random()})
 	c.Share(room, c) // what happens from now on is sent
-	answer := call(http.MethodPut, "v2/send_join/"+url.PathEscape(roomID)+"/"+url.PathEscape(join.ID()), jsontext.Value(join.JSON()))
+	join, answer := c.Handshake(to, roomID, userID, version)
 	var state []*event.Event
 	for _, list := range []string{"auth_chain", "state"} {
 		for _, raw := range answer.Get(list).Array() {

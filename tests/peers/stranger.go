@@ -6,13 +6,19 @@ import (
 	"net"
 	"net/http"
 	"net/netip"
+	"net/url"
 	"sync"
 	"testing"
 	"time"
 
 	"github.com/go-json-experiment/json"
+	"github.com/go-json-experiment/json/jsontext"
+	"github.com/tidwall/gjson"
 
+	"github.com/matrixon/matrixon/actors/federation"
 	"github.com/matrixon/matrixon/http/outbound"
+	"github.com/matrixon/matrixon/matrix/event"
+	"github.com/matrixon/matrixon/matrix/roomversion"
 	"github.com/matrixon/matrixon/matrix/signing"
 )
 
@@ -24,6 +30,7 @@ type Stranger struct {
 	// Caller asks other homeservers in the stranger's name.
 	Caller *outbound.Federation
 
+	t    testing.TB
 	mu   sync.Mutex
 	keys http.HandlerFunc // nil: as they are
 }
@@ -46,7 +53,7 @@ func (a *Authority) Stranger(t testing.TB) *Stranger {
 	if err != nil {
 		t.Fatal(err)
 	}
-	s := &Stranger{Name: ln.Addr().String(), Key: signing.NewKey("stranger", seed), Mux: http.NewServeMux()}
+	s := &Stranger{t: t, Name: ln.Addr().String(), Key: signing.NewKey("stranger", seed), Mux: http.NewServeMux()}
 	s.Caller = outbound.NewFederation(outbound.FederationOptions{ServerName: s.Name, Key: s.Key, Now: time.Now,
 		Policy: outbound.Policy{AllowNetworks: []netip.Prefix{netip.MustParsePrefix("127.0.0.0/8")}, Roots: a.Pool, UserAgent: "stranger"}})
 	s.Mux.HandleFunc("GET /_matrix/key/v2/server", func(w http.ResponseWriter, r *http.Request) {
@@ -85,4 +92,47 @@ func (s *Stranger) Keys(t testing.TB) []byte {
 		t.Error(err)
 	}
 	return raw
+}
+
+// Ask makes a signed request, with a body unless it is nil.
+func (s *Stranger) Ask(to *Server, method, uri string, body any) (gjson.Result, error) {
+	r := federation.Request{Destination: to.Name, Method: method, URI: uri}
+	if body != nil {
+		var err error
+		if r.Body, err = json.Marshal(body); err != nil {
+			s.t.Fatal(err)
+		}
+	}
+	answer, err := s.Caller.Call(s.t.Context(), r)
+	return gjson.ParseBytes(answer), err
+}
+
+// Handshake joins a user of the stranger into a room of a real server, and gives the join and what send_join answers.
+func (s *Stranger) Handshake(to *Server, roomID, userID string, version *roomversion.Version) (join *event.Event, answer gjson.Result) {
+	s.t.Helper()
+	must := func(method, uri string, body any) gjson.Result {
+		s.t.Helper()
+		answer, err := s.Ask(to, method, "/_matrix/federation/"+uri, body)
+		if err != nil {
+			s.t.Fatal(err)
+		}
+		return answer
+	}
+	template := must(http.MethodGet, "v1/make_join/"+url.PathEscape(roomID)+"/"+url.PathEscape(userID)+"?ver="+version.ID, nil).Get("event")
+	ids := func(name string) (ids []string) {
+		for _, cited := range template.Get(name).Array() {
+			if cited.IsArray() {
+				cited = cited.Get("0")
+			}
+			ids = append(ids, cited.Str)
+		}
+		return ids
+	}
+	join, err := event.Build(event.Proto{Type: "m.room.member", StateKey: &userID, Sender: userID, RoomID: roomID, Content: []byte(template.Get("content").Raw),
+		PrevEvents: ids("prev_events"), AuthEvents: ids("auth_events"), Depth: template.Get("depth").Int(), OriginServerTS: time.Now().UnixMilli(), EventIDRandom: random()},
+		version, s.Name, s.Key)
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	return join, must(http.MethodPut, "v2/send_join/"+url.PathEscape(roomID)+"/"+url.PathEscape(join.ID()), jsontext.Value(join.JSON()))
 }

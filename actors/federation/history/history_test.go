@@ -283,3 +283,17 @@ func TestWhatIsBelowKnownEventsIsLeftAlone(t *testing.T) {
 		t.Fatalf("placed: %v, not %v", w.placed, want)
 	}
 }
+
+// Events that lack the same are helped by one request.
+func TestOneAuthChainIsFetchedForAllThatLackIt(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, 12)
+	w.mu.Lock()
+	delete(w.known, w.line[0].ID()) // the create event, which authorises the others
+	w.mu.Unlock()
+	w.stage(11)
+	w.has(1, 12)
+	if n := w.count("b.example event_auth"); n != 1 {
+		t.Fatalf("%d auth chains were fetched", n)
+	}
+}

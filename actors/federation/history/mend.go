@@ -22,6 +22,8 @@ const (
 	rounds      = 10
 	// mostEnds is how many events get the state before them from elsewhere, each of which is a request or more.
 	mostEnds = 10
+	// mostChains is how many auth chains are fetched for one batch of events.
+	mostChains = 10
 	// mostReceived is how many PDUs one messages.ReceivePdus takes.
 	mostReceived = 50
 )
@@ -241,16 +243,19 @@ func (h *History) receive(ctx context.Context, in room, server string, events []
 		if err != nil {
 			return nil, err
 		}
-		unauthorised := false
-		for i, r := range results {
-			if r.Status == messages.PduResult_MISSING && len(r.MissingAuth) > 0 {
-				unauthorised = true
-				if err := h.authorising(ctx, server, in, batch[i].ID()); err != nil {
-					return nil, err
-				}
+		tried := map[string]bool{}
+		for len(tried) < mostChains {
+			// What authorises one event mostly authorises those after it, so that they are tried again before more is fetched.
+			i := slices.IndexFunc(results, func(r *messages.PduResult) bool {
+				return r.Status == messages.PduResult_MISSING && len(r.MissingAuth) > 0 && !tried[r.EventId]
+			})
+			if i < 0 {
+				break
 			}
-		}
-		if unauthorised {
+			tried[results[i].EventId] = true
+			if err := h.authorising(ctx, server, in, batch[i].ID()); err != nil {
+				return nil, err
+			}
 			if results, err = h.receiveBatch(ctx, in, server, batch); err != nil {
 				return nil, err
 			}
