@@ -12,6 +12,8 @@ import (
 	"unicode/utf8"
 
 	"github.com/matrixon/matrixon/http/api"
+	"github.com/matrixon/matrixon/http/api/address"
+	"github.com/matrixon/matrixon/http/api/secret"
 	"github.com/matrixon/matrixon/http/client"
 	"github.com/matrixon/matrixon/matrix/mxerr"
 )
@@ -41,6 +43,9 @@ type Options struct {
 	// BaseURL is where browsers reach this server, without a slash at its end.
 	BaseURL   func() string
 	Registrar *client.Registrar
+	Box       *secret.Box
+	// Addresses validates email addresses; nil: the server sends no email.
+	Addresses *address.Validator
 	Providers []Provider
 	// Trusted are the beginnings of addresses of apps to which a user who has just signed in goes on without being asked.
 	Trusted []string
@@ -68,7 +73,7 @@ func (p *Pages) URL(path string) string { return p.o.BaseURL() + path }
 
 // Endpoints are those of the pages, and of the way from apps to them.
 func (p *Pages) Endpoints() []api.Endpoint {
-	return slices.Concat(p.signing(), p.signingUp(), p.forApps(), p.account())
+	return slices.Concat(p.signing(), p.signingUp(), p.byMail(), p.forApps(), p.account())
 }
 
 // View is a request for a page.

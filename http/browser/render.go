@@ -21,7 +21,7 @@ var style string
 // pages are the templates: each page with the layout around it.
 var pages = func() map[string]*template.Template {
 	all := map[string]*template.Template{}
-	for _, name := range []string{"signin", "signup", "username", "confirm", "consent", "code", "account", "profile", "devices", "device", "deactivate", "reset", "message", "problem", "prove"} {
+	for _, name := range []string{"signin", "signup", "username", "confirm", "consent", "code", "account", "profile", "devices", "device", "deactivate", "reset", "message", "problem", "prove", "finish", "forgot", "renew", "stage"} {
 		all[name] = template.Must(template.New(name).ParseFS(templateFiles, "templates/layout.html", "templates/"+name+".html"))
 	}
 	return all

@@ -22,6 +22,7 @@ type signInForm struct {
 	SignUp           string // where an account is made; empty: nowhere
 	Again            bool   // the user is signed in, and must prove to be there
 	NoPassword       bool   // the user has none
+	Forgot           string // where who has forgotten it goes; empty: nowhere
 }
 
 // With is the way to an identity provider.
@@ -48,6 +49,9 @@ func hinted(hint string) string {
 func (p *Pages) showSignIn(v *View, status int, f signInForm, problem string) (any, error) {
 	f.Self, f.Providers = SignInPath, p.o.Providers
 	s := Shown{Title: "Sign in", Error: problem}
+	if p.o.Addresses != nil {
+		f.Forgot = With(forgotPath, "next", f.Next)
+	}
 	if f.Again && v.Who != nil {
 		f.User, s.Title, f.NoPassword = v.Who.Account.UserID, "Show that it is you", v.Who.Account.PasswordHash == ""
 	} else {

@@ -15,18 +15,18 @@ func (p *Pages) signingUp() []api.Endpoint {
 	return []api.Endpoint{p.Page(get, SignUpPath, p.signUpPage), p.Page(post, SignUpPath, p.signUp)}
 }
 
-// SignUp reports whether people can make accounts here. Where they must confirm an email address first, apps do that.
+// SignUp reports whether people can make accounts here.
 func (p *Pages) SignUp() bool {
 	rules := p.o.Registrar.Rules()
-	return (rules.Open || rules.TokensRequired) && !rules.EmailRequired
+	return (rules.Open || rules.TokensRequired) && (!rules.EmailRequired || p.o.Addresses != nil)
 }
 
 // signUpForm is what the page shows on which accounts are made.
 type signUpForm struct {
-	Self, Next, SignIn string
-	Name, Token        string
-	NeedToken          bool
-	Terms              []client.Document
+	Self, Next, SignIn   string
+	Name, Token, Email   string
+	NeedToken, NeedEmail bool
+	Terms                []client.Document
 }
 
 func (p *Pages) signUpPage(v *View) (any, error) {
@@ -45,7 +45,8 @@ func (p *Pages) signUpOpen() error {
 
 func (p *Pages) showSignUp(status int, f signUpForm, problem string) (any, error) {
 	rules := p.o.Registrar.Rules()
-	f.Self, f.SignIn, f.NeedToken, f.Terms = SignUpPath, With(SignInPath, "next", f.Next), rules.TokensRequired, rules.Documents
+	f.Self, f.SignIn, f.Terms = SignUpPath, With(SignInPath, "next", f.Next), rules.Documents
+	f.NeedToken, f.NeedEmail = rules.TokensRequired, rules.EmailRequired
 	return p.Render(status, "signup", Shown{Title: "Make an account", Error: problem, Data: f})
 }
 
@@ -59,7 +60,8 @@ func (p *Pages) signUp(v *View) (any, error) {
 		return nil, err
 	}
 	rules := p.o.Registrar.Rules()
-	f := signUpForm{Next: Local(v.Form.Get("next")), Name: strings.TrimSpace(v.Form.Get("name")), Token: strings.TrimSpace(v.Form.Get("token"))}
+	f := signUpForm{Next: Local(v.Form.Get("next")), Name: strings.TrimSpace(v.Form.Get("name")), Token: strings.TrimSpace(v.Form.Get("token")),
+		Email: strings.TrimSpace(v.Form.Get("email"))}
 	userID, err := p.o.Registrar.Free(v.Request, f.Name)
 	switch {
 	case err != nil:
@@ -73,6 +75,9 @@ func (p *Pages) signUp(v *View) (any, error) {
 	var hash string
 	if err == nil {
 		hash, err = p.o.Registrar.Hash(v.Request, v.Form.Get("password"))
+	}
+	if err == nil && rules.EmailRequired {
+		return p.confirmFirst(v, f, hash)
 	}
 	if err == nil {
 		m := &messages.RegisterAccount{PasswordHash: hash}

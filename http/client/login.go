@@ -43,7 +43,8 @@ func (a *accounts) login() []api.Endpoint {
 func (a *accounts) loginFlows(*api.Request) (any, error) {
 	flows := []map[string]any{{"type": loginPassword}, {"type": loginToken, "get_login_token": true}}
 	if a.o.SSO != nil {
-		sso := map[string]any{"type": "m.login.sso", "oauth_aware_preferred": a.o.SSO.OAuth}
+		sso := map[string]any{"type": "m.login.sso", "oauth_aware_preferred": a.o.SSO.OAuth,
+			"org.matrix.msc3824.delegated_oidc_compatibility": a.o.SSO.OAuth} // as clients knew it before it was specified
 		if a.o.SSO.Providers != nil {
 			sso["identity_providers"] = a.o.SSO.Providers
 		}

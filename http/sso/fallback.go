@@ -12,9 +12,6 @@ import (
 	"github.com/matrixon/matrixon/persistence/schema"
 )
 
-// authDone tells the app that the stage is done (client-server API, "Fallback").
-const authDone = `if (window.onAuthDone) { window.onAuthDone(); } else if (window.opener && window.opener.postMessage) { window.opener.postMessage("authDone", "*"); }`
-
 // of are the providers that the user can sign in with.
 func (s *SSO) of(ctx context.Context, userID string) ([]browser.Provider, error) {
 	var linked []browser.Provider
@@ -70,5 +67,5 @@ func (s *SSO) prove(v *browser.View, session, userID string, done *http.Cookie) 
 	if err := s.o.UIA.CompleteSSO(v.Ctx, v.Now, session, userID); err != nil {
 		return nil, err
 	}
-	return s.o.Pages.Render(http.StatusOK, "message", browser.Shown{Title: "Thank you", Data: "Go back to your app; you can close this page.", Script: authDone}, done)
+	return s.o.Pages.Render(http.StatusOK, "message", browser.Shown{Title: "Thank you", Data: "Go back to your app; you can close this page.", Script: browser.AuthDone}, done)
 }

@@ -38,7 +38,7 @@ func (s *Server) browserEndpoints(ctx context.Context, deps client.Deps, account
 	if err != nil {
 		return err
 	}
-	options := browser.Options{BaseURL: s.browserURL, Registrar: client.NewRegistrar(deps, *accounts), Trusted: c.SSO.TrustedApps}
+	options := browser.Options{BaseURL: s.browserURL, Registrar: client.NewRegistrar(deps, *accounts), Box: box, Addresses: s.addresses, Trusted: c.SSO.TrustedApps}
 	for _, p := range c.SSO.Providers {
 		options.Providers = append(options.Providers, browser.Provider{ID: p.ID, Name: p.Name, Icon: p.Icon, Brand: p.Brand})
 	}
@@ -53,10 +53,13 @@ func (s *Server) browserEndpoints(ctx context.Context, deps client.Deps, account
 			return err
 		}
 	}
+	s.api.Add(api.Client, pages.Fallbacks(accounts.UIA)...) // after that of identity providers, which is one of them
 	if c.OAuth.Enabled {
 		s.oauth = oauth.New(deps, oauth.Options{Store: s.store, Pages: pages, Box: box, Sessions: accounts.Sessions,
 			AccessLifetime: accounts.AccessLifetime, RefreshLifetime: accounts.RefreshLifetime})
 		s.api.Add(api.Client, s.oauth.Endpoints()...)
+		accounts.Discovery.WellKnown["org.matrix.msc2965.authentication"] = map[string]string{ // for clients that do not ask for the metadata
+			"issuer": pages.URL("/"), "account": pages.URL(browser.AccountPath)}
 		if c.OAuth.Rendezvous != config.RendezvousNobody { // of use only where a device can be let in by another
 			var meetings []api.Endpoint
 			meetings, s.endRendezvous = client.Rendezvous(deps, client.RendezvousOptions{Store: s.store, Everybody: c.OAuth.Rendezvous == config.RendezvousEverybody, URL: pages.URL})

@@ -100,7 +100,7 @@ func (s *Server) rtc() client.RTC { return client.RTC{LiveKit: s.config.RTC.Live
 
 func (s *Server) discovery() client.DiscoveryOptions {
 	w := s.config.WellKnown
-	d := client.DiscoveryOptions{BaseURL: w.ClientBaseURL, PolicyKey: w.PolicyKey, Features: map[string]bool{}, Capabilities: map[string]any{}}
+	d := client.DiscoveryOptions{BaseURL: w.ClientBaseURL, PolicyKey: w.PolicyKey, Features: map[string]bool{}, Capabilities: map[string]any{}, WellKnown: map[string]any{}}
 	if scheduled := s.config.DelayedEvents; scheduled.MaxScheduled > 0 {
 		d.Features["org.matrix.msc4140"] = true
 		d.Capabilities["org.matrix.msc4140.delayed_events"] = map[string]int64{
@@ -108,7 +108,7 @@ func (s *Server) discovery() client.DiscoveryOptions {
 	}
 	if rtc := s.rtc(); len(rtc.LiveKit) > 0 {
 		d.Features["org.matrix.msc4143"] = true
-		d.WellKnown = map[string]any{"org.matrix.msc4143.rtc_foci": rtc.Transports()}
+		d.WellKnown["org.matrix.msc4143.rtc_foci"] = rtc.Transports()
 	}
 	if w.Support.Page != "" || len(w.Support.Contacts) > 0 {
 		d.Support = &client.Support{SupportPage: w.Support.Page}

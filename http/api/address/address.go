@@ -70,7 +70,7 @@ type Validated struct {
 // Begin begins a validation and sends the message, unless it was sent for this attempt. It gives the session's id; two requests of one
 // client for the same are one session. allowed is asked before a message is sent.
 func (v *Validator) Begin(ctx context.Context, now time.Time, q Request, allowed func() error) (sid string, err error) {
-	sid = sessionID(q)
+	sid = q.ID()
 	for {
 		row, known, err := v.session(ctx, sid, now)
 		if err != nil {
@@ -100,8 +100,8 @@ func (v *Validator) Begin(ctx context.Context, now time.Time, q Request, allowed
 	}
 }
 
-// sessionID follows from what makes a session the same.
-func sessionID(q Request) string {
+// ID is the id of the session that the request begins: it follows from what makes a session the same.
+func (q Request) ID() string {
 	h := sha256.Sum256([]byte(strings.Join([]string{string(q.Purpose), q.UserID, q.Address, q.ClientSecret}, "\x00")))
 	return base64.RawURLEncoding.EncodeToString(h[:])
 }

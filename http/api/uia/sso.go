@@ -37,6 +37,27 @@ func (e *Engine) widened(r *api.Request, c Challenge) (Challenge, error) {
 	return c, nil
 }
 
+// CompleteSSO completes the stage SSO.
+func (e *Engine) CompleteSSO(ctx context.Context, now time.Time, sessionID, userID string) error {
+	s, err := e.find(ctx, now, sessionID)
+	if err != nil {
+		return err
+	}
+	if s == nil || s.bind.UserID != userID {
+		return mxerr.Forbidden("this authentication session is for another request")
+	}
+	return e.complete(ctx, now, s, stage{Stage: SSO, UserID: userID})
+}
+
+// complete completes a stage in the place of the app. It is for the request with which the session began.
+func (e *Engine) complete(ctx context.Context, now time.Time, s *session, done stage) error {
+	if slices.Contains(s.completed(), done.Stage) {
+		return nil
+	}
+	done.Body, done.InBrowser = s.bind.Body, true
+	return e.add(ctx, s.id+stageMark+done.Stage, done, now, false)
+}
+
 // Bound gives whose session it is, and what it lets an app do, in words; 404 M_NOT_FOUND when there is none.
 func (e *Engine) Bound(ctx context.Context, now time.Time, sessionID string) (userID, action string, err error) {
 	s, err := e.find(ctx, now, sessionID)
@@ -67,19 +88,4 @@ func inWords(endpoint string) string {
 		return "change the addresses of"
 	}
 	return "change"
-}
-
-// CompleteSSO completes the stage SSO.
-func (e *Engine) CompleteSSO(ctx context.Context, now time.Time, sessionID, userID string) error {
-	s, err := e.find(ctx, now, sessionID)
-	if err != nil {
-		return err
-	}
-	if s == nil || s.bind.UserID != userID {
-		return mxerr.Forbidden("this authentication session is for another request")
-	}
-	if slices.Contains(s.completed(), SSO) {
-		return nil
-	}
-	return e.add(ctx, s.id+stageMark+SSO, stage{Stage: SSO, Body: s.bind.Body, UserID: userID}, now, false)
 }

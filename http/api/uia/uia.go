@@ -96,6 +96,8 @@ type stage struct {
 	RegistrationToken string `json:"registration_token,omitzero"`
 	Email             string `json:"email,omitzero"`
 	EmailTS           int64  `json:"email_ts,omitzero"`
+	// InBrowser says that a page has completed it, which knows nothing of the request of the app.
+	InBrowser bool `json:"in_browser,omitzero"`
 }
 
 // auth is the auth member of a request.
@@ -305,7 +307,7 @@ func (s *session) take(row schema.AuthSession, found *bool) error {
 // question which flows there are, is bound by its first completed stage.
 func (s *session) sameBody(c Challenge, body string) bool {
 	for _, d := range s.done {
-		if d.Body != body {
+		if d.Body != body && !(d.InBrowser && c.LateBinding) {
 			return false
 		}
 	}

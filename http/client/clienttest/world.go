@@ -30,6 +30,7 @@ import (
 	"github.com/matrixon/matrixon/actors/user/signin"
 	"github.com/matrixon/matrixon/cluster"
 	"github.com/matrixon/matrixon/http/api"
+	"github.com/matrixon/matrixon/http/api/address"
 	"github.com/matrixon/matrixon/http/api/password"
 	"github.com/matrixon/matrixon/http/api/secret"
 	"github.com/matrixon/matrixon/http/api/uia"
@@ -65,6 +66,7 @@ type World struct {
 	Delayed *sender.Sender
 
 	oauth *oauth.Server
+	mail  sync.Map // links by address
 	http  *httptest.Server
 	log   *failures
 	stop  func() // ends the work on the search index
@@ -135,23 +137,25 @@ func NewWithProviders(t *testing.T, providers ...sso.Provider) *World {
 	}
 	engine := &uia.Engine{ServerName: ServerName, Store: w.Store, Passwords: passwords}
 	a := api.New(api.Options{Auth: w.Tokens, Log: log, Now: w.Clock.Now})
-	accounts := client.AccountOptions{Sessions: w.Tokens, Passwords: passwords, UIA: engine, AccessLifetime: time.Hour, SSO: &client.SSO{OAuth: true},
+	addresses := &address.Validator{Store: w.Store, Send: w.deliver}
+	accounts := client.AccountOptions{Addresses: addresses, Sessions: w.Tokens, Passwords: passwords, UIA: engine, AccessLifetime: time.Hour, SSO: &client.SSO{OAuth: true},
 		Registration: func() client.RegistrationOptions { return w.Registration }}
 	a.Add(api.Client, client.Accounts(deps, accounts)...)
-	onPages := browser.Options{BaseURL: w.URL, Registrar: client.NewRegistrar(deps, accounts), Trusted: []string{"https://trusted.example/"}}
-	for _, p := range providers {
-		onPages.Providers = append(onPages.Providers, browser.Provider{ID: p.ID, Name: p.Name})
-	}
-	pages := browser.New(deps, onPages)
 	box, err := secret.NewBox(make([]byte, 32))
 	if err != nil {
 		t.Fatal(err)
 	}
+	onPages := browser.Options{BaseURL: w.URL, Registrar: client.NewRegistrar(deps, accounts), Box: box, Addresses: addresses, Trusted: []string{"https://trusted.example/"}}
+	for _, p := range providers {
+		onPages.Providers = append(onPages.Providers, browser.Provider{ID: p.ID, Name: p.Name})
+	}
+	pages := browser.New(deps, onPages)
 	w.oauth = oauth.New(deps, oauth.Options{Store: w.Store, Pages: pages, Box: box, Sessions: w.Tokens, AccessLifetime: time.Hour})
 	ways := sso.New(deps, sso.Options{Pages: pages, Box: box, UIA: engine, Providers: providers, Client: http.DefaultClient})
 	engine.Linked = ways.Linked
 	a.Add(api.Client, ways.Endpoints()...)
 	a.Add(api.Client, pages.Endpoints()...)
+	a.Add(api.Client, pages.Fallbacks(engine)...)
 	a.Add(api.Client, w.oauth.Endpoints()...)
 	meetings, end := client.Rendezvous(deps, client.RendezvousOptions{Store: w.Store, URL: pages.URL})
 	t.Cleanup(end)
@@ -180,7 +184,21 @@ func NewWithProviders(t *testing.T, providers ...sso.Provider) *World {
 		Pictures: picture.NewWorkshop(picture.Limits{MaxPixels: 1 << 20, Memory: 32 << 20})})
 	a.Add(api.Media, w.Media.Endpoints()...)
 	w.http = httptest.NewServer(a.Handler(api.Client, api.Media))
+	addresses.BaseURL = w.http.URL
 	return w
+}
+
+// deliver keeps the link of a message.
+func (w *World) deliver(_ context.Context, to string, _ address.Purpose, _, link string) error {
+	w.mail.Store(to, link)
+	return nil
+}
+
+// Link is what the newest message to an address leads to; empty when there was none.
+func (w *World) Link(to string) string {
+	link, _ := w.mail.Load(to)
+	text, _ := link.(string)
+	return text
 }
 
 // URL is where the server is.
