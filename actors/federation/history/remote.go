@@ -162,7 +162,7 @@ func (h *History) wholeState(ctx context.Context, server string, in room, at str
 }
 
 func readState(ctx context.Context, body io.Reader, set *pdus.Set) error {
-	d := jsontext.NewDecoder(body)
+	d := pdus.NewDecoder(body)
 	if t, err := d.ReadToken(); err != nil || t.Kind() != '{' {
 		return errors.Join(errors.New("it is no JSON object"), err)
 	}
