@@ -251,3 +251,11 @@ func TestOnlyProviders(t *testing.T) {
 		t.Errorf("who has signed out is signed in again: %s", out.body)
 	}
 }
+
+// link is where a page leads to an identity provider.
+func link(page string) string {
+	const to = "/_matrixon/client/with/"
+	_, after, _ := strings.Cut(page, to)
+	name, _, _ := strings.Cut(after, `"`)
+	return to + name
+}
