@@ -1,7 +1,6 @@
 package federation
 
 import (
-	"fmt"
 	"io"
 	"net/http"
 	"slices"
