@@ -112,7 +112,7 @@ func (p *Pages) profile(v *View, status int, notice, problem string) (any, error
 		Name, Notice string
 		Addresses    []string
 		HasPassword  bool
-	}{Notice: notice, HasPassword: user.PasswordHash != ""}
+	}{Notice: notice, HasPassword: user.PasswordHash != "" && p.o.Registrar.Passwords()}
 	for _, f := range fields {
 		if f.Field == "displayname" {
 			if err := json.Unmarshal(f.Value, &shown.Name); err != nil {

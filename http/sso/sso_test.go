@@ -38,8 +38,7 @@ func TestSigningIn(t *testing.T) {
 	if !strings.Contains(signIn.body, "Sign in with Example ID") {
 		t.Fatalf("%s", signIn.body)
 	}
-	to, _, _ := strings.Cut(signIn.body[strings.Index(signIn.body, "/_matrixon/client/with/"):], `"`)
-	confirm := b.get(strings.ReplaceAll(to, "&amp;", "&"))
+	confirm := b.get(signIn.toProvider(t))
 	if back := b.submit("/_matrixon/client/continue", confirm); back.at.Host != "app.example" || back.at.Query().Get("loginToken") == "" {
 		t.Errorf("%s %s", back.at, confirm.body)
 	}
@@ -172,8 +171,7 @@ func TestProvingWithTheProvider(t *testing.T) {
 	if !strings.Contains(ask.body, "sign out devices of") || !strings.Contains(ask.body, carol.ID) {
 		t.Fatalf("%d %s", ask.status, ask.body)
 	}
-	way, _, _ := strings.Cut(ask.body[strings.Index(ask.body, "/_matrixon/client/with/"):], `"`)
-	way = strings.ReplaceAll(way, "&amp;", "&")
+	way := ask.toProvider(t)
 
 	p.set(func() { p.claims = j{"sub": "2", "preferred_username": "mallory"} })
 	if r := newBrowser(w).get(way); r.status != http.StatusForbidden {
@@ -232,5 +230,24 @@ func TestBackChannelLogout(t *testing.T) {
 	carol.Get("/account/whoami").Refused(401, "M_UNKNOWN_TOKEN")
 	if r := b.get("/_matrixon/client/account"); !strings.Contains(r.body, "Sign in") {
 		t.Error("the browser is still signed in")
+	}
+}
+
+// TestOnlyProviders: nobody signs in with a password, and where there is one provider people go straight to it.
+func TestOnlyProviders(t *testing.T) {
+	t.Parallel()
+	p := newProvider(t)
+	w := clienttest.NewWithoutPasswords(t, p.configured())
+	b := newBrowser(w)
+	carol := login(w, b.get("/_matrix/client/v3/login/sso/redirect?redirectUrl=https://trusted.example/"))
+	if flows := w.Nobody().Get("/login").OK().At(`flows.#(type=="m.login.password")`); flows.Exists() {
+		t.Errorf("%s", flows.Raw)
+	}
+	w.Nobody().Post("/login", clienttest.J{"type": "m.login.password", "identifier": clienttest.J{"type": "m.id.user", "user": carol.ID}, "password": "x"}).Refused(403, "M_FORBIDDEN")
+	if r := newBrowser(w).do(http.MethodPost, "/_matrixon/client/sign-in", url.Values{"user": {"carol"}, "password": {"x"}}); r.status != http.StatusForbidden || strings.Contains(r.body, "Forgotten") {
+		t.Errorf("%d %s", r.status, r.body)
+	}
+	if out := b.do(http.MethodPost, "/_matrixon/client/sign-out", url.Values{}); !strings.Contains(out.body, "Sign in with Example ID") || strings.Contains(out.body, `name="password"`) {
+		t.Errorf("who has signed out is signed in again: %s", out.body)
 	}
 }
