@@ -117,8 +117,8 @@ func (p *Pages) NeedUser(v *View, back string, signUp bool, hint string) any {
 	return nil
 }
 
-// needFresh is NeedUser for what cannot be undone: the user has proved to be there a short while ago.
-func (p *Pages) needFresh(v *View, back string) any {
+// NeedFresh is NeedUser for what cannot be undone, or lets others in: the user has proved to be there a short while ago.
+func (p *Pages) NeedFresh(v *View, back string) any {
 	if v.Who.within(v.Request, fresh) {
 		return nil
 	}

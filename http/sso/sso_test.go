@@ -251,3 +251,52 @@ func TestOnlyProviders(t *testing.T) {
 		t.Errorf("who has signed out is signed in again: %s", out.body)
 	}
 }
+
+// TestConnecting: somebody who has an account lets a provider into it, and out again.
+func TestConnecting(t *testing.T) {
+	t.Parallel()
+	p := newProvider(t)
+	w := clienttest.NewWithProviders(t, p.configured())
+	w.Registration = client.RegistrationOptions{Open: true}
+	for _, name := range []string{"alice", "bob"} {
+		w.Nobody().Post("/register", clienttest.J{"username": name, "password": "a password", "inhibit_login": true, "auth": clienttest.J{"type": "m.login.dummy"}}).OK()
+	}
+	const profile, connect = "/_matrixon/client/account?action=org.matrix.profile", "/_matrixon/client/with/idp?connect=1"
+	signIn := func(b *browser, name string) page {
+		return b.submit("/_matrixon/client/sign-in", b.get(profile), "user", name, "password", "a password")
+	}
+	alice := newBrowser(w)
+	if at := signIn(alice, "alice"); !strings.Contains(at.body, "Connect with Example ID") {
+		t.Fatalf("%s", at.body)
+	}
+	if at := alice.get(connect); !strings.Contains(at.body, "Disconnect") {
+		t.Fatalf("%d %s", at.status, at.body)
+	}
+	if u := login(w, newBrowser(w).get(begin)); u.ID != "@alice:example.org" {
+		t.Errorf("the provider signs in %s", u.ID)
+	}
+	bob := newBrowser(w)
+	signIn(bob, "bob")
+	if at := bob.get(connect); at.status != http.StatusBadRequest {
+		t.Errorf("one person of the provider has two accounts: %d %s", at.status, at.body)
+	}
+	if at := newBrowser(w).get(connect); !strings.Contains(at.body, "Sign in") {
+		t.Errorf("nobody is signed in: %s", at.body)
+	}
+	const disconnect = "/_matrixon/client/account/disconnect"
+	which := url.Values{"provider": {"idp"}, "subject": {"1"}}
+	if at := bob.do(http.MethodPost, disconnect, which); at.status != http.StatusOK {
+		t.Errorf("what is not bob's: %d", at.status)
+	}
+	login(w, newBrowser(w).get(begin))
+	if at := alice.do(http.MethodPost, disconnect, which); !strings.Contains(at.body, "Connect with Example ID") {
+		t.Errorf("%d %s", at.status, at.body)
+	}
+	b := newBrowser(w)
+	if u := login(w, b.get(begin)); u.ID != "@carol:example.org" {
+		t.Errorf("the provider still signs in %s", u.ID)
+	}
+	if at := b.do(http.MethodPost, disconnect, which); at.status != http.StatusForbidden {
+		t.Errorf("the only way into the account is gone: %d", at.status)
+	}
+}
