@@ -173,6 +173,51 @@ func (x *LinkExternalID) GetExternalId() *ExternalID {
 	return nil
 }
 
+// UnlinkExternalID takes LinkExternalID back. Answer: Done, or Failure M_FORBIDDEN when it is the only way into the account.
+type UnlinkExternalID struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	ExternalId    *ExternalID            `protobuf:"bytes,1,opt,name=external_id,json=externalId,proto3" json:"external_id,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *UnlinkExternalID) Reset() {
+	*x = UnlinkExternalID{}
+	mi := &file_oauth_proto_msgTypes[3]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *UnlinkExternalID) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*UnlinkExternalID) ProtoMessage() {}
+
+func (x *UnlinkExternalID) ProtoReflect() protoreflect.Message {
+	mi := &file_oauth_proto_msgTypes[3]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use UnlinkExternalID.ProtoReflect.Descriptor instead.
+func (*UnlinkExternalID) Descriptor() ([]byte, []int) {
+	return file_oauth_proto_rawDescGZIP(), []int{3}
+}
+
+func (x *UnlinkExternalID) GetExternalId() *ExternalID {
+	if x != nil {
+		return x.ExternalId
+	}
+	return nil
+}
+
 // OpenBrowserSession signs the user in to the server's pages in one browser. Answer: Done or Failure.
 type OpenBrowserSession struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
@@ -186,7 +231,7 @@ type OpenBrowserSession struct {
 
 func (x *OpenBrowserSession) Reset() {
 	*x = OpenBrowserSession{}
-	mi := &file_oauth_proto_msgTypes[3]
+	mi := &file_oauth_proto_msgTypes[4]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -198,7 +243,7 @@ func (x *OpenBrowserSession) String() string {
 func (*OpenBrowserSession) ProtoMessage() {}
 
 func (x *OpenBrowserSession) ProtoReflect() protoreflect.Message {
-	mi := &file_oauth_proto_msgTypes[3]
+	mi := &file_oauth_proto_msgTypes[4]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -211,7 +256,7 @@ func (x *OpenBrowserSession) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use OpenBrowserSession.ProtoReflect.Descriptor instead.
 func (*OpenBrowserSession) Descriptor() ([]byte, []int) {
-	return file_oauth_proto_rawDescGZIP(), []int{3}
+	return file_oauth_proto_rawDescGZIP(), []int{4}
 }
 
 func (x *OpenBrowserSession) GetHash() []byte {
@@ -252,7 +297,7 @@ type EndBrowserSession struct {
 
 func (x *EndBrowserSession) Reset() {
 	*x = EndBrowserSession{}
-	mi := &file_oauth_proto_msgTypes[4]
+	mi := &file_oauth_proto_msgTypes[5]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -264,7 +309,7 @@ func (x *EndBrowserSession) String() string {
 func (*EndBrowserSession) ProtoMessage() {}
 
 func (x *EndBrowserSession) ProtoReflect() protoreflect.Message {
-	mi := &file_oauth_proto_msgTypes[4]
+	mi := &file_oauth_proto_msgTypes[5]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -277,7 +322,7 @@ func (x *EndBrowserSession) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use EndBrowserSession.ProtoReflect.Descriptor instead.
 func (*EndBrowserSession) Descriptor() ([]byte, []int) {
-	return file_oauth_proto_rawDescGZIP(), []int{4}
+	return file_oauth_proto_rawDescGZIP(), []int{5}
 }
 
 func (x *EndBrowserSession) GetHash() []byte {
@@ -305,7 +350,7 @@ type GrantOAuth struct {
 
 func (x *GrantOAuth) Reset() {
 	*x = GrantOAuth{}
-	mi := &file_oauth_proto_msgTypes[5]
+	mi := &file_oauth_proto_msgTypes[6]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -317,7 +362,7 @@ func (x *GrantOAuth) String() string {
 func (*GrantOAuth) ProtoMessage() {}
 
 func (x *GrantOAuth) ProtoReflect() protoreflect.Message {
-	mi := &file_oauth_proto_msgTypes[5]
+	mi := &file_oauth_proto_msgTypes[6]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -330,7 +375,7 @@ func (x *GrantOAuth) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GrantOAuth.ProtoReflect.Descriptor instead.
 func (*GrantOAuth) Descriptor() ([]byte, []int) {
-	return file_oauth_proto_rawDescGZIP(), []int{5}
+	return file_oauth_proto_rawDescGZIP(), []int{6}
 }
 
 func (x *GrantOAuth) GetHash() []byte {
@@ -409,7 +454,7 @@ type RedeemOAuth struct {
 
 func (x *RedeemOAuth) Reset() {
 	*x = RedeemOAuth{}
-	mi := &file_oauth_proto_msgTypes[6]
+	mi := &file_oauth_proto_msgTypes[7]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -421,7 +466,7 @@ func (x *RedeemOAuth) String() string {
 func (*RedeemOAuth) ProtoMessage() {}
 
 func (x *RedeemOAuth) ProtoReflect() protoreflect.Message {
-	mi := &file_oauth_proto_msgTypes[6]
+	mi := &file_oauth_proto_msgTypes[7]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -434,7 +479,7 @@ func (x *RedeemOAuth) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RedeemOAuth.ProtoReflect.Descriptor instead.
 func (*RedeemOAuth) Descriptor() ([]byte, []int) {
-	return file_oauth_proto_rawDescGZIP(), []int{6}
+	return file_oauth_proto_rawDescGZIP(), []int{7}
 }
 
 func (x *RedeemOAuth) GetHash() []byte {
@@ -468,7 +513,7 @@ type AllowCrossSigningReset struct {
 
 func (x *AllowCrossSigningReset) Reset() {
 	*x = AllowCrossSigningReset{}
-	mi := &file_oauth_proto_msgTypes[7]
+	mi := &file_oauth_proto_msgTypes[8]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -480,7 +525,7 @@ func (x *AllowCrossSigningReset) String() string {
 func (*AllowCrossSigningReset) ProtoMessage() {}
 
 func (x *AllowCrossSigningReset) ProtoReflect() protoreflect.Message {
-	mi := &file_oauth_proto_msgTypes[7]
+	mi := &file_oauth_proto_msgTypes[8]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -493,7 +538,7 @@ func (x *AllowCrossSigningReset) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AllowCrossSigningReset.ProtoReflect.Descriptor instead.
 func (*AllowCrossSigningReset) Descriptor() ([]byte, []int) {
-	return file_oauth_proto_rawDescGZIP(), []int{7}
+	return file_oauth_proto_rawDescGZIP(), []int{8}
 }
 
 func (x *AllowCrossSigningReset) GetExpiresTs() int64 {
@@ -517,6 +562,9 @@ const file_oauth_proto_rawDesc = "" +
 	"\vexternal_id\x18\x02 \x01(\v2\x14.matrixon.ExternalIDR\n" +
 	"externalId\"G\n" +
 	"\x0eLinkExternalID\x125\n" +
+	"\vexternal_id\x18\x01 \x01(\v2\x14.matrixon.ExternalIDR\n" +
+	"externalId\"I\n" +
+	"\x10UnlinkExternalID\x125\n" +
 	"\vexternal_id\x18\x01 \x01(\v2\x14.matrixon.ExternalIDR\n" +
 	"externalId\"\x82\x01\n" +
 	"\x12OpenBrowserSession\x12\x12\n" +
@@ -561,29 +609,31 @@ func file_oauth_proto_rawDescGZIP() []byte {
 	return file_oauth_proto_rawDescData
 }
 
-var file_oauth_proto_msgTypes = make([]protoimpl.MessageInfo, 8)
+var file_oauth_proto_msgTypes = make([]protoimpl.MessageInfo, 9)
 var file_oauth_proto_goTypes = []any{
 	(*ExternalID)(nil),             // 0: matrixon.ExternalID
 	(*RegisterExternal)(nil),       // 1: matrixon.RegisterExternal
 	(*LinkExternalID)(nil),         // 2: matrixon.LinkExternalID
-	(*OpenBrowserSession)(nil),     // 3: matrixon.OpenBrowserSession
-	(*EndBrowserSession)(nil),      // 4: matrixon.EndBrowserSession
-	(*GrantOAuth)(nil),             // 5: matrixon.GrantOAuth
-	(*RedeemOAuth)(nil),            // 6: matrixon.RedeemOAuth
-	(*AllowCrossSigningReset)(nil), // 7: matrixon.AllowCrossSigningReset
-	(*RegisterAccount)(nil),        // 8: matrixon.RegisterAccount
-	(*OpenSession)(nil),            // 9: matrixon.OpenSession
+	(*UnlinkExternalID)(nil),       // 3: matrixon.UnlinkExternalID
+	(*OpenBrowserSession)(nil),     // 4: matrixon.OpenBrowserSession
+	(*EndBrowserSession)(nil),      // 5: matrixon.EndBrowserSession
+	(*GrantOAuth)(nil),             // 6: matrixon.GrantOAuth
+	(*RedeemOAuth)(nil),            // 7: matrixon.RedeemOAuth
+	(*AllowCrossSigningReset)(nil), // 8: matrixon.AllowCrossSigningReset
+	(*RegisterAccount)(nil),        // 9: matrixon.RegisterAccount
+	(*OpenSession)(nil),            // 10: matrixon.OpenSession
 }
 var file_oauth_proto_depIdxs = []int32{
-	8, // 0: matrixon.RegisterExternal.account:type_name -> matrixon.RegisterAccount
-	0, // 1: matrixon.RegisterExternal.external_id:type_name -> matrixon.ExternalID
-	0, // 2: matrixon.LinkExternalID.external_id:type_name -> matrixon.ExternalID
-	9, // 3: matrixon.RedeemOAuth.session:type_name -> matrixon.OpenSession
-	4, // [4:4] is the sub-list for method output_type
-	4, // [4:4] is the sub-list for method input_type
-	4, // [4:4] is the sub-list for extension type_name
-	4, // [4:4] is the sub-list for extension extendee
-	0, // [0:4] is the sub-list for field type_name
+	9,  // 0: matrixon.RegisterExternal.account:type_name -> matrixon.RegisterAccount
+	0,  // 1: matrixon.RegisterExternal.external_id:type_name -> matrixon.ExternalID
+	0,  // 2: matrixon.LinkExternalID.external_id:type_name -> matrixon.ExternalID
+	0,  // 3: matrixon.UnlinkExternalID.external_id:type_name -> matrixon.ExternalID
+	10, // 4: matrixon.RedeemOAuth.session:type_name -> matrixon.OpenSession
+	5,  // [5:5] is the sub-list for method output_type
+	5,  // [5:5] is the sub-list for method input_type
+	5,  // [5:5] is the sub-list for extension type_name
+	5,  // [5:5] is the sub-list for extension extendee
+	0,  // [0:5] is the sub-list for field type_name
 }
 
 func init() { file_oauth_proto_init() }
@@ -598,7 +648,7 @@ func file_oauth_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_oauth_proto_rawDesc), len(file_oauth_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   8,
+			NumMessages:   9,
 			NumExtensions: 0,
 			NumServices:   0,
 		},

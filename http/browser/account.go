@@ -38,6 +38,7 @@ func (p *Pages) account() []api.Endpoint {
 		p.Page(get, AccountPath, p.accountPage),
 		p.Page(post, AccountPath+"/profile", p.owned(p.setName)),
 		p.Page(post, AccountPath+"/password", p.owned(p.setPassword)),
+		p.Page(post, AccountPath+"/disconnect", p.owned(p.disconnect)),
 		p.Page(post, AccountPath+"/device", p.owned(p.endDevice)),
 		p.Page(post, AccountPath+"/deactivate", p.owned(p.deactivate)),
 		p.Page(post, AccountPath+"/reset", p.owned(p.allowReset)),
@@ -85,13 +86,13 @@ func (p *Pages) accountPage(v *View) (any, error) {
 		}
 		return p.device(v, action == ActionSignOut)
 	case ActionDeactivate:
-		if to := p.needFresh(v, back); to != nil {
+		if to := p.NeedFresh(v, back); to != nil {
 			return to, nil
 		}
 		s.Title = "Deactivate the account"
 		return p.Render(http.StatusOK, "deactivate", s)
 	case ActionReset:
-		if to := p.needFresh(v, back); to != nil {
+		if to := p.NeedFresh(v, back); to != nil {
 			return to, nil
 		}
 		s.Title = "Reset the digital identity"
@@ -112,7 +113,8 @@ func (p *Pages) profile(v *View, status int, notice, problem string) (any, error
 		Name, Notice string
 		Addresses    []string
 		HasPassword  bool
-	}{Notice: notice, HasPassword: user.PasswordHash != ""}
+		Ways         []way
+	}{Notice: notice, HasPassword: user.PasswordHash != "" && p.o.Registrar.Passwords()}
 	for _, f := range fields {
 		if f.Field == "displayname" {
 			if err := json.Unmarshal(f.Value, &shown.Name); err != nil {
@@ -126,7 +128,50 @@ func (p *Pages) profile(v *View, status int, notice, problem string) (any, error
 		}
 		shown.Addresses = append(shown.Addresses, row.Address)
 	}
+	if shown.Ways, err = p.ways(v); err != nil {
+		return nil, err
+	}
 	return p.Render(status, "profile", Shown{Title: "Profile and password", User: user.UserID, Error: problem, Data: shown})
+}
+
+// way is an identity provider as the user's profile shows it: one that signs the user in, or one that could.
+type way struct{ Provider, Name, Subject, Connect string }
+
+func (p *Pages) ways(v *View) ([]way, error) {
+	var all []way
+	connected := map[string]bool{}
+	for row, err := range schema.ExternalIDsByUser.Scan(v.Ctx, p.Store, persistence.Range[schema.ExternalIDByUser]{Prefix: schema.ExternalIDByUser{UserID: v.Who.Account.UserID}, Keys: 1}) {
+		if err != nil {
+			return nil, err
+		}
+		connected[row.Provider] = true
+		w := way{Provider: row.Provider, Name: row.Provider, Subject: row.Subject}
+		for _, known := range p.o.Providers {
+			if known.ID == row.Provider {
+				w.Name = known.Name
+			}
+		}
+		all = append(all, w)
+	}
+	for _, known := range p.o.Providers {
+		if !connected[known.ID] {
+			all = append(all, way{Name: known.Name, Connect: With(WithPath+known.ID, "connect", "1")})
+		}
+	}
+	return all, nil
+}
+
+// disconnect has a provider sign the user in no more.
+func (p *Pages) disconnect(v *View) (any, error) {
+	err := p.o.Registrar.Ask(v.Request, v.Who.Account.UserID, &messages.UnlinkExternalID{
+		ExternalId: &messages.ExternalID{Provider: v.Form.Get("provider"), Subject: v.Form.Get("subject")}})
+	if refused := Refusal(err); refused != nil {
+		return p.profile(v, refused.Status, "", sentence(refused.Message))
+	}
+	if err != nil {
+		return nil, err
+	}
+	return Redirect(With(AccountPath, "action", ActionProfile)), nil
 }
 
 func (p *Pages) setName(v *View) (any, error) {
@@ -262,7 +307,7 @@ func (p *Pages) endDevice(v *View) (any, error) {
 }
 
 func (p *Pages) deactivate(v *View) (any, error) {
-	if to := p.needFresh(v, With(AccountPath, "action", ActionDeactivate)); to != nil {
+	if to := p.NeedFresh(v, With(AccountPath, "action", ActionDeactivate)); to != nil {
 		return to, nil
 	}
 	if v.Form.Get("sure") == "" {
@@ -276,7 +321,7 @@ func (p *Pages) deactivate(v *View) (any, error) {
 
 // allowReset lets the user's app replace the cross-signing keys (client-server API, "OAuth authentication").
 func (p *Pages) allowReset(v *View) (any, error) {
-	if to := p.needFresh(v, With(AccountPath, "action", ActionReset)); to != nil {
+	if to := p.NeedFresh(v, With(AccountPath, "action", ActionReset)); to != nil {
 		return to, nil
 	}
 	err := p.o.Registrar.Ask(v.Request, v.Who.Account.UserID, &messages.AllowCrossSigningReset{ExpiresTs: v.Now.Add(resetLife).UnixMilli()})

@@ -21,7 +21,7 @@ type signInForm struct {
 	Providers        []Provider
 	SignUp           string // where an account is made; empty: nowhere
 	Again            bool   // the user is signed in, and must prove to be there
-	NoPassword       bool   // the user has none
+	NoPassword       bool   // nobody has one, or this user has none
 	Forgot           string // where who has forgotten it goes; empty: nowhere
 }
 
@@ -47,13 +47,16 @@ func hinted(hint string) string {
 }
 
 func (p *Pages) showSignIn(v *View, status int, f signInForm, problem string) (any, error) {
-	f.Self, f.Providers = SignInPath, p.o.Providers
+	f.Self, f.Providers, f.NoPassword = SignInPath, p.o.Providers, !p.o.Registrar.Passwords()
+	if f.NoPassword && len(f.Providers) == 1 && v.Who == nil && v.Form == nil && v.Param("out") == "" { // there is nothing to choose
+		return Redirect(f.With(f.Providers[0].ID)), nil
+	}
 	s := Shown{Title: "Sign in", Error: problem}
-	if p.o.Addresses != nil {
+	if p.o.Addresses != nil && !f.NoPassword {
 		f.Forgot = With(forgotPath, "next", f.Next)
 	}
 	if f.Again && v.Who != nil {
-		f.User, s.Title, f.NoPassword = v.Who.Account.UserID, "Show that it is you", v.Who.Account.PasswordHash == ""
+		f.User, s.Title, f.NoPassword = v.Who.Account.UserID, "Show that it is you", f.NoPassword || v.Who.Account.PasswordHash == ""
 	} else {
 		f.Again = false
 		if p.SignUp() {
@@ -96,7 +99,7 @@ func (p *Pages) signOut(v *View) (any, error) {
 			return nil, err
 		}
 	}
-	return Redirect(With(SignInPath, "next", next), p.Cookie(cookieName, "", -1)), nil
+	return Redirect(With(With(SignInPath, "next", next), "out", "1"), p.Cookie(cookieName, "", -1)), nil
 }
 
 // NeedUser sends who has not signed in to do so, and back; nil for who has. Where an account of one's own is wished, it is made.
@@ -114,8 +117,8 @@ func (p *Pages) NeedUser(v *View, back string, signUp bool, hint string) any {
 	return nil
 }
 
-// needFresh is NeedUser for what cannot be undone: the user has proved to be there a short while ago.
-func (p *Pages) needFresh(v *View, back string) any {
+// NeedFresh is NeedUser for what cannot be undone, or lets others in: the user has proved to be there a short while ago.
+func (p *Pages) NeedFresh(v *View, back string) any {
 	if v.Who.within(v.Request, fresh) {
 		return nil
 	}

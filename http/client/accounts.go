@@ -34,6 +34,8 @@ type AccountOptions struct {
 	Push      PushOptions
 	// Addresses validates email addresses; nil: the server sends no email, and keeps no addresses.
 	Addresses *address.Validator
+	// NoPasswords refuses sign-ins with passwords.
+	NoPasswords bool
 	// SSO is how people sign in with a browser; nil: they cannot.
 	SSO *SSO
 	// RemoteProfile asks the server of a remote user for the profile, or for one field of it; nil without federation.

@@ -152,7 +152,7 @@ func (a *accounts) capabilities(r *api.Request) (any, error) {
 	}
 	enabled := func(on bool) map[string]bool { return map[string]bool{"enabled": on} }
 	c := map[string]any{
-		"m.change_password":          enabled(r.Session.Appservice == "" && r.Session.OAuth == ""),
+		"m.change_password":          enabled(r.Session.Appservice == "" && r.Session.OAuth == "" && !a.o.NoPasswords),
 		"m.room_versions":            map[string]any{"default": roomversion.Default, "available": available},
 		"m.set_displayname":          enabled(true),
 		"m.set_avatar_url":           enabled(true),

@@ -41,7 +41,10 @@ func (a *accounts) login() []api.Endpoint {
 }
 
 func (a *accounts) loginFlows(*api.Request) (any, error) {
-	flows := []map[string]any{{"type": loginPassword}, {"type": loginToken, "get_login_token": true}}
+	flows := []map[string]any{{"type": loginToken, "get_login_token": true}}
+	if !a.o.NoPasswords {
+		flows = append([]map[string]any{{"type": loginPassword}}, flows...)
+	}
 	if a.o.SSO != nil {
 		sso := map[string]any{"type": "m.login.sso", "oauth_aware_preferred": a.o.SSO.OAuth,
 			"org.matrix.msc3824.delegated_oidc_compatibility": a.o.SSO.OAuth} // as clients knew it before it was specified
@@ -193,6 +196,9 @@ func usable(a schema.Account) error {
 }
 
 func (a *accounts) byPassword(r *api.Request, q *loginRequest) (schema.Account, error) {
+	if a.o.NoPasswords {
+		return schema.Account{}, errNoPasswords
+	}
 	userID, err := q.user().UserID(r.Ctx, a.Store, a.ServerName)
 	if err != nil {
 		return schema.Account{}, err
@@ -202,6 +208,9 @@ func (a *accounts) byPassword(r *api.Request, q *loginRequest) (schema.Account, 
 	}
 	return uia.CheckPassword(r, a.Store, a.o.Passwords, userID, *q.Password)
 }
+
+// errNoPasswords is where people sign in with identity providers alone.
+var errNoPasswords = mxerr.Forbidden("nobody signs in with a password here")
 
 // byToken finds the user of a login token. Whether it is still good is decided where it is spent.
 func (a *accounts) byToken(r *api.Request, token string) (schema.Account, error) {

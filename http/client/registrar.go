@@ -21,11 +21,17 @@ func NewRegistrar(d Deps, o AccountOptions) *Registrar {
 	return &Registrar{&accounts{Deps: d, o: o, refresher: newRefresher(d)}}
 }
 
+// Passwords reports whether people can sign in with passwords.
+func (g *Registrar) Passwords() bool { return !g.a.o.NoPasswords }
+
 // Rules say who may make an account now.
 func (g *Registrar) Rules() RegistrationOptions { return g.a.o.Registration() }
 
 // ByPassword gives the account of who gives a user name or an email address, and its password; 403 M_FORBIDDEN. Attempts are counted.
 func (g *Registrar) ByPassword(r *api.Request, name, password string) (schema.Account, error) {
+	if g.a.o.NoPasswords {
+		return schema.Account{}, errNoPasswords
+	}
 	if err := r.Take(api.LimitLogin); err != nil {
 		return schema.Account{}, err
 	}

@@ -44,6 +44,8 @@ type TransactionOptions struct {
 	// Ended takes an event that ends the invite or knock of a user of this server in a room that nobody of this server is in, and gives
 	// its id; empty: it is no such event.
 	Ended func(ctx context.Context, roomID string, raw []byte) (eventID string, err error)
+	// Originals puts events as their senders' servers have them in the place of those that were changed on their way.
+	Originals func(ctx context.Context, roomID, origin string, events []*event.Event) error
 	// Stage keeps events that their room cannot take for want of others, durably, and fetches those.
 	Stage func(ctx context.Context, roomID, origin string, events []*messages.Pdu) error
 	// EDUs takes the EDUs of one server, in order. It returns an error only when they should come again.
@@ -167,6 +169,9 @@ func (h *transactions) tell(ctx context.Context, origin, roomID string, raws [][
 	}
 	if len(good) == 0 {
 		return nil
+	}
+	if err := h.Originals(ctx, roomID, origin, good); err != nil {
+		return err
 	}
 	request := &messages.ReceivePdus{Origin: origin}
 	if request.Pdus, err = h.Policy.Vouch(ctx, roomID, good...); err != nil {

@@ -108,6 +108,7 @@ type underWay struct {
 	Verifier string `json:"v"`
 	Next     string `json:"x"`
 	Session  string `json:"u,omitzero"` // of user-interactive authentication, when it is for one
+	Connect  string `json:"c,omitzero"` // the user whom the provider is to sign in from now on, when it is for that
 	Expires  int64  `json:"e"`
 }
 
@@ -122,6 +123,12 @@ func (s *SSO) begin(v *browser.View) (any, error) {
 	}
 	w := underWay{Provider: p.ID, State: rand.Text(), Nonce: rand.Text(), Verifier: oauth2.GenerateVerifier(), Next: browser.Local(v.Param("next")),
 		Session: v.Param("session"), Expires: v.Now.Add(underWayLife).UnixMilli()}
+	if v.Param("connect") != "" {
+		if to := s.o.Pages.NeedFresh(v, browser.Local(v.HTTP.URL.RequestURI())); to != nil {
+			return to, nil
+		}
+		w.Connect, w.Next = v.Who.Account.UserID, browser.With(browser.AccountPath, "action", browser.ActionProfile)
+	}
 	to, err := p.address(v.Ctx, w.State, w.Nonce, w.Verifier, w.Session != "" || v.Param("again") != "")
 	if err != nil {
 		return nil, err
@@ -170,10 +177,23 @@ func (s *SSO) callback(v *browser.View) (any, error) {
 		return nil, err
 	case w.Session != "":
 		return s.prove(v, w.Session, row.UserID, done)
+	case w.Connect != "":
+		return s.connect(v, p, who, w, done)
 	case known:
 		return s.signIn(v, row.UserID, w.Next, done)
 	}
 	return s.newcomer(v, p, who, w.Next, done)
+}
+
+// connect lets the provider sign in the user who has asked for it, and is still there.
+func (s *SSO) connect(v *browser.View, p *remote, who person, w underWay, done *http.Cookie) (any, error) {
+	if v.Who == nil || v.Who.Account.UserID != w.Connect {
+		return nil, mxerr.Forbidden("you are not signed in any more as who wanted this; begin anew")
+	}
+	if err := s.o.Pages.Registrar().Ask(v.Request, w.Connect, &messages.LinkExternalID{ExternalId: external(p.ID, who)}); err != nil {
+		return nil, err
+	}
+	return browser.Redirect(w.Next, done), nil
 }
 
 // signIn signs the user in to the pages, and goes on.

@@ -38,8 +38,7 @@ func TestSigningIn(t *testing.T) {
 	if !strings.Contains(signIn.body, "Sign in with Example ID") {
 		t.Fatalf("%s", signIn.body)
 	}
-	to, _, _ := strings.Cut(signIn.body[strings.Index(signIn.body, "/_matrixon/client/with/"):], `"`)
-	confirm := b.get(strings.ReplaceAll(to, "&amp;", "&"))
+	confirm := b.get(signIn.toProvider(t))
 	if back := b.submit("/_matrixon/client/continue", confirm); back.at.Host != "app.example" || back.at.Query().Get("loginToken") == "" {
 		t.Errorf("%s %s", back.at, confirm.body)
 	}
@@ -172,8 +171,7 @@ func TestProvingWithTheProvider(t *testing.T) {
 	if !strings.Contains(ask.body, "sign out devices of") || !strings.Contains(ask.body, carol.ID) {
 		t.Fatalf("%d %s", ask.status, ask.body)
 	}
-	way, _, _ := strings.Cut(ask.body[strings.Index(ask.body, "/_matrixon/client/with/"):], `"`)
-	way = strings.ReplaceAll(way, "&amp;", "&")
+	way := ask.toProvider(t)
 
 	p.set(func() { p.claims = j{"sub": "2", "preferred_username": "mallory"} })
 	if r := newBrowser(w).get(way); r.status != http.StatusForbidden {
@@ -232,5 +230,73 @@ func TestBackChannelLogout(t *testing.T) {
 	carol.Get("/account/whoami").Refused(401, "M_UNKNOWN_TOKEN")
 	if r := b.get("/_matrixon/client/account"); !strings.Contains(r.body, "Sign in") {
 		t.Error("the browser is still signed in")
+	}
+}
+
+// TestOnlyProviders: nobody signs in with a password, and where there is one provider people go straight to it.
+func TestOnlyProviders(t *testing.T) {
+	t.Parallel()
+	p := newProvider(t)
+	w := clienttest.NewWithoutPasswords(t, p.configured())
+	b := newBrowser(w)
+	carol := login(w, b.get("/_matrix/client/v3/login/sso/redirect?redirectUrl=https://trusted.example/"))
+	if flows := w.Nobody().Get("/login").OK().At(`flows.#(type=="m.login.password")`); flows.Exists() {
+		t.Errorf("%s", flows.Raw)
+	}
+	w.Nobody().Post("/login", clienttest.J{"type": "m.login.password", "identifier": clienttest.J{"type": "m.id.user", "user": carol.ID}, "password": "x"}).Refused(403, "M_FORBIDDEN")
+	if r := newBrowser(w).do(http.MethodPost, "/_matrixon/client/sign-in", url.Values{"user": {"carol"}, "password": {"x"}}); r.status != http.StatusForbidden || strings.Contains(r.body, "Forgotten") {
+		t.Errorf("%d %s", r.status, r.body)
+	}
+	if out := b.do(http.MethodPost, "/_matrixon/client/sign-out", url.Values{}); !strings.Contains(out.body, "Sign in with Example ID") || strings.Contains(out.body, `name="password"`) {
+		t.Errorf("who has signed out is signed in again: %s", out.body)
+	}
+}
+
+// TestConnecting: somebody who has an account lets a provider into it, and out again.
+func TestConnecting(t *testing.T) {
+	t.Parallel()
+	p := newProvider(t)
+	w := clienttest.NewWithProviders(t, p.configured())
+	w.Registration = client.RegistrationOptions{Open: true}
+	for _, name := range []string{"alice", "bob"} {
+		w.Nobody().Post("/register", clienttest.J{"username": name, "password": "a password", "inhibit_login": true, "auth": clienttest.J{"type": "m.login.dummy"}}).OK()
+	}
+	const profile, connect = "/_matrixon/client/account?action=org.matrix.profile", "/_matrixon/client/with/idp?connect=1"
+	signIn := func(b *browser, name string) page {
+		return b.submit("/_matrixon/client/sign-in", b.get(profile), "user", name, "password", "a password")
+	}
+	alice := newBrowser(w)
+	if at := signIn(alice, "alice"); !strings.Contains(at.body, "Connect with Example ID") {
+		t.Fatalf("%s", at.body)
+	}
+	if at := alice.get(connect); !strings.Contains(at.body, "Disconnect") {
+		t.Fatalf("%d %s", at.status, at.body)
+	}
+	if u := login(w, newBrowser(w).get(begin)); u.ID != "@alice:example.org" {
+		t.Errorf("the provider signs in %s", u.ID)
+	}
+	bob := newBrowser(w)
+	signIn(bob, "bob")
+	if at := bob.get(connect); at.status != http.StatusBadRequest {
+		t.Errorf("one person of the provider has two accounts: %d %s", at.status, at.body)
+	}
+	if at := newBrowser(w).get(connect); !strings.Contains(at.body, "Sign in") {
+		t.Errorf("nobody is signed in: %s", at.body)
+	}
+	const disconnect = "/_matrixon/client/account/disconnect"
+	which := url.Values{"provider": {"idp"}, "subject": {"1"}}
+	if at := bob.do(http.MethodPost, disconnect, which); at.status != http.StatusOK {
+		t.Errorf("what is not bob's: %d", at.status)
+	}
+	login(w, newBrowser(w).get(begin))
+	if at := alice.do(http.MethodPost, disconnect, which); !strings.Contains(at.body, "Connect with Example ID") {
+		t.Errorf("%d %s", at.status, at.body)
+	}
+	b := newBrowser(w)
+	if u := login(w, b.get(begin)); u.ID != "@carol:example.org" {
+		t.Errorf("the provider still signs in %s", u.ID)
+	}
+	if at := b.do(http.MethodPost, disconnect, which); at.status != http.StatusForbidden {
+		t.Errorf("the only way into the account is gone: %d", at.status)
 	}
 }

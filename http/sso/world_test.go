@@ -218,6 +218,18 @@ func (b *browser) get(to string) page { b.t.Helper(); return b.do(http.MethodGet
 
 var hidden = regexp.MustCompile(`<input type="hidden" name="([^"]+)" value="([^"]*)">`)
 
+var toProvider = regexp.MustCompile(`href="(/_matrixon/client/with/[^"]*)"`)
+
+// toProvider is where a page's button for the provider leads.
+func (p page) toProvider(t *testing.T) string {
+	t.Helper()
+	m := toProvider.FindStringSubmatch(p.body)
+	if m == nil {
+		t.Fatalf("nothing leads to the provider: %s", p.body)
+	}
+	return html.UnescapeString(m[1])
+}
+
 // submit sends the form of a page, with more fields.
 func (b *browser) submit(to string, p page, more ...string) page {
 	b.t.Helper()

@@ -280,7 +280,7 @@ func (r *resolution) AuthDifference(_ iter.Seq[string], conflicted [][]string) (
 	if err := r.known(slices.Concat(numbers...)); err != nil {
 		return nil, err
 	}
-	difference, err := r.graph().Difference(r.unconflicted, numbers)
+	difference, err := r.graph().Difference(r.citedByUnconflicted, numbers)
 	if err != nil || !r.d.need.empty() {
 		return nil, r.d.treeError(err)
 	}
@@ -300,8 +300,9 @@ func (r *resolution) Subgraph(ids []string) ([]string, error) {
 	return r.ids(subgraph)
 }
 
-// unconflicted gives the numbers of the events that all states have. What is missing of their chains is asked for at once.
-func (r *resolution) unconflicted(yield func(uint64) bool) {
+// citedByUnconflicted gives the numbers of the auth events of the events that all states have. What is missing of their chains is asked for
+// at once.
+func (r *resolution) citedByUnconflicted(yield func(uint64) bool) {
 	var numbers []uint64
 	err := statetree.Diff(statetree.Empty(r.d.node), r.base, func(c statetree.Change) bool {
 		if r.conflicts[c.Tuple] == nil {
@@ -316,12 +317,20 @@ func (r *resolution) unconflicted(yield func(uint64) bool) {
 		r.d.need.Nodes = nil
 		return
 	}
-	if r.known(numbers) != nil {
-		return
-	}
+	told := map[uint64]bool{} // members cite the same few events
 	for _, number := range numbers {
-		if !yield(number) {
-			return
+		cites, ok := r.edges(number)
+		if !ok {
+			r.d.need.Chains = append(r.d.need.Chains, number)
+			continue
+		}
+		for _, cited := range cites {
+			if told[cited] {
+				continue
+			}
+			if told[cited] = true; !yield(cited) {
+				return
+			}
 		}
 	}
 }

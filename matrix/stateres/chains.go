@@ -1,6 +1,9 @@
 package stateres
 
-import "iter"
+import (
+	"cmp"
+	"iter"
+)
 
 // WalkedChains walks the auth events of events that are at hand. It remembers the graph that it has seen. It is not safe for
 // concurrent use.
@@ -19,7 +22,21 @@ func NewChains(events Events) *WalkedChains {
 
 // AuthDifference implements Chains.
 func (c *WalkedChains) AuthDifference(unconflicted iter.Seq[string], conflicted [][]string) ([]string, error) {
-	return c.graph.Difference(unconflicted, conflicted)
+	var failed error
+	difference, err := c.graph.Difference(func(yield func(string) bool) {
+		for id := range unconflicted {
+			cites, err := c.graph.read(id)
+			if failed = err; err != nil {
+				return
+			}
+			for _, cited := range cites {
+				if !yield(cited) {
+					return
+				}
+			}
+		}
+	}, conflicted)
+	return difference, cmp.Or(err, failed)
 }
 
 // Subgraph implements Chains.

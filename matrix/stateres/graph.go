@@ -18,8 +18,9 @@ func NewGraph[K comparable](cites func(K) ([]K, error)) *Graph[K] {
 	return &Graph[K]{read: cites, numbers: map[K]int32{}}
 }
 
-// Difference is ∪Cᵢ − ∩Cᵢ (see Chains.AuthDifference). It reads the chains of unconflicted only when those of the conflicted differ.
-func (g *Graph[K]) Difference(unconflicted iter.Seq[K], conflicted [][]K) ([]K, error) {
+// Difference is ∪Cᵢ − ∩Cᵢ (see Chains.AuthDifference). cited gives the auth events of the unconflicted events, which are many more than the
+// events that they cite; it is read only when the chains of the conflicted differ.
+func (g *Graph[K]) Difference(cited iter.Seq[K], conflicted [][]K) ([]K, error) {
 	states := map[int32]int{}
 	for _, keys := range conflicted {
 		chain, err := g.chain(g.numbersOf(keys))
@@ -38,11 +39,15 @@ func (g *Graph[K]) Difference(unconflicted iter.Seq[K], conflicted [][]K) ([]K, 
 	if len(states) == 0 {
 		return nil, nil
 	}
-	var from []int32
-	for key := range unconflicted {
-		from = append(from, g.number(key))
+	g.walk++
+	var shared []int32
+	for key := range cited {
+		if n := g.number(key); g.seen[n] != g.walk {
+			g.seen[n] = g.walk
+			shared = append(shared, n)
+		}
 	}
-	shared, err := g.chain(from)
+	shared, err := g.closure(shared)
 	if err != nil {
 		return nil, err
 	}
@@ -96,30 +101,35 @@ func (g *Graph[K]) Subgraph(keys []K) ([]K, error) {
 func (g *Graph[K]) chain(from []int32) ([]int32, error) {
 	g.walk++
 	var chain []int32
-	expand := func(n int32) error {
-		edges, err := g.expand(n)
-		if err != nil {
-			return err
-		}
-		for _, a := range edges {
-			if g.seen[a] != g.walk {
-				g.seen[a] = g.walk
-				chain = append(chain, a)
-			}
-		}
-		return nil
-	}
+	var err error
 	for _, n := range from {
-		if err := expand(n); err != nil {
+		if chain, err = g.extend(chain, n); err != nil {
 			return nil, err
 		}
 	}
+	return g.closure(chain)
+}
+
+// closure adds to the events, which this walk has seen, their auth chains.
+func (g *Graph[K]) closure(chain []int32) (_ []int32, err error) {
 	for i := 0; i < len(chain); i++ {
-		if err := expand(chain[i]); err != nil {
+		if chain, err = g.extend(chain, chain[i]); err != nil {
 			return nil, err
 		}
 	}
 	return chain, nil
+}
+
+// extend adds the auth events of an event that this walk has not seen.
+func (g *Graph[K]) extend(chain []int32, n int32) ([]int32, error) {
+	edges, err := g.expand(n)
+	for _, a := range edges {
+		if g.seen[a] != g.walk {
+			g.seen[a] = g.walk
+			chain = append(chain, a)
+		}
+	}
+	return chain, err
 }
 
 // expand gives the auth events of an event.

@@ -38,6 +38,17 @@ func trickle(w http.ResponseWriter, r *http.Request) {
 	}
 }
 
+// flood answers with a text after which another is repeated, as long as the asker reads.
+func flood(first, again string) http.HandlerFunc {
+	again = strings.Repeat(again, 1+(64<<10)/len(again))
+	return func(w http.ResponseWriter, r *http.Request) {
+		_, err := w.Write([]byte(first))
+		for err == nil && r.Context().Err() == nil {
+			_, err = w.Write([]byte(again))
+		}
+	}
+}
+
 // redirect sends the asker into a private network.
 func redirect(w http.ResponseWriter, r *http.Request) {
 	http.Redirect(w, r, "https://10.0.0.1/", http.StatusTemporaryRedirect)
@@ -130,6 +141,9 @@ var badJoins = []badJoin{
 	{name: "send_join has a state that is none", lie: endpoint("send_join", text(`{"state":{},"auth_chain":[]}`))},
 	{name: "send_join has garbage for events", lie: endpoint("send_join", text(`{"state":[1,"two",null,[],{}`+strings.Repeat(",{}", 20_000)+`],"auth_chain":[[[]]]}`))},
 	{name: "send_join has a content nested 10,000 deep", lie: endpoint("send_join", text(`{"state":[{"content":`+strings.Repeat("[", 10_000)+strings.Repeat("]", 10_000)+`}]}`))},
+	{name: "send_join has an event that does not end", lie: endpoint("send_join", flood(`{"state":[{"content":{"body":"`, "x"))},
+	{name: "send_join has a name that does not end", lie: endpoint("send_join", flood(`{"`, "x"))},
+	{name: "send_join names servers without end", lie: endpoint("send_join", flood(`{"servers_in_room":["a"`, `,"example.org"`))},
 	{name: "send_join gives another event", lie: inSendJoin(func(c *peers.Crafter, room *peers.Room, _ *event.Event, answer map[string]any) {
 		answer["event"] = jsontext.Value(c.Make(room, room.Draft(c.User("mallory"), "m.room.message", `{}`)).JSON())
 	})},

@@ -2,6 +2,7 @@ package federation
 
 import (
 	"fmt"
+	"net/http"
 	"slices"
 	"strings"
 	"testing"
@@ -12,6 +13,7 @@ import (
 	"github.com/matrixon/matrixon/matrix/roomversion"
 	"github.com/matrixon/matrixon/matrix/signing"
 	"github.com/matrixon/matrixon/tests/matrixclient"
+	"github.com/matrixon/matrixon/tests/peers"
 )
 
 // badPDU is an event that breaks a rule.
@@ -332,6 +334,53 @@ func TestHostileEventsFromBeforeABan(t *testing.T) {
 		got := s.alice.do("GET", matrixclient.Path("rooms", s.room.ID, "state", "m.room.member", s.mallory), nil)
 		if got.Get("membership").Str != "ban" || ban == "" || next == "" {
 			t.Errorf("version %s: the ban is gone: %s", v, got)
+		}
+	}
+}
+
+// TestHostileRelays: a server sends the events of others, changed so that nobody would read them, before those come by themselves. They are had
+// from where they were made; where that cannot be, they stand redacted, as the specification has it.
+func TestHostileRelays(t *testing.T) {
+	t.Parallel()
+	authority, server := fortress(t)
+	for _, v := range []string{"1", "12"} {
+		s := besiege(t, authority, server, v)
+		victim := authority.Crafter(t)
+		author := victim.User("author")
+		theirs := victim.Join(server, s.room.ID, author, s.room.Version)
+		s.alice.seesMember(s.room.ID, author, "join")
+		s.c.Got(theirs.Last().ID())
+		forge := func(e *event.Event) []byte {
+			return tampered(t, e, func(m map[string]jsontext.Value) { m["content"] = jsontext.Value(`{"body":"forged"}`) })
+		}
+		read := func(e *event.Event) string {
+			t.Helper()
+			s.alice.has(s.room.ID, e.ID())
+			return s.alice.do("GET", matrixclient.Path("rooms", s.room.ID, "event", e.ID()), nil).Get("content.body").Str
+		}
+		said := victim.Put(theirs, theirs.Draft(author, "m.room.message", `{"body":"true"}`))
+		s.send(forge(said))
+		if got := read(said); got != "true" {
+			t.Errorf("version %s: alice reads %q", v, got)
+		}
+		// In the past of an event of the liar's own, too.
+		hidden := victim.Put(theirs, theirs.Draft(author, "m.room.message", `{"body":"true as well"}`))
+		s.c.Answer("get_missing_events", func(w http.ResponseWriter, _ *http.Request) {
+			peers.JSON(w, http.StatusOK, J{"events": []jsontext.Value{forge(hidden)}})
+		})
+		p := s.message()
+		p.PrevEvents, p.Depth = []string{hidden.ID()}, hidden.Depth()+1
+		s.send(s.c.Make(s.room, p).JSON())
+		if got := read(hidden); got != "true as well" {
+			t.Errorf("version %s: alice reads %q of what was missing", v, got)
+		}
+		s.c.Answer("get_missing_events", nil)
+		// Nobody else has it.
+		lost := victim.Put(theirs, theirs.Draft(author, "m.room.message", `{"body":"never seen"}`))
+		victim.Answer("event", hang)
+		s.send(forge(lost))
+		if got := read(lost); got != "" {
+			t.Errorf("version %s: alice reads %q", v, got)
 		}
 	}
 }

@@ -12,7 +12,6 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/go-json-experiment/json"
 	"github.com/tidwall/gjson"
 
 	"github.com/matrixon/matrixon/actors/federation"
@@ -29,15 +28,7 @@ type asker struct {
 
 func (a asker) call(method, uri string, body any) (gjson.Result, error) {
 	a.Helper()
-	r := federation.Request{Destination: a.to.Name, Method: method, URI: "/_matrix/federation/v1" + uri}
-	if body != nil {
-		var err error
-		if r.Body, err = json.Marshal(body); err != nil {
-			a.Fatal(err)
-		}
-	}
-	raw, err := a.from.Caller.Call(a.Context(), r)
-	return gjson.ParseBytes(raw), err
+	return a.from.Ask(a.to, method, "/_matrix/federation/v1"+uri, body)
 }
 
 func (a asker) must(method, uri string, body any) gjson.Result {

@@ -52,6 +52,17 @@ func TestInvitesAndKnocksAreEndedAcrossServers(t *testing.T) {
 			bob.invited(roomID)
 			bob.joinVia(roomID, servers[0].Name)
 			alice.has(roomID, bob.say(roomID, "thank you"))
+			// A room that bob's server was in once.
+			bob.room(roomID, "leave", J{})
+			alice.seesMember(roomID, bob.UserID, "leave")
+			bob.sync(0)
+			alice.room(roomID, "invite", J{"user_id": bob.UserID})
+			bob.invited(roomID)
+			alice.room(roomID, "kick", J{"user_id": bob.UserID})
+			bob.seesEnd(roomID)
+			if got := bob.do("GET", matrixclient.Path("rooms", roomID, "state", "m.room.name", ""), nil); got.Get("name").Str != "Parlour" {
+				t.Errorf("bob reads the name %s", got)
+			}
 		})
 	}
 }

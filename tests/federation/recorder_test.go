@@ -1,7 +1,6 @@
 package federation
 
 import (
-	"fmt"
 	"io"
 	"net/http"
 	"slices"
@@ -118,5 +117,5 @@ func (r *recorder) checkOrder() {
 	for _, n := range r.times {
 		again += n - 1
 	}
-	r.t.Log(fmt.Sprintf("%d events in %d transactions, which were sent %d times; %d events came again", len(r.order), len(r.transactions), r.sent, again))
+	r.t.Logf("%d events in %d transactions, which were sent %d times; %d events came again", len(r.order), len(r.transactions), r.sent, again)
 }

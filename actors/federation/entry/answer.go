@@ -8,7 +8,6 @@ import (
 	"slices"
 
 	"github.com/go-json-experiment/json"
-	"github.com/go-json-experiment/json/jsontext"
 	"github.com/tidwall/gjson"
 
 	"github.com/matrixon/matrixon/actors/federation/pdus"
@@ -36,7 +35,7 @@ var errOtherEvent = errors.New("the event that came back is another one")
 // readJoin reads the answer as it comes.
 func (h *Handshakes) readJoin(ctx context.Context, body io.Reader, join *event.Event) (*joinAnswer, error) {
 	a := &joinAnswer{events: pdus.NewSet(join.RoomID(), join.Version(), h.d.Verifier), places: map[event.Tuple]bool{}}
-	d := jsontext.NewDecoder(body)
+	d := pdus.NewDecoder(body)
 	if t, err := d.ReadToken(); err != nil || t.Kind() != '{' {
 		return nil, errors.Join(errors.New("it is no JSON object"), err)
 	}
@@ -72,7 +71,7 @@ func (h *Handshakes) readJoin(ctx context.Context, body io.Reader, join *event.E
 }
 
 // readInto reads a small value of the answer.
-func readInto(d *jsontext.Decoder, to any) error {
+func readInto(d *pdus.Decoder, to any) error {
 	raw, err := d.ReadValue()
 	if err != nil {
 		return err

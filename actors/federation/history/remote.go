@@ -5,8 +5,10 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"net/http"
 	"net/url"
+	"slices"
 	"strconv"
 	"time"
 
@@ -70,7 +72,18 @@ func (h *History) missing(ctx context.Context, server string, in room, earliest,
 	if err != nil {
 		return nil, err
 	}
-	return h.page(ctx, server, in, "events", limit, federation.Request{Method: http.MethodPost, URI: uri("get_missing_events", in.id), Body: body})
+	set, err := h.page(ctx, server, in, "events", limit, federation.Request{Method: http.MethodPost, URI: uri("get_missing_events", in.id), Body: body})
+	if err != nil {
+		return nil, err
+	}
+	events := slices.Collect(maps.Values(set.Events))
+	if err := h.Originals(ctx, in.id, server, events); err != nil {
+		return nil, err
+	}
+	for _, e := range events {
+		set.Events[e.ID()] = e
+	}
+	return set, nil
 }
 
 // before asks for the newest events up to those with these ids (GET /backfill/{roomId}).
@@ -162,7 +175,7 @@ func (h *History) wholeState(ctx context.Context, server string, in room, at str
 }
 
 func readState(ctx context.Context, body io.Reader, set *pdus.Set) error {
-	d := jsontext.NewDecoder(body)
+	d := pdus.NewDecoder(body)
 	if t, err := d.ReadToken(); err != nil || t.Kind() != '{' {
 		return errors.Join(errors.New("it is no JSON object"), err)
 	}

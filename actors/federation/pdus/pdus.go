@@ -11,8 +11,6 @@ import (
 	"log/slog"
 	"slices"
 
-	"github.com/go-json-experiment/json/jsontext"
-
 	"github.com/matrixon/matrixon/actors/federation/verify"
 	"github.com/matrixon/matrixon/cluster"
 	"github.com/matrixon/matrixon/matrix/event"
@@ -40,12 +38,16 @@ func NewSet(roomID string, version *roomversion.Version, verifier *verify.Verifi
 
 var errNoArray = errors.New("a list of events is expected")
 
-// chunk is how many events are checked at a time.
-const chunk = 256
+// The bounds of what waits to be checked: how many events, and how many bytes. An event has 65,536 at most, which may be written with more.
+const (
+	chunk      = 256
+	chunkBytes = 8 << 20
+	largestPDU = 1 << 20
+)
 
 // Read reads a JSON array of PDUs. What waits to be checked is one chunk at most. each, if not nil, is told every good event, one that the
 // set had before too; its error ends the reading.
-func (s *Set) Read(ctx context.Context, d *jsontext.Decoder, each func(*event.Event) error) error {
+func (s *Set) Read(ctx context.Context, d *Decoder, each func(*event.Event) error) error {
 	t, err := d.ReadToken()
 	if err != nil {
 		return err
@@ -54,16 +56,22 @@ func (s *Set) Read(ctx context.Context, d *jsontext.Decoder, each func(*event.Ev
 		return errNoArray
 	}
 	var waiting [][]byte
+	size := 0
 	for d.PeekKind() != ']' {
 		raw, err := d.ReadValue()
 		if err != nil {
 			return err
 		}
-		if waiting = append(waiting, slices.Clone(raw)); len(waiting) == chunk {
+		if len(raw) > largestPDU {
+			s.Dropped++
+			continue
+		}
+		waiting, size = append(waiting, slices.Clone(raw)), size+len(raw)
+		if len(waiting) == chunk || size > chunkBytes {
 			if err := s.Add(ctx, waiting, each); err != nil {
 				return err
 			}
-			waiting = waiting[:0]
+			waiting, size = waiting[:0], 0
 		}
 	}
 	if _, err := d.ReadToken(); err != nil {

@@ -7,6 +7,7 @@ import (
 	"context"
 	"errors"
 	"net/http"
+	"slices"
 
 	"github.com/matrixon/matrixon/actors/user"
 	"github.com/matrixon/matrixon/actors/user/account"
@@ -25,7 +26,7 @@ type operations struct{ accounts account.Options }
 func Handlers(o account.Options) []user.Handler {
 	ops := operations{o}
 	return []user.Handler{
-		user.Handle(ops.register), user.Handle(ops.link), user.Handle(ops.openBrowser), user.Handle(ops.endBrowser),
+		user.Handle(ops.register), user.Handle(ops.link), user.Handle(ops.unlink), user.Handle(ops.openBrowser), user.Handle(ops.endBrowser),
 		user.Handle(ops.grant), user.Handle(ops.redeem), user.Handle(ops.allowReset),
 	}
 }
@@ -72,6 +73,32 @@ func (ops operations) link(ctx context.Context, o *user.Op, m *messages.LinkExte
 			return nil, err
 		}
 	}
+	return &messages.Done{}, err
+}
+
+// unlink takes a link back, unless nobody could get into the account any more.
+func (ops operations) unlink(ctx context.Context, o *user.Op, m *messages.UnlinkExternalID) (*messages.Done, error) {
+	a, err := usable(ctx, o)
+	if err != nil {
+		return nil, err
+	}
+	all, err := schema.ExternalIDsByUser.All(ctx, o.Store, persistence.Range[schema.ExternalIDByUser]{Prefix: schema.ExternalIDByUser{UserID: o.UserID}, Keys: 1})
+	if err != nil {
+		return nil, err
+	}
+	id := m.ExternalId
+	if !slices.ContainsFunc(all, func(e schema.ExternalIDByUser) bool {
+		return e.Provider == id.GetProvider() && e.Subject == id.GetSubject()
+	}) {
+		return &messages.Done{}, nil
+	}
+	if a.PasswordHash == "" && len(all) == 1 {
+		return nil, mxerr.Forbidden("this is the only way into the account")
+	}
+	_, err = o.Commit(ctx, []persistence.Mutation{
+		schema.ExternalIDs.Delete(schema.ExternalID{Provider: id.Provider, Subject: id.Subject}),
+		schema.ExternalIDsByUser.Delete(schema.ExternalIDByUser{UserID: o.UserID, Provider: id.Provider, Subject: id.Subject}),
+	}, nil, user.Notices{})
 	return &messages.Done{}, err
 }
 

@@ -147,6 +147,7 @@ const (
 // SSO is how people sign in with identity providers.
 type SSO struct {
 	Providers   []SSOProvider `yaml:"providers"`
+	Only        bool          `yaml:"only"`         // nobody signs in with a password
 	TrustedApps []string      `yaml:"trusted_apps"` // beginnings of addresses to which users go on without being asked
 	CAFile      string        `yaml:"ca_file"`      // PEM; trusted besides the system's
 }

@@ -19,6 +19,12 @@ func (b *binder) signingIn() {
 	if len(c.SSO.Providers) > 0 && c.WellKnown.ClientBaseURL == "" && c.BrowserAddress() < 0 {
 		b.reject("well_known.client_base_url", "it is needed with sso.providers: identity providers send people back there")
 	}
+	if c.SSO.Only && len(c.SSO.Providers) == 0 {
+		b.reject("sso.only", "nobody could sign in: sso.providers is empty")
+	}
+	if c.SSO.Only && (c.Registration.Open || c.Registration.TokensRequired) {
+		b.reject("sso.only", "accounts are made by the identity providers then: registration.open and registration.tokens_required must be false")
+	}
 	for i, app := range c.SSO.TrustedApps {
 		if scheme, _, ok := strings.Cut(app, ":"); !ok || scheme == "" || strings.ContainsAny(scheme, "/ ") {
 			b.reject(fmt.Sprintf("sso.trusted_apps.%d", i), "%q is not the beginning of an address, such as https://app.example.org/", app)

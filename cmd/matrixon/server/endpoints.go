@@ -36,6 +36,7 @@ func (s *Server) buildAPI(ctx context.Context) error {
 		Registration:   s.registration,
 		AccessLifetime: time.Duration(s.config.Session.AccessTokenLifetime), RefreshLifetime: time.Duration(s.config.Session.RefreshTokenLifetime),
 		Discovery: s.discovery(), Push: s.pushOptions(), Addresses: s.addresses,
+		NoPasswords: s.config.SSO.Only,
 	}
 	if s.inquirer != nil {
 		accounts.RemoteProfile = s.inquirer.Profile

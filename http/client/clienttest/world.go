@@ -96,11 +96,22 @@ func (c *Clock) Advance(d time.Duration) {
 // (500), whatever the test makes of that answer.
 func New(t *testing.T) *World {
 	t.Helper()
-	return NewWithProviders(t)
+	return newWorld(t, false, nil)
 }
 
 // NewWithProviders is New for a server at which people can sign in with identity providers.
 func NewWithProviders(t *testing.T, providers ...sso.Provider) *World {
+	t.Helper()
+	return newWorld(t, false, providers)
+}
+
+// NewWithoutPasswords is NewWithProviders for a server at which they are the only way in.
+func NewWithoutPasswords(t *testing.T, providers ...sso.Provider) *World {
+	t.Helper()
+	return newWorld(t, true, providers)
+}
+
+func newWorld(t *testing.T, noPasswords bool, providers []sso.Provider) *World {
 	t.Helper()
 	w := &World{
 		T: t, Store: memory.New(memory.Options{}), Clock: &Clock{now: time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC)}, log: &failures{t: t},
@@ -138,7 +149,7 @@ func NewWithProviders(t *testing.T, providers ...sso.Provider) *World {
 	engine := &uia.Engine{ServerName: ServerName, Store: w.Store, Passwords: passwords}
 	a := api.New(api.Options{Auth: w.Tokens, Log: log, Now: w.Clock.Now})
 	addresses := &address.Validator{Store: w.Store, Send: w.deliver}
-	accounts := client.AccountOptions{Addresses: addresses, Sessions: w.Tokens, Passwords: passwords, UIA: engine, AccessLifetime: time.Hour, SSO: &client.SSO{OAuth: true},
+	accounts := client.AccountOptions{Addresses: addresses, NoPasswords: noPasswords, Sessions: w.Tokens, Passwords: passwords, UIA: engine, AccessLifetime: time.Hour, SSO: &client.SSO{OAuth: true},
 		Registration: func() client.RegistrationOptions { return w.Registration }}
 	a.Add(api.Client, client.Accounts(deps, accounts)...)
 	box, err := secret.NewBox(make([]byte, 32))

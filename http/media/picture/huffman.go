@@ -70,17 +70,13 @@ func (b *bits) drop(n int) {
 	b.count -= n
 }
 
-// value reads a signed number of so many bits (F.2.2.1).
+// value reads a signed number of so many bits, at most 15, after a code (F.2.2.1).
 func (b *bits) value(size byte) int32 {
-	if size == 0 {
-		return 0
-	}
-	if b.count < int(size) {
-		b.fill()
-	}
-	v := int32(b.ahead >> (64 - size))
-	b.drop(int(size))
-	if v < 1<<(size-1) {
+	size &= 15
+	v := int32(b.ahead >> 1 >> (63 - size))
+	b.ahead <<= size
+	b.count -= int(size)
+	if size > 0 && v>>(size-1) == 0 { // those whose first bit is 0 are negative
 		v -= 1<<size - 1
 	}
 	return v
@@ -151,9 +147,9 @@ func (d *reduction) readCodes(s []byte) error {
 	return nil
 }
 
-// code reads a symbol (F.2.2.3).
+// code reads a symbol (F.2.2.3). Then there are bits ahead for a value.
 func (b *bits) code(t *codes) (byte, bool) {
-	if b.count < 16 {
+	if b.count < 32 {
 		b.fill()
 	}
 	if short := t.short[b.ahead>>(64-shortCode)]; short != 0 {
