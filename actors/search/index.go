@@ -91,7 +91,8 @@ func (x *Index) round(ctx context.Context) error {
 	if err := x.rebuild(ctx); err != nil {
 		return err
 	}
-	for full := 0; ; full++ {
+	burst := time.Now()
+	for {
 		tasks, err := schema.SearchTasks.All(ctx, x.store, persistence.Range[schema.SearchTask]{Limit: atOnce})
 		if err != nil {
 			return err
@@ -105,15 +106,23 @@ func (x *Index) round(ctx context.Context) error {
 			return err
 		}
 		if len(tasks) == atOnce {
-			rest(ctx, time.Duration(max(restMost-full, restLeast))*time.Since(began))
+			rest(ctx, restFactor(began.Sub(burst))*time.Since(began))
 		}
 	}
 }
 
 // How much longer than it worked the index rests while there is more to do, so that a burst of messages is indexed beside what people
-// wait for, with a tenth of one processor. When the burst does not end it becomes more, up to a half: to find nothing new for long is
-// no service either.
-const restMost, restLeast = 9, 1
+// wait for, with a tenth of one processor. When the burst does not end it becomes more with every patience, up to a half: to find
+// nothing new for long is no service either.
+const (
+	restMost, restLeast = 9, 1
+	patience            = 20 * time.Second
+)
+
+// restFactor is that for a burst that has lasted so long.
+func restFactor(burst time.Duration) time.Duration {
+	return max(restMost-burst/patience, restLeast)
+}
 
 func rest(ctx context.Context, d time.Duration) {
 	timer := time.NewTimer(min(d, pause))

@@ -201,3 +201,12 @@ func TestRuns(t *testing.T) {
 		t.Errorf("%s, want %s", got, want)
 	}
 }
+
+func TestABurstThatDoesNotEndGetsMore(t *testing.T) {
+	t.Parallel()
+	for burst, want := range map[time.Duration]time.Duration{0: 9, patience - 1: 9, patience: 8, 7 * patience: 2, 8 * patience: 1, time.Hour: 1} {
+		if got := restFactor(burst); got != want {
+			t.Errorf("after %v the index rests %d times as long as it works, want %d", burst, got, want)
+		}
+	}
+}
