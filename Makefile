@@ -17,7 +17,7 @@ VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo deve
 COMMIT ?= $(shell git rev-parse --short=12 HEAD 2>/dev/null)
 LDFLAGS := -X main.version=$(VERSION) -X main.commit=$(COMMIT)
 
-.PHONY: build run cluster test faults forks queues ghosts interop lint bench microbench proto
+.PHONY: build run cluster test faults forks queues ghosts interop desktop lint bench microbench proto
 
 build:
 	go build -trimpath -ldflags '$(LDFLAGS)' -o build/matrixon ./cmd/matrixon

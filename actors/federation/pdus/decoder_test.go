@@ -19,9 +19,11 @@ type repeat struct {
 	at   int
 }
 
-func (r *repeat) Read(p []byte) (int, error) {
-	n := copy(p, r.text[r.at:])
-	r.at = (r.at + n) % len(r.text)
+func (r *repeat) Read(p []byte) (n int, err error) {
+	for n < len(p) {
+		some := copy(p[n:], r.text[r.at:])
+		n, r.at = n+some, (r.at+some)%len(r.text)
+	}
 	return n, nil
 }
 
