@@ -92,7 +92,8 @@ const (
 	stopMark
 )
 
-// activate makes the identity's activation. The caller holds s.mu and has seen that there is none.
+// activate makes the identity's activation. The caller holds s.mu and has seen that there is none. It starts load once the activation
+// has taken what it was made for: one that cannot load would otherwise end before, and another be made for the same message.
 func (n *Node) activate(s *shard, k *kind, id Identity) *activation {
 	a := &activation{node: n, kind: k, shard: s, id: id, born: n.now(), restAt: -1}
 	a.ctx, a.cancel = context.WithCancel(context.Background())
@@ -104,7 +105,6 @@ func (n *Node) activate(s *shard, k *kind, id Identity) *activation {
 	s.actors[id] = a
 	n.rest.add(a)
 	k.metrics.activations.Inc()
-	go a.load()
 	return a
 }
 

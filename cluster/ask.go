@@ -188,16 +188,17 @@ func (n *Node) TellActive(to Identity, message proto.Message) bool {
 
 // deliver puts an envelope from outside into the actor's mailbox, activating it if need be.
 func (n *Node) deliver(k *kind, to Identity, e *envelope) error {
-	if !n.takes(to) {
-		return Retry()
-	}
 	s := n.shard(to)
 	for {
-		a, err := n.activation(s, k, to)
+		a, fresh, err := n.activation(s, k, to)
 		if err != nil {
 			return err
 		}
-		switch a.accept(e) {
+		v := a.accept(e)
+		if fresh {
+			go a.load()
+		}
+		switch v {
 		case accepted:
 			return nil
 		case refused:
@@ -215,18 +216,22 @@ func (n *Node) takes(id Identity) bool {
 	return n.owner(id) == n.opts.Name
 }
 
-// activation is the identity's activation, made if there is none.
-func (n *Node) activation(s *shard, k *kind, id Identity) (*activation, error) {
+// activation is the identity's activation, made if there is none; then it is fresh, and has to be loaded.
+func (n *Node) activation(s *shard, k *kind, id Identity) (a *activation, fresh bool, err error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	// Under the lock: Stop sets closing before it looks at the shards, so it sees every activation made before.
+	// Under the lock: whoever stops actors, because the node stops or they live elsewhere from now on, says so before it looks at
+	// the shards, so it sees every activation made before.
 	if n.closing.Load() {
-		return nil, errClosing()
+		return nil, false, errClosing()
+	}
+	if !n.takes(id) {
+		return nil, false, Retry()
 	}
 	if a := s.actors[id]; a != nil {
-		return a, nil
+		return a, false, nil
 	}
-	return n.activate(s, k, id), nil
+	return n.activate(s, k, id), true, nil
 }
 
 func unknownKind(to Identity) *mxerr.Error {

@@ -131,6 +131,7 @@ func (n *Node) retire(a *activation) {
 			}
 			left[i] = nil
 		}
+		go next.load()
 	}
 	s.mu.Unlock()
 	for _, m := range left {
