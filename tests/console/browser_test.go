@@ -13,6 +13,7 @@ import (
 
 	"github.com/chromedp/cdproto/emulation"
 	"github.com/chromedp/cdproto/log"
+	"github.com/chromedp/cdproto/page"
 	"github.com/chromedp/cdproto/runtime"
 	"github.com/chromedp/chromedp"
 )
@@ -58,7 +59,11 @@ func newTab(t *testing.T) *tab {
 			b.complain(e.ExceptionDetails.Error())
 		}
 	})
-	if err := chromedp.Run(ctx, log.Enable()); err != nil { // the browser lives as long as the context it was started with
+	remember := chromedp.ActionFunc(func(ctx context.Context) error {
+		_, err := page.AddScriptToEvaluateOnNewDocument(rememberNotices).Do(ctx)
+		return err
+	})
+	if err := chromedp.Run(ctx, log.Enable(), remember); err != nil { // the browser lives as long as the context it was started with
 		t.Fatal(err)
 	}
 	return b
@@ -97,6 +102,19 @@ func (b *tab) do(what string, actions ...chromedp.Action) {
 // text waits until an element has the text, in whatever page comes.
 func text(css, wanted string) chromedp.Action {
 	return script(fmt.Sprintf(`[...document.querySelectorAll(%q)].some(e => e.textContent.includes(%q))`, css, wanted))
+}
+
+// rememberNotices keeps what a page has told, since notices go by themselves.
+const rememberNotices = `window.told = []
+new MutationObserver(changes => {
+  for (const change of changes)
+    for (const e of change.addedNodes)
+      if (e.nodeType === Node.ELEMENT_NODE && (e.matches(".notice") || e.querySelector(".notice"))) told.push(e.textContent)
+}).observe(document, { childList: true, subtree: true })`
+
+// told waits until the page has given notice of something, whether or not the notice is still there.
+func told(wanted string) chromedp.Action {
+	return script(fmt.Sprintf(`told.some(text => text.includes(%q))`, wanted))
 }
 
 // script waits until an expression is true. A page that is being left cannot be asked; the next one can.

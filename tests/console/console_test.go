@@ -85,14 +85,14 @@ func moving(ctx context.Context, b *tab, f *fleet, console string) {
 	b.do("a change of mind", chromedp.SetValue("#to", to), chromedp.Click("#move"), chromedp.WaitVisible("#confirm"), chromedp.Click("#no"), chromedp.WaitNotVisible("#confirm"))
 	b.do("moving it", chromedp.Click("#move"), chromedp.WaitVisible("#confirm"))
 	b.picture("confirm")
-	b.do("moving it", chromedp.Click("#yes"), text(".notice", "lives on "+to), text("#home", to), text(".badge", "pinned"))
+	b.do("moving it", chromedp.Click("#yes"), told("lives on "+to), text("#home", to), text(".badge", "pinned"))
 	if _, err := f.boss.Send(ctx, roomID, "m.room.message", "wake", matrixclient.J{"msgtype": "m.text", "body": "wake"}); err != nil {
 		b.t.Fatal(err)
 	}
 	b.do("it wakes there", text(".badge.good", "active"), text("#home", to))
 	b.picture("actor")
-	b.do("to rest", confirm("#stop"), text(".notice", "at rest"), text("h2 .badge", "at rest"))
-	b.do("to where the cluster wants it", chromedp.SetValue("#to", ""), confirm("#move"), text(".notice", "The cluster decides"), script(`![...document.querySelectorAll(".badge")].some(e => e.textContent === "pinned")`))
+	b.do("to rest", confirm("#stop"), told("at rest"), text("h2 .badge", "at rest"))
+	b.do("to where the cluster wants it", chromedp.SetValue("#to", ""), confirm("#move"), told("The cluster decides"), script(`![...document.querySelectorAll(".badge")].some(e => e.textContent === "pinned")`))
 }
 
 func rooms(b *tab, console string) {
@@ -109,7 +109,7 @@ func users(b *tab, console string) {
 	b.t.Helper()
 	const alice = `tr[data-id="@alice:localhost"]`
 	b.do("users", chromedp.Navigate(console+"/users"), text("td", "@alice:localhost"), script(`document.querySelectorAll('tr[data-id="@boss:localhost"] button').length === 0`))
-	b.do("a user is locked", confirm(alice+` button`), text(alice+" .badge", "locked"), text(".notice", "is locked"))
+	b.do("a user is locked", confirm(alice+` button`), text(alice+" .badge", "locked"), told("is locked"))
 	b.picture("users")
 	b.do("and unlocked", confirm(alice+` button`), script(`!document.querySelector('`+alice+` .badge')`))
 	b.do("the account", chromedp.Click(alice+" a"), text("h1", "@alice:localhost"), text("button", "Deactivate"))
@@ -147,7 +147,7 @@ func rebalancing(ctx context.Context, b *tab, f *fleet, console string) {
 	}
 	b.picture("plan")
 	b.do("the moves", chromedp.Evaluate(`window.steps = new Set(); new MutationObserver(() => { const p = document.querySelector("#progress"); if (p) steps.add(p.value); }).observe(document.querySelector("#plan"), {childList: true, subtree: true})`, nil),
-		confirm("#carry-out"), text(".notice", "The load is evened out"), script(`[...document.querySelectorAll("#moves tbody .badge")].every(e => e.textContent === "moved")`),
+		confirm("#carry-out"), told("The load is evened out"), script(`[...document.querySelectorAll("#moves tbody .badge")].every(e => e.textContent === "moved")`),
 		script(`steps.size === document.querySelectorAll("#moves tbody tr").length`))
 	b.picture("evened")
 	var to string
