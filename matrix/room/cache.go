@@ -17,6 +17,7 @@ type cache struct {
 
 type generation struct {
 	entries     map[uint64]*Entry
+	bytes       int // of the events
 	ids         map[string]uint64
 	members     map[string]MemberRow
 	receipts    map[ReceiptKey]ReceiptRow
@@ -34,8 +35,11 @@ func newGeneration() *generation {
 	}
 }
 
+// cacheUnit is how many bytes of an event count as much as a row.
+const cacheUnit = 64
+
 func (g *generation) size() int {
-	return len(g.entries) + len(g.members) + len(g.receipts) + len(g.annotations) + len(g.nodes) + len(g.edges) + len(g.redactions)
+	return g.bytes/cacheUnit + len(g.entries) + len(g.members) + len(g.receipts) + len(g.annotations) + len(g.nodes) + len(g.edges) + len(g.redactions)
 }
 
 func (c *cache) reset() { c.young, c.old = newGeneration(), newGeneration() }
@@ -71,6 +75,9 @@ func (c *cache) byID(id string) *Entry {
 }
 
 func (c *cache) putEntry(e *Entry) {
+	if c.young.entries[e.Seq] == nil {
+		c.young.bytes += len(e.Event.JSON())
+	}
 	c.young.entries[e.Seq] = e
 	if e.Number != 0 {
 		c.young.entries[e.Number] = e
