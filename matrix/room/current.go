@@ -1,6 +1,8 @@
 package room
 
 import (
+	"strings"
+
 	"github.com/matrixon/matrixon/matrix/event"
 	"github.com/matrixon/matrixon/matrix/id"
 	"github.com/matrixon/matrixon/matrix/statetree"
@@ -91,12 +93,13 @@ func (d *draft) change(t event.Tuple, now, was, at *Entry) error {
 
 // setMembership writes the row of the user whose membership has changed from was to now, since the event at.
 func (d *draft) setMembership(userID string, now, was, at *Entry) error {
+	userID = strings.Clone(userID) // the row is kept for longer than the event, whose memory it would hold
 	before, row := "", MemberRow{Exists: true, Membership: "leave", Sender: userID, Seq: at.Seq}
 	if was != nil {
 		before = was.Event.Membership()
 	}
 	if now != nil {
-		row.Membership, row.EventID, row.Seq, row.Sender = now.Event.Membership(), now.Event.ID(), now.Seq, now.Event.Sender()
+		row.Membership, row.EventID, row.Seq, row.Sender = strings.Clone(now.Event.Membership()), now.Event.ID(), now.Seq, strings.Clone(now.Event.Sender())
 	}
 	if now == at {
 		at.PrevMembership = before

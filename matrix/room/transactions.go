@@ -1,6 +1,10 @@
 package room
 
-import "github.com/matrixon/matrixon/matrix/mxerr"
+import (
+	"strings"
+
+	"github.com/matrixon/matrixon/matrix/mxerr"
+)
 
 // Transaction is what a request is known by when it is repeated (client-server API, "Transaction identifiers"): the
 // device, the endpoint and the id.
@@ -21,11 +25,12 @@ type TransactionRow struct {
 	TS      int64 // ms, when the event was received
 }
 
-// transactionOf is what the entry was sent with.
+// transactionOf is what the entry was sent with. It is remembered for longer than the event and the request, and so shares no memory with
+// them.
 func transactionOf(e *Entry) TransactionRow {
-	t := Transaction{UserID: e.Event.Sender(), DeviceID: e.DeviceID, TxnID: e.TxnID, EventType: e.Event.Type()}
+	t := Transaction{UserID: strings.Clone(e.Event.Sender()), DeviceID: e.DeviceID, TxnID: strings.Clone(e.TxnID), EventType: strings.Clone(e.Event.Type())}
 	if t.EventType == "m.room.redaction" {
-		t.Redacts = e.Event.Redacts()
+		t.Redacts = strings.Clone(e.Event.Redacts())
 	}
 	return TransactionRow{Transaction: t, EventID: e.Event.ID(), Seq: e.Seq, TS: e.ReceivedTS}
 }
@@ -35,25 +40,31 @@ func transactionOf(e *Entry) TransactionRow {
 type transactions struct {
 	limit int
 	seqs  map[Transaction]uint64
-	order []Transaction // a ring
-	next  int
+	order []remembered // the oldest first
 }
+
+type remembered struct {
+	Transaction
+	seq uint64
+	ts  int64 // ms
+}
+
+// transactionsFor is how long they are remembered at most, in ms: far longer than a request takes from the look into the store to the room.
+const transactionsFor = 10 * 60 * 1000
 
 func (t *transactions) add(x TransactionRow) {
 	if t.seqs == nil {
 		t.seqs = map[Transaction]uint64{}
 	}
-	key := x.Transaction
-	if _, ok := t.seqs[key]; !ok {
-		if len(t.order) < t.limit {
-			t.order = append(t.order, key)
-		} else {
-			delete(t.seqs, t.order[t.next])
-			t.order[t.next] = key
-			t.next = (t.next + 1) % t.limit
+	t.seqs[x.Transaction] = x.Seq
+	t.order = append(t.order, remembered{x.Transaction, x.Seq, x.TS})
+	for oldest := t.order[0]; len(t.order) > t.limit || oldest.ts < x.TS-transactionsFor; oldest = t.order[0] {
+		if t.seqs[oldest.Transaction] == oldest.seq {
+			delete(t.seqs, oldest.Transaction)
 		}
+		t.order[0] = remembered{}
+		t.order = t.order[1:]
 	}
-	t.seqs[key] = x.Seq
 }
 
 // repeated answers a request whose transaction has been carried out since the device was made.
