@@ -46,6 +46,9 @@ type draft struct {
 	partial               *Partial
 	partialChanged, whole bool
 	abandoned             *Partial
+	told                  statetree.Tree // see toldNumber
+	// moved says that the head's state was not made from the machine's by changes; see accept.
+	moved bool
 	hint                  *roomversion.Version // of a room that does not exist yet; see ver
 	// results and built are answers; see Reply.
 	results []Result
