@@ -49,7 +49,7 @@ type draft struct {
 	told                  statetree.Tree // see toldNumber
 	// moved says that the head's state was not made from the machine's by changes; see accept.
 	moved bool
-	hint                  *roomversion.Version // of a room that does not exist yet; see ver
+	hint  *roomversion.Version // of a room that does not exist yet; see ver
 	// results and built are answers; see Reply.
 	results []Result
 	built   *event.Event
