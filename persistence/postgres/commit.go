@@ -395,7 +395,7 @@ func (a *assembly) finish(b *batch) error {
 	a.writes.Queue("UPDATE positions SET last = $1", int64(b.last))
 	a.writes.Queue("INSERT INTO commits (first, last, node, batch, notices) VALUES ($1, $2, $3, $4, $5)",
 		int64(b.first), int64(b.last), a.store.options.Node, b.id, notices)
-	a.writes.Queue("SELECT pg_notify($1, $2)", channel, a.store.id)
+	a.writes.Queue("SELECT pg_notify($1, $2)", channel, word(a.store.id, b, notices))
 	a.writes.Queue("COMMIT")
 	return nil
 }
