@@ -34,6 +34,11 @@ func (h *rooms) allState(r *api.Request) (any, error) {
 	if err != nil {
 		return nil, err
 	}
+	return stateNow(r, a)
+}
+
+// stateNow gives all state events of a room that whoever asks may see.
+func stateNow(r *api.Request, a *reader.Access) ([]jsontext.Value, error) {
 	s, err := a.State(r.Ctx)
 	if err != nil {
 		return nil, err
