@@ -165,7 +165,8 @@ func (h *rooms) joinedMembers(r *api.Request) (any, error) {
 		if err != nil {
 			return nil, err
 		}
-		profile := map[string]jsontext.Value{}
+		// Clients have come to expect both members, though null.
+		profile := map[string]jsontext.Value{"display_name": jsontext.Value("null"), "avatar_url": jsontext.Value("null")}
 		content := gjson.GetBytes(row.JSON, "content")
 		if v := content.Get("displayname"); v.Type == gjson.String {
 			profile["display_name"] = jsontext.Value(v.Raw)
