@@ -35,10 +35,14 @@ func (h *rooms) createRoom(r *api.Request) (any, error) {
 	if err != nil {
 		return nil, err
 	}
+	h.moveSettings(r.Ctx, r.User(), roomID)
 	return map[string]string{"room_id": roomID}, nil
 }
 
 func (h *rooms) upgrade(r *api.Request) (any, error) {
+	if err := h.known(r.Ctx, r.Vars["roomId"]); err != nil {
+		return nil, err
+	}
 	roomID, err := h.member(r)
 	if err != nil {
 		return nil, err
@@ -54,5 +58,6 @@ func (h *rooms) upgrade(r *api.Request) (any, error) {
 	if err != nil {
 		return nil, err
 	}
+	h.moveSettings(r.Ctx, r.User(), replacement)
 	return map[string]string{"replacement_room": replacement}, nil
 }
