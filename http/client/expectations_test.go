@@ -147,3 +147,64 @@ func TestThePresenceOfThoseWhoAreMet(t *testing.T) {
 		sync(u, a.Text("next_batch")).Lacks(`presence.events.#(sender=="` + other.ID + `")`)
 	}
 }
+
+// Whoever comes into the room that replaces another keeps the settings for it (client-server API, "Room Upgrades").
+func TestSettingsMoveWithAnUpgradedRoom(t *testing.T) {
+	t.Parallel()
+	for _, byHand := range []bool{false, true} {
+		w := clienttest.New(t)
+		alice, bob := w.Register("alice"), w.Register("bob")
+		old := alice.CreateRoom(J{"preset": "public_chat", "room_version": "10"})
+		bob.Join(old)
+		for _, u := range []*clienttest.User{alice, bob} {
+			u.Put("/pushrules/global/room/"+url.PathEscape(old), J{"actions": []string{"dont_notify"}}).OK()
+			u.Put("/pushrules/global/override/"+url.PathEscape(old), J{"actions": []string{}, "conditions": []J{{"kind": "event_match", "key": "room_id", "pattern": old}}}).OK()
+			u.Put("/user/"+u.ID+"/rooms/"+url.PathEscape(old)+"/tags/u.work", J{"order": 0.5}).OK()
+			u.Put("/user/"+u.ID+"/account_data/m.direct", J{"@carol:example.org": []string{old}, "@dave:example.org": []string{"!x:example.org"}}).OK()
+		}
+		var replacement string
+		if byHand {
+			replacement = alice.CreateRoom(J{"preset": "public_chat", "creation_content": J{"predecessor": J{"room_id": old}}})
+			alice.Get("/pushrules/global/room/"+url.PathEscape(replacement)).Refused(404, "M_NOT_FOUND") // the old room does not say so
+			alice.Put(clienttest.Room(old, "state", "m.room.tombstone"), J{"body": "moved", "replacement_room": replacement}).OK()
+		} else {
+			replacement = alice.Post(clienttest.Room(old, "upgrade"), J{"new_version": "11"}).OK().Text("replacement_room")
+		}
+		bob.Join(replacement)
+		for _, u := range []*clienttest.User{alice, bob} {
+			u.Get("/pushrules/global/room/"+url.PathEscape(replacement)).OK().Has("actions", `["dont_notify"]`)
+			u.Get("/pushrules/global/override/"+url.PathEscape(replacement)).OK().Has("conditions.0.pattern", strconv.Quote(replacement))
+			u.Get("/user/"+u.ID+"/rooms/"+url.PathEscape(replacement)+"/tags").OK().Has(`tags.u\.work`, `{"order":0.5}`)
+			u.Get("/user/"+u.ID+"/account_data/m.direct").OK().Has("@this",
+				`{"@carol:example.org":["`+old+`","`+replacement+`"],"@dave:example.org":["!x:example.org"]}`)
+		}
+		// A room that claims to replace another without being named there gets nothing.
+		claimed := alice.CreateRoom(J{"preset": "public_chat", "creation_content": J{"predecessor": J{"room_id": old}}})
+		bob.Join(claimed)
+		bob.Get("/pushrules/global/room/"+url.PathEscape(claimed)).Refused(404, "M_NOT_FOUND")
+	}
+}
+
+func TestARoomIsNotReplacedByItself(t *testing.T) {
+	t.Parallel()
+	w := clienttest.New(t)
+	alice := w.Register("alice")
+	roomID := alice.CreateRoom(J{})
+	alice.Put(clienttest.Room(roomID, "state", "m.room.tombstone"), J{"replacement_room": roomID}).Refused(400, "M_INVALID_PARAM")
+	alice.Post(clienttest.Room(roomID, "send", "m.room.tombstone"), J{"replacement_room": roomID}).Refused(400, "M_INVALID_PARAM")
+	alice.Post(clienttest.Room("!nowhere:example.org", "upgrade"), J{"new_version": "11"}).Refused(404, "M_NOT_FOUND")
+}
+
+// Account data about the notifications of a device goes with it (MSC3890).
+func TestLocalNotificationSettingsGoWithTheirDevice(t *testing.T) {
+	t.Parallel()
+	w := clienttest.New(t)
+	alice := w.Register("alice")
+	second := alice.With("SECOND")
+	path := "/user/" + alice.ID + "/account_data/org.matrix.msc3890.local_notification_settings.SECOND"
+	alice.Put(path, J{"is_silenced": true}).OK()
+	since := alice.Get("/sync").OK().Text("next_batch")
+	second.Post("/logout", J{}).OK()
+	alice.Get(path).Refused(404, "M_NOT_FOUND")
+	alice.Get("/sync?timeout=0&since="+since).OK().Has(`account_data.events.#(type%"*msc3890*").content`, `{}`)
+}
