@@ -40,9 +40,6 @@ func (h *rooms) createRoom(r *api.Request) (any, error) {
 }
 
 func (h *rooms) upgrade(r *api.Request) (any, error) {
-	if err := h.known(r.Ctx, r.Vars["roomId"]); err != nil {
-		return nil, err
-	}
 	roomID, err := h.member(r)
 	if err != nil {
 		return nil, err

@@ -159,7 +159,6 @@ func TestARoomIsNotReplacedByItself(t *testing.T) {
 	roomID := alice.CreateRoom(J{})
 	alice.Put(clienttest.Room(roomID, "state", "m.room.tombstone"), J{"replacement_room": roomID}).Refused(400, "M_INVALID_PARAM")
 	alice.Post(clienttest.Room(roomID, "send", "m.room.tombstone"), J{"replacement_room": roomID}).Refused(400, "M_INVALID_PARAM")
-	alice.Post(clienttest.Room("!nowhere:example.org", "upgrade"), J{"new_version": "11"}).Refused(404, "M_NOT_FOUND")
 }
 
 // Account data about the notifications of a device goes with it (MSC3890).
@@ -174,4 +173,42 @@ func TestLocalNotificationSettingsGoWithTheirDevice(t *testing.T) {
 	second.Post("/logout", J{}).OK()
 	alice.Get(path).Refused(404, "M_NOT_FOUND")
 	alice.Get("/sync?timeout=0&since="+since).OK().Has(`account_data.events.#(type%"*msc3890*").content`, `{}`)
+}
+
+// Who has read an event both in its thread and without regard to threads has two receipts, and nobody misses one.
+func TestReceiptsForOneEventInAndOutsideOfItsThread(t *testing.T) {
+	t.Parallel()
+	w := clienttest.New(t)
+	alice := w.Register("alice")
+	roomID := alice.CreateRoom(J{})
+	root := alice.Say(roomID, "root")
+	reply := alice.Send(roomID, "m.room.message", J{"msgtype": "m.text", "body": "reply", "m.relates_to": J{"rel_type": "m.thread", "event_id": root}})
+	for _, body := range []J{{}, {"thread_id": root}} {
+		alice.Post(clienttest.Room(roomID, "receipt", "m.read", reply), body).OK()
+	}
+	var threads []string
+	for _, e := range alice.Get("/sync").OK().At("rooms.join." + gjson.Escape(roomID) + `.ephemeral.events.#(type=="m.receipt")#.content`).Array() {
+		if mine := e.Get(gjson.Escape(reply) + `.m\.read.` + gjson.Escape(alice.ID)); mine.Exists() {
+			threads = append(threads, mine.Get("thread_id").Str)
+		}
+	}
+	slices.Sort(threads)
+	if !slices.Equal(threads, []string{"", root}) {
+		t.Errorf("receipts are of %q", threads)
+	}
+}
+
+// A change of one's own profile that the filter leaves out is no news of the room.
+func TestAFilteredChangeOfProfileIsNoNews(t *testing.T) {
+	t.Parallel()
+	w := clienttest.New(t)
+	alice, bob := w.Register("alice"), w.Register("bob")
+	roomID := alice.CreateRoom(J{"preset": "public_chat"})
+	filter := "&filter=" + url.QueryEscape(`{"presence":{"types":[]},"room":{"timeline":{"types":[]},"state":{"types":["a.test"]},"ephemeral":{"types":[]}}}`)
+	since := alice.Get("/sync?timeout=0" + filter).OK().Text("next_batch")
+	alice.SetState(roomID, "m.room.member", alice.ID, J{"membership": "join", "displayname": "Alice"})
+	a := alice.Get("/sync?timeout=0&since=" + since + filter).OK().Lacks("rooms")
+	bob.Join(roomID) // the number of members is
+	alice.Get("/sync?timeout=0&since="+a.Text("next_batch")+filter).OK().
+		Has("rooms.join."+gjson.Escape(roomID)+".summary.m\\.joined_member_count", "2")
 }

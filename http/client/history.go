@@ -142,7 +142,7 @@ func (h *rooms) context(r *api.Request) (any, error) {
 	if err != nil {
 		return nil, err
 	}
-	a, err := h.access(r)
+	a, err := h.readable(r)
 	if err != nil {
 		return nil, err
 	}

@@ -40,7 +40,11 @@ func (s *Ruleset) CopyRoom(from, to string) bool {
 func aboutRoom(conditions []jsontext.Value, from, to string) (changed []jsontext.Value, ok bool) {
 	changed = slices.Clone(conditions)
 	for i, raw := range conditions {
-		var c struct{ Kind, Key, Pattern string }
+		var c struct {
+			Kind    string `json:"kind"`
+			Key     string `json:"key"`
+			Pattern string `json:"pattern"`
+		}
 		if json.Unmarshal(raw, &c) == nil && c.Kind == "event_match" && c.Key == "room_id" && c.Pattern == from {
 			changed[i], ok = match("room_id", to), true
 		}
