@@ -3,7 +3,6 @@ package client_test
 import (
 	"net/url"
 	"slices"
-	"strconv"
 	"testing"
 
 	"github.com/tidwall/gjson"
@@ -11,8 +10,7 @@ import (
 	"github.com/matrixon/matrixon/http/client/clienttest"
 )
 
-// These scenarios are what clients, and the public conformance suites, have come to expect where the specification leaves
-// it open.
+// These scenarios are what clients have come to expect where the specification leaves it open.
 
 func TestOldClientsSendWithoutATransactionID(t *testing.T) {
 	t.Parallel()
@@ -48,38 +46,6 @@ func TestAStrangerLearnsNothingOfMessagesFromItsParameters(t *testing.T) {
 	roomID := alice.CreateRoom(J{})
 	bob.Get(clienttest.Room(roomID, "messages")).Refused(403, "M_FORBIDDEN")
 	alice.Get(clienttest.Room(roomID, "messages")).Refused(400, "M_MISSING_PARAM")
-}
-
-// Whoever pages back to a room's beginning can page forward from there.
-func TestTheBeginningOfARoomHasAToken(t *testing.T) {
-	t.Parallel()
-	w := clienttest.New(t)
-	alice := w.Register("alice")
-	roomID := alice.CreateRoom(J{})
-	for i := range 5 {
-		alice.Say(roomID, strconv.Itoa(i))
-	}
-	page := func(dir, from string) *clienttest.Answer {
-		return alice.Get(clienttest.Room(roomID, "messages") + "?limit=4&dir=" + dir + "&from=" + from).OK()
-	}
-	var back, forth []string
-	from, beginning := "", ""
-	for more := true; more; more = from != "" {
-		a := page("b", from)
-		back = append(back, a.Texts("chunk.#.event_id")...)
-		if from = a.At("end").Str; from != "" {
-			beginning = from
-		}
-	}
-	for from, more := beginning, true; more; more = from != "" {
-		a := page("f", from)
-		forth = append(forth, a.Texts("chunk.#.event_id")...)
-		from = a.At("end").Str
-	}
-	slices.Reverse(forth)
-	if len(back) < 6 || !slices.Equal(back, forth) {
-		t.Errorf("paged back %v, forth from %q %v", back, beginning, forth)
-	}
 }
 
 // A room in a sync has all its parts, though nothing be in them.
