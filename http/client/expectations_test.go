@@ -3,7 +3,6 @@ package client_test
 import (
 	"net/url"
 	"slices"
-	"strconv"
 	"testing"
 
 	"github.com/tidwall/gjson"

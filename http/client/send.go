@@ -169,7 +169,7 @@ func (h *rooms) putMember(r *api.Request, roomID, target string, content jsontex
 		if err := r.Take(api.LimitInvite); err != nil {
 			return nil, err
 		}
-		if err := h.invitable(r, target); err != nil {
+		if err := h.invitable(r.Ctx, target, r.User()); err != nil {
 			return nil, err
 		}
 	}
