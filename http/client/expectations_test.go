@@ -3,6 +3,7 @@ package client_test
 import (
 	"net/url"
 	"slices"
+	"strconv"
 	"testing"
 
 	"github.com/tidwall/gjson"
