@@ -56,6 +56,7 @@ func (m *Repository) cache(ctx context.Context, server, mediaID string, wait tim
 	if err != nil {
 		return schema.Media{}, err
 	}
+	m.cached.Add(o.size)
 	row := schema.Media{Server: server, MediaID: mediaID, Origin: fromRemote}
 	if file.Filename != nil {
 		if name, err := declaredFilename(*file.Filename); err == nil {
