@@ -18,6 +18,7 @@ import (
 
 	"github.com/matrixon/matrixon/actors/federation"
 	"github.com/matrixon/matrixon/actors/federation/pdus"
+	"github.com/matrixon/matrixon/messages"
 	"github.com/matrixon/matrixon/persistence/schema"
 )
 
@@ -92,14 +93,51 @@ func (h *History) before(ctx context.Context, server string, in room, ids []stri
 	return h.page(ctx, server, in, "pdus", limit, federation.Request{Method: http.MethodGet, URI: uri("backfill", in.id) + "?" + query.Encode()})
 }
 
-// authorising fetches the auth chain of an event (GET /event_auth/{roomId}/{eventId}) and stores it.
-func (h *History) authorising(ctx context.Context, server string, in room, eventID string) error {
-	set, err := h.page(ctx, server, in, "auth_chain", largestChain, federation.Request{Method: http.MethodGet, URI: uri("event_auth", in.id, eventID)})
+// authorising fetches the auth chain of an event (GET /event_auth/{roomId}/{eventId}) and stores it. Where a server does not tell that, the
+// missing events are fetched one by one.
+func (h *History) authorising(ctx context.Context, server string, in room, lacking *messages.PduResult) error {
+	set, err := h.page(ctx, server, in, "auth_chain", largestChain, federation.Request{Method: http.MethodGet, URI: uri("event_auth", in.id, lacking.EventId)})
+	var refused *federation.Error
+	if errors.As(err, &refused) {
+		set, err = h.authorisingSingly(ctx, server, in, lacking.MissingAuth)
+	}
 	if err != nil {
 		return err
 	}
 	_, err = set.Store(ctx, h.d.Rooms, server, h.d.Log)
 	return err
+}
+
+// authorisingSingly fetches events and those that authorise them, as far as they are not here, mostSingly at most.
+func (h *History) authorisingSingly(ctx context.Context, server string, in room, ids []string) (*pdus.Set, error) {
+	set := pdus.NewSet(in.id, in.version, h.d.Verifier)
+	asked := map[string]bool{}
+	for len(ids) > 0 && len(asked) < mostSingly {
+		ids = ids[:min(len(ids), mostSingly-len(asked))]
+		if err := h.singly(ctx, server, set, ids); err != nil {
+			return nil, err
+		}
+		for _, id := range ids {
+			asked[id] = true
+		}
+		got := ids
+		ids = nil
+		for _, id := range got {
+			if set.Events[id] == nil {
+				continue
+			}
+			for _, cited := range set.Events[id].Authorisers() {
+				_, here, err := h.d.Reader.Stored(ctx, in.id, cited)
+				if err != nil {
+					return nil, err
+				}
+				if !here && !asked[cited] && !slices.Contains(ids, cited) {
+					ids = append(ids, cited)
+				}
+			}
+		}
+	}
+	return set, nil
 }
 
 // stateBefore fetches the state before an event, as far as it is not here, stores it and its auth chain as outliers, and gives the ids of the
