@@ -237,14 +237,17 @@ func (b *builder) placeState(delta []schema.Event, access *reader.Access, state,
 		return err
 	}
 	b.trim(events)
-	shown := &Events{events}
+	*b.place(state, after, unstable) = &Events{events}
+	return nil
+}
+
+// place is the member of the answer that holds the state, as the client asked for it.
+func (b *builder) place(state, after, unstable **Events) **Events {
 	switch {
 	case b.req.StateAfter:
-		*after = shown
+		return after
 	case b.req.UnstableStateAfter:
-		*unstable = shown
-	default:
-		*state = shown
+		return unstable
 	}
-	return nil
+	return state
 }

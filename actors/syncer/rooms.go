@@ -129,7 +129,28 @@ func (b *builder) joinedRoom(access *reader.Access, plan *messages.RoomPlan) (*J
 		room.Summary == nil && room.Ephemeral == nil && room.AccountData == nil {
 		return nil, nil
 	}
+	b.complete(room)
+	if room.Timeline == nil {
+		room.Timeline = &Timeline{Events: []jsontext.Value{}, PrevBatch: token.Timeline{Seq: st.last.Seq}.String()}
+	}
 	return room, b.counts(room, st)
+}
+
+// complete adds the parts of a room in which nothing is new: they may be left out, but there are clients that want them.
+func (b *builder) complete(room *JoinedRoom) {
+	b.completeState(&room.State, &room.StateAfter, &room.StateAfterUnstable)
+	for _, part := range []**Events{&room.Ephemeral, &room.AccountData} {
+		if *part == nil {
+			*part = &Events{[]jsontext.Value{}}
+		}
+	}
+}
+
+// completeState is complete for the state, in the spelling that was asked for.
+func (b *builder) completeState(state, after, unstable **Events) {
+	if part := b.place(state, after, unstable); *part == nil {
+		*part = &Events{[]jsontext.Value{}}
+	}
 }
 
 // roomAccountData gives the account data of a room that is new to the client, nil if there is none.
@@ -240,7 +261,9 @@ func (b *builder) leftRoom(access *reader.Access) (*LeftRoom, error) {
 	if room.AccountData, err = b.roomAccountData(st); err != nil {
 		return nil, err
 	}
-	return room, b.placeState(delta.rows, access, &room.State, &room.StateAfter, &room.StateAfterUnstable)
+	err = b.placeState(delta.rows, access, &room.State, &room.StateAfter, &room.StateAfterUnstable)
+	b.completeState(&room.State, &room.StateAfter, &room.StateAfterUnstable)
+	return room, err
 }
 
 // timeline is the stretch's newest events that the filter keeps.
@@ -249,6 +272,7 @@ type timeline struct {
 	events  []jsontext.Value
 	limited bool
 	start   uint64 // the gap before the first event
+	last    uint64 // the event up to which it goes
 }
 
 func (b *builder) timeline(st stretch) (timeline, error) {
@@ -257,7 +281,7 @@ func (b *builder) timeline(st stretch) (timeline, error) {
 	if f.Limit > 0 {
 		limit = f.Limit
 	}
-	t := timeline{start: st.last.Seq}
+	t := timeline{start: st.last.Seq, last: st.last.Seq}
 	if !f.KeepsRoom(st.room) {
 		return t, nil
 	}
@@ -311,7 +335,16 @@ func (t *timeline) shown(always bool) *Timeline {
 	if events == nil {
 		events = []jsontext.Value{}
 	}
-	return &Timeline{Events: events, Limited: t.limited, PrevBatch: token.Timeline{Seq: t.start}.String()}
+	return &Timeline{Events: events, Limited: t.limited, PrevBatch: prevBatch(t.start, t.last)}
+}
+
+// prevBatch is the token of the gap before a timeline whose last event is numbered last.
+func prevBatch(start, last uint64) string {
+	t := token.Timeline{Seq: start}
+	if start == 0 {
+		t.Until = last
+	}
+	return t.String()
 }
 
 func reverse(rows []schema.Event) []schema.Event {

@@ -46,6 +46,10 @@ func (h *rooms) event(r *api.Request) (any, error) {
 }
 
 func (h *rooms) messages(r *api.Request) (any, error) {
+	a, err := h.readable(r)
+	if err != nil {
+		return nil, err
+	}
 	if _, err := r.Need("dir"); err != nil {
 		return nil, err
 	}
@@ -63,10 +67,6 @@ func (h *rooms) messages(r *api.Request) (any, error) {
 	}
 	if f.Limit > 0 {
 		limit = min(limit, int64(f.Limit))
-	}
-	a, err := h.readable(r)
-	if err != nil {
-		return nil, err
 	}
 	p := reader.Page{Backwards: dir == "b", Limit: int(limit), Filter: f}
 	if p.From, err = a.Gap(r.Ctx, r.Param("from"), p.Backwards); err != nil {
@@ -95,7 +95,8 @@ func (h *rooms) messages(r *api.Request) (any, error) {
 	if given := r.Param("from"); given != "" {
 		answer["start"] = given
 	}
-	if page.More {
+	// Whoever pages back gets a token for the beginning of the room too, from which to page forward.
+	if page.More || p.Backwards && len(page.Events) > 0 {
 		answer["end"] = token.Timeline{Seq: page.End}.String()
 	}
 	if f.LazyLoadMembers && len(page.Events) > 0 {

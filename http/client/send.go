@@ -19,6 +19,9 @@ func (h *rooms) sending() []api.Endpoint {
 	return []api.Endpoint{
 		{Methods: put, Path: aRoom + "/send/{eventType}/{txnId}", R0: true, Auth: api.User, Limit: api.LimitMessage, Handler: h.send},
 		{Methods: put, Path: aRoom + "/redact/{eventId}/{txnId}", R0: true, Auth: api.User, Limit: api.LimitMessage, WhileSuspended: true, Handler: h.redact},
+		// The oldest clients send without a transaction id. It is no longer specified, but still what many a script does.
+		{Methods: post, Path: aRoom + "/send/{eventType}", R0: true, Auth: api.User, Limit: api.LimitMessage, Handler: h.send},
+		{Methods: post, Path: aRoom + "/redact/{eventId}", R0: true, Auth: api.User, Limit: api.LimitMessage, WhileSuspended: true, Handler: h.redact},
 		{Methods: put, Path: aRoom + "/state/{eventType}", Also: []string{aRoom + "/state/{eventType}/", aRoom + "/state/{eventType}/{stateKey}"},
 			R0: true, Auth: api.User, Limit: api.LimitMessage, Handler: h.putState},
 	}
@@ -162,7 +165,7 @@ func (h *rooms) putMember(r *api.Request, roomID, target string, content jsontex
 		if err := r.Take(api.LimitInvite); err != nil {
 			return nil, err
 		}
-		if err := h.invitable(r, target); err != nil {
+		if err := h.invitable(r.Ctx, target, r.User()); err != nil {
 			return nil, err
 		}
 	}

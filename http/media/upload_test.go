@@ -63,6 +63,11 @@ func TestRanges(t *testing.T) {
 	if a := alice.get(downloads+name, "Range", "bytes=1000000-"); a.status != http.StatusRequestedRangeNotSatisfiable {
 		t.Errorf("a range beyond the end: %d", a.status)
 	}
+	for _, spans := range []string{"bytes=0-0,5-9", "bytes=0-0" + strings.Repeat(",2-2", 5000), "bytes=a-b,"} {
+		if a := alice.get(downloads+name, "Range", spans).ok(); !bytes.Equal(a.body, content) {
+			t.Errorf("several ranges: %d bytes", len(a.body))
+		}
+	}
 	if a := alice.get(downloads+name, "If-None-Match", etag); a.status != http.StatusNotModified {
 		t.Errorf("not modified: %d", a.status)
 	}

@@ -166,7 +166,7 @@ func TestPutRuleReplaces(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	want := Rule{RuleID: "x", Actions: []jsontext.Value{}, Pattern: new("b")}
+	want := Rule{RuleID: "x", Actions: []jsontext.Value{jsontext.Value(`"dont_notify"`)}, Pattern: new("b")}
 	if d := cmp.Diff(want, got); d != "" {
 		t.Errorf("(-want +got):\n%s", d)
 	}

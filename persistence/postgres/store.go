@@ -12,7 +12,7 @@
 //
 // Each batch leaves its notices in the table commits. Every node reads that table in order, woken by NOTIFY, and so is told
 // of all commits of all nodes, in the same order and without a gap, whoever died in between. Its own batches it tells from
-// memory. Rows are deleted after a quarter of an hour; a node that was away for longer must begin anew.
+// memory, and those of which NOTIFY said everything need not be read. Rows are deleted after a quarter of an hour; a node that was away for longer must begin anew.
 //
 // # Failures
 //
@@ -76,6 +76,7 @@ type Store struct {
 	closing  bool
 	batches  []*batch // decided, not yet told
 	inFlight string   // the id of the batch that is being committed
+	heard    []heard  // batches of other nodes, to be told
 	told     *sync.Cond
 	feedWork chan struct{}
 	notified atomic.Bool // another node says that there is something to read

@@ -64,7 +64,7 @@ func (h *History) page(ctx context.Context, server string, in room, name string,
 		raws[i] = one
 	}
 	set := pdus.NewSet(in.id, in.version, h.d.Verifier)
-	return set, set.Add(ctx, raws, nil)
+	return set, set.Add(ctx, raws)
 }
 
 // missing asks for the predecessors of the latest events, up to the earliest (POST /get_missing_events/{roomId}).
@@ -169,17 +169,7 @@ func (h *History) stateBefore(ctx context.Context, server string, in room, event
 			unknown = append(unknown, id)
 		}
 	}
-	set := pdus.NewSet(in.id, in.version, h.d.Verifier)
-	switch {
-	case len(unknown) > mostSingly:
-		err = h.wholeState(ctx, server, in, at, set)
-	case len(unknown) > 0:
-		err = h.singly(ctx, server, set, unknown)
-	}
-	if err != nil {
-		return nil, 0, err
-	}
-	taken, err := set.Store(ctx, h.d.Rooms, server, h.d.Log)
+	taken, err := h.fetchState(ctx, server, in, at, unknown)
 	if err != nil {
 		return nil, 0, err
 	}
@@ -195,14 +185,38 @@ func (h *History) stateBefore(ctx context.Context, server string, in room, event
 	return state, left, nil
 }
 
+// fetchState fetches what is unknown of a state and stores it; see pdus.Account.Store.
+func (h *History) fetchState(ctx context.Context, server string, in room, at string, unknown []string) (taken map[string]bool, err error) {
+	if len(unknown) == 0 {
+		return nil, nil
+	}
+	account, err := pdus.NewAccount(h.d.Folder, in.id, in.version, h.d.Verifier)
+	if err != nil {
+		return nil, err
+	}
+	defer account.Close()
+	if len(unknown) > mostSingly {
+		err = h.wholeState(ctx, server, in, at, account)
+	} else {
+		var raws [][]byte
+		if raws, err = h.singly(ctx, server, unknown); err == nil {
+			err = account.Add(ctx, raws, nil)
+		}
+	}
+	if err != nil {
+		return nil, err
+	}
+	return account.Store(ctx, h.d.Rooms, server, h.d.Log)
+}
+
 // wholeState reads the state with its events and their auth chain as it comes (GET /state/{roomId}).
-func (h *History) wholeState(ctx context.Context, server string, in room, at string, set *pdus.Set) error {
+func (h *History) wholeState(ctx context.Context, server string, in room, at string, account *pdus.Account) error {
 	body, _, err := h.d.Servers.Open(ctx, federation.Request{Destination: server, Method: http.MethodGet, URI: uri("state", in.id) + at,
 		Limit: largestState, Timeout: statePatience, Eager: true})
 	if err != nil {
 		return err
 	}
-	err = readState(ctx, body, set)
+	err = readState(ctx, body, account)
 	if closeErr := body.Close(); err == nil && closeErr != nil {
 		err = closeErr
 	}
@@ -212,7 +226,7 @@ func (h *History) wholeState(ctx context.Context, server string, in room, at str
 	return err
 }
 
-func readState(ctx context.Context, body io.Reader, set *pdus.Set) error {
+func readState(ctx context.Context, body io.Reader, account *pdus.Account) error {
 	d := pdus.NewDecoder(body)
 	if t, err := d.ReadToken(); err != nil || t.Kind() != '{' {
 		return errors.Join(errors.New("it is no JSON object"), err)
@@ -223,7 +237,7 @@ func readState(ctx context.Context, body io.Reader, set *pdus.Set) error {
 			return err
 		}
 		if n := name.String(); n == "pdus" || n == "auth_chain" {
-			err = set.Read(ctx, d, nil)
+			err = account.Read(ctx, d, nil)
 		} else {
 			err = d.SkipValue()
 		}
@@ -236,7 +250,7 @@ func readState(ctx context.Context, body io.Reader, set *pdus.Set) error {
 }
 
 // singly fetches events one by one (GET /event/{eventId}). One that the server does not give is left out.
-func (h *History) singly(ctx context.Context, server string, set *pdus.Set, ids []string) error {
+func (h *History) singly(ctx context.Context, server string, ids []string) ([][]byte, error) {
 	found := make([][]byte, len(ids))
 	group, asking := errgroup.WithContext(ctx)
 	group.SetLimit(singlyAtOnce)
@@ -260,13 +274,7 @@ func (h *History) singly(ctx context.Context, server string, set *pdus.Set, ids 
 		})
 	}
 	if err := group.Wait(); err != nil {
-		return err
+		return nil, err
 	}
-	raws := make([][]byte, 0, len(found))
-	for _, raw := range found {
-		if raw != nil {
-			raws = append(raws, raw)
-		}
-	}
-	return set.Add(ctx, raws, nil)
+	return slices.DeleteFunc(found, func(raw []byte) bool { return raw == nil }), nil
 }

@@ -38,7 +38,11 @@ var errNoState = errors.New("no server tells a state that holds")
 
 // Complete has the members fetched of a room that was joined without them (table partial_rooms), soon, if that is the work of this node. Others
 // find it by themselves.
-func (h *History) Complete(roomID string) {
+func (h *History) Complete(roomID string) { h.CompleteWith(roomID, "", nil) }
+
+// CompleteWith is like Complete when the members are here already, as outliers with these ids, since the state before the join came with it
+// whole. A room with many takes them in piece by piece.
+func (h *History) CompleteWith(roomID, joinID string, members []string) {
 	if !h.d.Mine(roomID) {
 		return
 	}
@@ -49,7 +53,7 @@ func (h *History) Complete(roomID string) {
 	}
 	h.completing[roomID] = true
 	h.running.Go(func() {
-		h.completeUntilWhole(roomID)
+		h.completeUntilWhole(roomID, here{joinID, members})
 		h.mu.Lock()
 		defer h.mu.Unlock()
 		delete(h.completing, roomID)
@@ -80,8 +84,14 @@ func (h *History) RunWhole(ctx context.Context) {
 	}
 }
 
+// here is the state before an event that need not be fetched; none when there is no event.
+type here struct {
+	eventID string
+	state   []string
+}
+
 // completeUntilWhole tries until the room's members are known, or are somebody else's work.
-func (h *History) completeUntilWhole(roomID string) {
+func (h *History) completeUntilWhole(roomID string, known here) {
 	for attempt := 0; h.d.Mine(roomID); attempt++ {
 		select {
 		case h.wholeTurns <- struct{}{}:
@@ -89,7 +99,8 @@ func (h *History) completeUntilWhole(roomID string) {
 			return
 		}
 		ctx, cancel := context.WithTimeout(h.ctx, wholePatience)
-		err := h.complete(ctx, roomID, attempt)
+		err := h.complete(ctx, roomID, attempt, known)
+		known = here{}
 		cancel()
 		<-h.wholeTurns
 		if err == nil {
@@ -111,7 +122,7 @@ func (h *History) completeUntilWhole(roomID string) {
 }
 
 // complete tells the room all that it wants to be told.
-func (h *History) complete(ctx context.Context, roomID string, attempt int) error {
+func (h *History) complete(ctx context.Context, roomID string, attempt int, known here) error {
 	for range wholeRounds {
 		row, ok, err := schema.PartialRooms.Get(ctx, h.d.Store, schema.PartialRoom{RoomID: roomID})
 		if err != nil || !ok || row.Whole {
@@ -135,6 +146,12 @@ func (h *History) complete(ctx context.Context, roomID string, attempt int) erro
 		}
 		for i, p := range points {
 			if p.Told {
+				continue
+			}
+			if p.EventID == known.eventID {
+				if err := h.tellHere(ctx, in, known); err != nil {
+					return absent(err)
+				}
 				continue
 			}
 			if err := h.tellState(ctx, in, servers, p.EventID, attempt > 0); err != nil {
@@ -205,9 +222,15 @@ func (h *History) tellStateOf(ctx context.Context, in room, server, eventID stri
 	if len(state) == 0 || left > 0 && (!lenient || left > len(state)) {
 		return fmt.Errorf("%w: %d of %d events could not be had", errNoState, left, left+len(state))
 	}
+	return h.tellHere(ctx, in, here{eventID, state})
+}
+
+// tellHere tells the room, in parts, a state whose events are here.
+func (h *History) tellHere(ctx context.Context, in room, known here) error {
+	state := known.state
 	for i := 0; i < len(state) || i == 0; i += toldAtOnce {
 		part := state[i:min(i+toldAtOnce, len(state))]
-		answer, err := ask[*messages.PduResults](ctx, h, in.id, &messages.TellState{EventId: eventID, State: part, First: i == 0, More: i+len(part) < len(state)})
+		answer, err := ask[*messages.PduResults](ctx, h, in.id, &messages.TellState{EventId: known.eventID, State: part, First: i == 0, More: i+len(part) < len(state)})
 		if err != nil {
 			return err
 		}

@@ -1,168 +1,158 @@
 package picture
 
 import (
+	"encoding/binary"
 	"image"
-	"image/color"
 	"image/draw"
 )
 
 // shrink makes a picture of width × height from a part of img, which is not smaller. Each pixel is the mean of the area that it
 // covers, which keeps lines and texture where picking samples would drop them, and passes over the large picture only once.
-func shrink(img image.Image, part image.Rectangle, width, height int) *image.RGBA {
+func shrink(img image.Image, part image.Rectangle, width, height int) frame {
 	if planes, ok := img.(*image.YCbCr); ok {
-		return coloured(shrinkYCbCr(planes, part, width, height))
+		return shrinkYCbCr(planes, part, width, height)
 	}
 	out := image.NewRGBA(image.Rect(0, 0, width, height))
 	// Whatever the picture's own colours are, a line of it at a time is painted in red, green, blue and alpha.
 	line := image.NewRGBA(image.Rect(0, 0, part.Dx(), 1))
-	a := newArea(part.Dx(), part.Dy(), width, height, 4)
+	a := newArea(part.Dx(), part.Dy(), width, height, 4, out.Pix)
 	for y := range part.Dy() {
 		draw.Draw(line, line.Rect, img, part.Min.Add(image.Pt(0, y)), draw.Src)
-		a.add(line.Pix, func(row int, values []float32) {
-			pixels := out.Pix[row*out.Stride:]
-			for i, v := range values {
-				pixels[i] = uint8(v + 0.5)
-			}
-		})
+		a.add(line.Pix)
 	}
 	return out
 }
 
-// shrinkYCbCr reduces brightness and colour, which has fewer samples, each by itself.
+// shrinkYCbCr reduces brightness and colour, which has fewer samples, each by itself. The colours get half as many each way, as a JPEG
+// that is made of them has.
 func shrinkYCbCr(img *image.YCbCr, part image.Rectangle, width, height int) *image.YCbCr {
-	luma := plane(img.Y, img.YStride, img.YOffset(part.Min.X, part.Min.Y), part.Dx(), part.Dy(), width, height)
+	out := image.NewYCbCr(image.Rect(0, 0, width, height), image.YCbCrSubsampleRatio420)
+	plane(out.Y, width, height, img.Y[img.YOffset(part.Min.X, part.Min.Y):], img.YStride, part.Dx(), part.Dy())
 	first := img.COffset(part.Min.X, part.Min.Y)
 	across := img.COffset(part.Max.X-1, part.Min.Y) - first + 1
 	down := (img.COffset(part.Min.X, part.Max.Y-1)-first)/img.CStride + 1
-	blue := plane(img.Cb, img.CStride, first, across, down, width, height)
-	red := plane(img.Cr, img.CStride, first, across, down, width, height)
-	return &image.YCbCr{Y: luma, Cb: blue, Cr: red, YStride: width, CStride: width, SubsampleRatio: image.YCbCrSubsampleRatio444,
-		Rect: image.Rect(0, 0, width, height)}
-}
-
-// coloured makes red, green and blue of what shrinkYCbCr gives.
-func coloured(img *image.YCbCr) *image.RGBA {
-	out := image.NewRGBA(img.Rect)
-	for i := range img.Y {
-		r, g, b := color.YCbCrToRGB(img.Y[i], img.Cb[i], img.Cr[i])
-		p := out.Pix[4*i : 4*i+4]
-		p[0], p[1], p[2], p[3] = r, g, b, 0xff
-	}
+	width, height = ceil(width, 2), ceil(height, 2)
+	plane(out.Cb, width, height, img.Cb[first:], img.CStride, across, down)
+	plane(out.Cr, width, height, img.Cr[first:], img.CStride, across, down)
 	return out
 }
 
-// plane reduces w × h samples to width × height.
-func plane(samples []byte, stride, at, w, h, width, height int) []byte {
-	out := make([]byte, width*height)
-	a := newArea(w, h, width, height, 1)
-	for range h {
-		a.add(samples[at:at+w], func(row int, values []float32) {
-			line := out[row*width:]
-			for i, v := range values {
-				line[i] = uint8(v + 0.5)
-			}
-		})
-		at += stride
+// plane fills width × height samples with what w × h are.
+func plane(out []byte, width, height int, samples []byte, stride, w, h int) {
+	a := newArea(w, h, width, height, 1, out)
+	for y := range h {
+		a.add(samples[y*stride:][:w])
 	}
-	return out
 }
 
-// area takes lines of w pixels, h of them, and gives lines of width pixels, height of them.
+// area takes lines of w pixels, h of them, and fills out with lines of width pixels, height of them. A line is first added to what its
+// pixels become in height, eight samples at a time, since most of the work is that.
 type area struct {
-	channels      int
-	spans         []span // of each pixel in a line that is given
-	h, height     int
-	y, row        int
-	line, pending []float32
+	channels     int
+	across, down shares
+	y, row       int
+	sums         []uint64 // of eight samples each two: those at even and at odd places, in 16 bits each, in 256ths
+	line         []uint16 // the same in the order of the samples
+	out          []byte
 }
 
-// span is what one pixel covers of a line: the pixels from first to last, of which the outer ones count in part.
-type span struct {
-	first, last int
-	left, right float32 // the parts of first and last; only left counts when they are one
-	inverse     float32 // of the sum of all parts
-}
-
-func newArea(w, h, width, height, channels int) *area {
-	a := &area{channels: channels, spans: make([]span, width), h: h, height: height,
-		line: make([]float32, width*channels), pending: make([]float32, width*channels)}
-	for i := range a.spans {
-		a.spans[i] = cover(i, w, width)
-	}
+func newArea(w, h, width, height, channels int, out []byte) *area {
+	a := &area{channels: channels, across: newShares(w, width, 1<<16), down: newShares(h, height, 1<<8), out: out}
+	eights := ceil((w+a.across.most)*channels, 8) // beyond the line stands what has no weight
+	a.sums, a.line = make([]uint64, 2*eights), make([]uint16, 8*eights)
 	return a
 }
 
-// cover says what pixel i of n covers of w.
-func cover(i, w, n int) span {
-	// In n-ths of a pixel everything is whole.
-	from, to := i*w, (i+1)*w
-	s := span{first: from / n, last: (to - 1) / n, inverse: float32(n) / float32(w)}
-	if s.first == s.last {
-		s.left = float32(to-from) / float32(n)
-		return s
+// shares say what each of n samples in a line is made of w, from first on, with so many weights each.
+type shares struct {
+	w, n    int
+	first   []int
+	weights []uint32
+	most    int
+}
+
+// newShares shares w by n. The weights of each are whole altogether. All have as many, a multiple of four, of which the last are zero: so
+// that they are gone through without asking after each.
+func newShares(w, n int, whole uint64) shares {
+	s := shares{w: w, n: n, first: make([]int, n), most: 4 * ceil(ceil(w, n)+1, 4)}
+	s.weights = make([]uint32, n*s.most)
+	for i := range n {
+		from, to := i*w, (i+1)*w // what it covers, in n-ths of a sample
+		s.first[i] = from / n
+		before := uint64(0)
+		for j := range s.last(i) - s.first[i] + 1 {
+			part := (uint64(min((s.first[i]+j+1)*n, to)-from)*whole + uint64(w)/2) / uint64(w)
+			s.weights[i*s.most+j] = uint32(part - before)
+			before = part
+		}
 	}
-	s.left, s.right = float32((s.first+1)*n-from)/float32(n), float32(to-s.last*n)/float32(n)
 	return s
 }
 
-// add takes the next line, and calls emit for each line that it completes.
-func (a *area) add(pixels []byte, emit func(row int, values []float32)) {
-	if a.channels == 1 {
-		a.reduce(pixels)
-	} else {
-		a.reduce4(pixels)
+// last is the last sample that the ith covers.
+func (s *shares) last(i int) int { return ((i+1)*s.w - 1) / s.n }
+
+// add takes the next line.
+func (a *area) add(samples []byte) {
+	for a.row < a.down.n && a.y >= a.down.first[a.row] {
+		a.weigh(samples, uint64(a.down.weights[a.row*a.down.most+a.y-a.down.first[a.row]]))
+		if a.y < a.down.last(a.row) {
+			break
+		}
+		a.complete()
+		a.row++
 	}
-	// The line covers from y to y+1, in height-ths of a line.
-	from, to := a.y*a.height, (a.y+1)*a.height
 	a.y++
-	for from < to {
-		end := min(to, (a.row+1)*a.h)
-		part := float32(end-from) / float32(a.h)
-		for i, v := range a.line {
-			a.pending[i] += v * part
-		}
-		if from = end; from == (a.row+1)*a.h {
-			emit(a.row, a.pending)
-			clear(a.pending)
-			a.row++
-		}
+}
+
+// weigh adds the samples.
+func (a *area) weigh(samples []byte, weight uint64) {
+	const even = 0x00ff00ff00ff00ff
+	sums := a.sums
+	for len(samples) >= 8 && len(sums) >= 2 {
+		eight := binary.LittleEndian.Uint64(samples)
+		sums[0] += (eight & even) * weight
+		sums[1] += (eight >> 8 & even) * weight
+		samples, sums = samples[8:], sums[2:]
+	}
+	for i, sample := range samples {
+		sums[i%2] += uint64(sample) * weight << (i / 2 * 16)
 	}
 }
 
-func (a *area) reduce(pixels []byte) {
-	for i, s := range a.spans {
-		sum := float32(pixels[s.first]) * s.left
-		if s.last > s.first {
-			whole := uint32(0)
-			for _, p := range pixels[s.first+1 : s.last] {
-				whole += uint32(p)
-			}
-			sum += float32(whole) + float32(pixels[s.last])*s.right
-		}
-		a.line[i] = sum * s.inverse
+// complete makes a line of the sums, and begins the next.
+func (a *area) complete() {
+	sums := a.sums
+	for line := a.line; len(line) >= 8 && len(sums) >= 2; line, sums = line[8:], sums[2:] {
+		even, odd := sums[0], sums[1]
+		line[0], line[1], line[2], line[3] = uint16(even), uint16(odd), uint16(even>>16), uint16(odd>>16)
+		line[4], line[5], line[6], line[7] = uint16(even>>32), uint16(odd>>32), uint16(even>>48), uint16(odd>>48)
 	}
-}
-
-func (a *area) reduce4(pixels []byte) {
-	for i, s := range a.spans {
-		p := pixels[4*s.first : 4*s.first+4]
-		r, g, b, alpha := float32(p[0])*s.left, float32(p[1])*s.left, float32(p[2])*s.left, float32(p[3])*s.left
-		if s.last > s.first {
-			var sum [4]uint32
-			for at := 4 * (s.first + 1); at < 4*s.last; at += 4 {
-				p := pixels[at : at+4]
-				sum[0] += uint32(p[0])
-				sum[1] += uint32(p[1])
-				sum[2] += uint32(p[2])
-				sum[3] += uint32(p[3])
+	clear(a.sums)
+	const half = 1 << 23 // of a sample: 256ths, and the weights are 65536ths
+	out := a.out[a.row*a.across.n*a.channels:][:a.across.n*a.channels]
+	weights, most := a.across.weights, a.across.most
+	if a.channels == 1 {
+		for i, first := range a.across.first {
+			sum := uint32(half)
+			for j := 0; j < most; j += 4 {
+				p, w := a.line[first+j:][:4], weights[i*most+j:][:4]
+				sum += uint32(p[0])*w[0] + uint32(p[1])*w[1] + uint32(p[2])*w[2] + uint32(p[3])*w[3]
 			}
-			p := pixels[4*s.last : 4*s.last+4]
-			r += float32(sum[0]) + float32(p[0])*s.right
-			g += float32(sum[1]) + float32(p[1])*s.right
-			b += float32(sum[2]) + float32(p[2])*s.right
-			alpha += float32(sum[3]) + float32(p[3])*s.right
+			out[i] = byte(sum >> 24)
 		}
-		out := a.line[4*i : 4*i+4]
-		out[0], out[1], out[2], out[3] = r*s.inverse, g*s.inverse, b*s.inverse, alpha*s.inverse
+		return
+	}
+	for i, first := range a.across.first {
+		r, g, b, alpha := uint32(half), uint32(half), uint32(half), uint32(half)
+		for j, weight := range weights[i*most:][:most] {
+			p := a.line[4*(first+j):][:4]
+			r += uint32(p[0]) * weight
+			g += uint32(p[1]) * weight
+			b += uint32(p[2]) * weight
+			alpha += uint32(p[3]) * weight
+		}
+		p := out[4*i:][:4]
+		p[0], p[1], p[2], p[3] = byte(r>>24), byte(g>>24), byte(b>>24), byte(alpha>>24)
 	}
 }
