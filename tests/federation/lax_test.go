@@ -93,7 +93,8 @@ func TestModestServers(t *testing.T) {
 	for name, scenario := range map[string]func(*testing.T, *peers.Authority, *peers.Server){
 		"joins and messages": joinsAndMessages, "what follows an event that nobody gives": unfilledGap, "the far end of a long gap": longGap,
 		"events that cite a rejected one": citesRejected, "an auth chain that is not told": untoldChain, "a missing event that is none": missingNoEvent,
-		"receipts for what has not come": earlyReceipts, "devices": modestDevices, "the first version of endpoints": firstVersions,
+		"receipts for what has not come": earlyReceipts, "devices": modestDevices, "a join without members": modestPartialJoin,
+		"the state at a missing event": stateAtMissing, "the first version of endpoints": firstVersions,
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -312,4 +313,114 @@ func firstVersions(t *testing.T, authority *peers.Authority, server *peers.Serve
 		t.Errorf("send_leave answers %s %v", got, err)
 	}
 	s.alice.seesMember(s.room.ID, bob, "leave")
+}
+
+// stateAtMissing: a server that gives some of what is missing, and not all, is asked for the state at what it does not give.
+func stateAtMissing(t *testing.T, authority *peers.Authority, server *peers.Server) {
+	m := visit(t, authority, server, "12", "get_missing_events", "state_ids", "state", "event")
+	topic := m.c.Put(m.room, m.room.Draft(m.charlie, "m.room.topic", `{"topic":"missing"}`, ""))
+	given, sent := m.put(), m.put()
+	m.c.Answer("get_missing_events", func(w http.ResponseWriter, r *http.Request) {
+		raw, err := io.ReadAll(r.Body)
+		if err != nil {
+			t.Error(err)
+		}
+		var events []*event.Event
+		if strings.Contains(string(raw), sent.ID()) {
+			events = append(events, given)
+		}
+		peers.JSON(w, http.StatusOK, J{"events": peers.PDUs(events...)})
+	})
+	m.onlyStateAt(topic)
+	m.takes(sent)
+	soon(t, "the event", func() { m.alice.sees(m.room.ID, sent.ID()) })
+	m.agreed()
+	m.modestly()
+}
+
+// onlyStateAt has the server tell the state before one event and no other.
+func (m *modest) onlyStateAt(e *event.Event) {
+	m.c.Answer("state_ids", func(w http.ResponseWriter, r *http.Request) {
+		if got := r.URL.Query().Get("event_id"); got != e.ID() {
+			m.t.Errorf("asked for the state at %s, not %s", got, e.ID())
+			http.Error(w, "nothing of the kind", http.StatusNotFound)
+			return
+		}
+		state := m.room.StateBefore(e.ID())
+		peers.JSON(w, http.StatusOK, J{"pdu_ids": peers.IDs(state...), "auth_chain_ids": peers.IDs(m.room.Chain(state...)...)})
+	})
+}
+
+// modestPartialJoin: the members of a room that was joined without them come with the state at the event that the join follows.
+func modestPartialJoin(t *testing.T, authority *peers.Authority, server *peers.Server) {
+	for _, v := range []string{"10", "12"} {
+		c := authority.Crafter(t)
+		m := &modest{&siege{t: t, server: server, alice: newPerson(t, server, fmt.Sprint("visitor", transactions.Add(1))), c: c, mallory: c.User("charlie")}, c.User("charlie")}
+		m.room = c.Room(m.charlie, versionOf(t, v))
+		derek := c.User("derek")
+		last := m.c.Put(m.room, m.room.Draft(derek, "m.room.member", `{"membership":"join"}`, derek))
+		c.Answer("send_join", func(w http.ResponseWriter, r *http.Request) {
+			join, err := m.room.ReadJoin(r)
+			if err != nil || r.URL.Query().Get("omit_members") != "true" {
+				t.Errorf("the join is %s: %v", r.URL, err)
+				return
+			}
+			var state []*event.Event
+			for place, id := range m.room.State() {
+				if place.Type != "m.room.member" {
+					state = append(state, m.room.Event(id))
+				}
+			}
+			m.room.Add(join)
+			peers.JSON(w, http.StatusOK, J{"origin": c.Name, "state": peers.PDUs(state...), "auth_chain": peers.PDUs(m.room.Chain(append(state, join)...)...),
+				"members_omitted": true, "servers_in_room": []string{c.Name}})
+		})
+		gate := make(chan struct{})
+		c.Answer("state_ids", func(w http.ResponseWriter, r *http.Request) {
+			if got := r.URL.Query().Get("event_id"); got != last.ID() {
+				t.Errorf("asked for the state at %s, not %s", got, last.ID())
+			}
+			<-gate
+			state := m.room.StateBefore(last.ID())
+			peers.JSON(w, http.StatusOK, J{"pdu_ids": peers.IDs(state...), "auth_chain_ids": peers.IDs(m.room.Chain(state...)...)})
+		})
+		c.Only("make_join", "send_join", "send", "state_ids", "state", "event", "event_auth")
+		m.alice.joinVia(m.room.ID, c.Name)
+		c.WaitAsked("state_ids", 1)
+		lazy := &visitor{&person{Client: m.alice.Client, t: t}}
+		lazy.comes(m.room.ID, "the room", func(gjson.Result) bool { return true })
+		if eager := m.alice.sync(0); eager.Get("rooms.join").Map()[m.room.ID].Exists() {
+			t.Error("the room is shown as a whole while its members are not known")
+		}
+		p := m.room.Draft(derek, "m.room.message", `{"body":"hello"}`)
+		said := c.Put(m.room, p)
+		m.takes(said)
+		soon(t, "a message", func() {
+			room := lazy.comes(m.room.ID, "a message", func(room gjson.Result) bool { return has(room.Get("timeline.events"), "event_id", said.ID()) })
+			if !has(room.Get("state.events"), "state_key", derek) {
+				t.Error("the sender is not told")
+			}
+		})
+		c.Got(m.alice.say(m.room.ID, "hello"))
+		other := authority.Crafter(t)
+		for _, what := range []string{"make_join", "make_knock"} {
+			_, err := other.Ask(server, "GET", "/_matrix/federation/v1/"+what+"/"+escaped(m.room.ID)+"/"+escaped(other.User("x"))+"?ver="+v, nil)
+			if err == nil || !strings.Contains(err.Error(), "404") {
+				t.Errorf("%s of a room whose members are not known: %v", what, err)
+			}
+		}
+		close(gate)
+		soon(t, "the members", func() {
+			members := m.alice.do("GET", matrixclient.Path("rooms", m.room.ID, "joined_members"), nil).Get("joined").Map()
+			if len(members) != 3 {
+				t.Errorf("the members are %v", members)
+			}
+		})
+		soon(t, "the whole room", func() { m.alice.sees(m.room.ID, said.ID()) })
+		m.agreed()
+		m.modestly()
+		if i := slices.IndexFunc(c.Sent(), func(edu gjson.Result) bool { return edu.Get("edu_type").Str != "m.presence" }); i >= 0 {
+			t.Errorf("a join told %s", c.Sent()[i])
+		}
+	}
 }

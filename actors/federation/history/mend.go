@@ -117,7 +117,7 @@ func (h *History) placeFrom(ctx context.Context, in room, server string, e *even
 		return err
 	}
 	for _, end := range ends {
-		if err := h.placeAt(ctx, in, server, end); err != nil {
+		if err := h.placeAt(ctx, in, server, end, end != e); err != nil {
 			return err
 		}
 	}
@@ -143,9 +143,24 @@ func (h *History) placePartially(ctx context.Context, in room, server string, e 
 	if err != nil || slices.Contains(events, e) && !slices.Contains(left, e) {
 		return err
 	}
-	err = h.receiveAt(ctx, in, server, e, nil)
+	ends, err := h.ends(ctx, in, found)
+	if err != nil {
+		return err
+	}
+	for _, end := range ends {
+		if err = h.receiveAt(ctx, in, server, end, nil); err != nil {
+			break
+		}
+	}
 	if joined, ok, failed := reader.JoinedPartially(ctx, h.d.Store, in.id); errors.Is(err, errUnplaced) && failed == nil && (!ok || joined.Whole) {
 		return h.placeFrom(ctx, in, server, e) // the members have become known meanwhile
+	}
+	if err != nil {
+		return err
+	}
+	left, err = h.receive(ctx, in, server, ordered(found))
+	if err == nil && slices.Contains(left, e) {
+		err = errUnplaced
 	}
 	return err
 }
@@ -316,8 +331,8 @@ func (h *History) receiveBatch(ctx context.Context, in room, server string, batc
 }
 
 // placeAt has the room take an event with the state before it as the other server tells it.
-func (h *History) placeAt(ctx context.Context, in room, server string, e *event.Event) error {
-	state, _, err := h.stateBefore(ctx, server, in, e.ID())
+func (h *History) placeAt(ctx context.Context, in room, server string, e *event.Event, divulged bool) error {
+	state, _, err := h.stateAt(ctx, server, in, e, divulged)
 	if err != nil {
 		return err
 	}
