@@ -42,7 +42,7 @@ func (b *builder) stateDelta(st stretch, t timeline) (delta, error) {
 			return delta{}, err
 		}
 	}
-	summary := slices.ContainsFunc(entries, changesSummary)
+	summary := slices.ContainsFunc(entries, b.changesSummary)
 	if entries, err = b.lazyLoad(entries, st, t, end, summary); err != nil {
 		return delta{}, err
 	}
@@ -207,7 +207,7 @@ func (b *builder) wantedMembers(st stretch, t timeline, full, summary bool) (map
 	if full {
 		wanted[b.req.UserID] = true
 	}
-	if full || summary || slices.ContainsFunc(t.rows, inSummary) {
+	if full || summary || slices.ContainsFunc(t.rows, b.inSummary) {
 		heroes, err := b.heroes(st.room)
 		if err != nil {
 			return nil, err

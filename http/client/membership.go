@@ -10,6 +10,7 @@ import (
 	"github.com/matrixon/matrixon/matrix/id"
 	"github.com/matrixon/matrixon/matrix/mxerr"
 	"github.com/matrixon/matrixon/messages"
+	"github.com/matrixon/matrixon/persistence/schema"
 )
 
 func (h *rooms) membership() []api.Endpoint {
@@ -63,8 +64,15 @@ func (h *rooms) enter(r *api.Request, action messages.ChangeMembership_Action) (
 	if err != nil {
 		return nil, err
 	}
+	was, _, err := schema.Memberships.Get(r.Ctx, h.Store, schema.Membership{UserID: r.User(), RoomID: to.roomID})
+	if err != nil {
+		return nil, err
+	}
 	if _, err := h.enterRoom(r, to, action, body.Reason, body.Further); err != nil {
 		return nil, err
+	}
+	if was.Membership != "join" {
+		h.moveSettings(r.Ctx, r.User(), to.roomID)
 	}
 	return map[string]string{"room_id": to.roomID}, nil
 }

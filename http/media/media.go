@@ -7,6 +7,7 @@ import (
 	"context"
 	"log/slog"
 	"net/http"
+	"sync/atomic"
 	"time"
 
 	"golang.org/x/sync/semaphore"
@@ -55,6 +56,7 @@ type Options struct {
 type Repository struct {
 	Options
 	accesses accesses
+	cached   atomic.Int64       // bytes of other servers, since the last SweepRemote
 	fetching singleflight.Group // of remote media
 	making   singleflight.Group // of thumbnails
 	looking  singleflight.Group // at web pages

@@ -43,7 +43,7 @@ func (m *Repository) cache(ctx context.Context, server, mediaID string, wait tim
 	if err != nil {
 		var refused *mxerr.Error
 		if !errors.As(err, &refused) {
-			err = mxerr.New(http.StatusBadGateway, "M_UNKNOWN", "%s did not give the media: %v", server, err)
+			err = notWhole(server, err)
 		}
 		return schema.Media{}, err
 	}
@@ -52,10 +52,11 @@ func (m *Repository) cache(ctx context.Context, server, mediaID string, wait tim
 	if file.Size > m.MaxRemote {
 		return schema.Media{}, tooLarge
 	}
-	o, err := m.put(ctx, &bounded{r: file.Body, left: m.MaxRemote, beyond: tooLarge}, file.Size)
+	o, err := m.put(ctx, &bounded{r: &sent{file.Body, server}, left: m.MaxRemote, beyond: tooLarge}, file.Size)
 	if err != nil {
 		return schema.Media{}, err
 	}
+	m.cached.Add(o.size)
 	row := schema.Media{Server: server, MediaID: mediaID, Origin: fromRemote}
 	if file.Filename != nil {
 		if name, err := declaredFilename(*file.Filename); err == nil {
@@ -66,6 +67,26 @@ func (m *Repository) cache(ctx context.Context, server, mediaID string, wait tim
 		row.Type = octets
 	}
 	return m.keep(ctx, o, row)
+}
+
+// notWhole says that another server has given nothing, or only a part.
+func notWhole(server string, err error) error {
+	return mxerr.New(http.StatusBadGateway, "M_UNKNOWN", "%s did not give the media: %v", server, err)
+}
+
+// sent is what another server sends.
+type sent struct {
+	r      io.Reader
+	server string
+}
+
+// Read implements io.Reader.
+func (s *sent) Read(p []byte) (int, error) {
+	n, err := s.r.Read(p)
+	if err != nil && !errors.Is(err, io.EOF) {
+		err = notWhole(s.server, err)
+	}
+	return n, err
 }
 
 // bounded fails beyond a number of bytes.

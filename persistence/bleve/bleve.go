@@ -156,9 +156,9 @@ func (x *Index) Update(_ context.Context, put []persistence.Text, remove []persi
 }
 
 // find finds texts, only those of some spans of time, if there are any, and says how many there are altogether, before and after.
-func (x *Index) find(ctx context.Context, q persistence.TextQuery, when []span) ([]persistence.TextHit, uint64, error) {
+func (x *Index) find(ctx context.Context, q question, when []span) ([]persistence.TextHit, uint64, error) {
 	var failed error
-	request := bleve.NewSearchRequestOptions(matching(q, when, &failed), q.Limit, 0, false)
+	request := bleve.NewSearchRequestOptions(matching(q.TextQuery, q.words, when, &failed), q.Limit, 0, false)
 	order := []string{"-" + fieldTS, "-_id"}
 	if !q.Recent {
 		order = append([]string{"-_score"}, order...)
@@ -192,10 +192,10 @@ func (x *Index) find(ctx context.Context, q persistence.TextQuery, when []span) 
 
 // matching is the query in bleve's terms: a conjunction, so that nothing is found outside the rooms whatever the other parts become.
 // Only whole words count for the rank. failed gets what goes wrong while bleve looks at texts.
-func matching(q persistence.TextQuery, when []span, failed *error) query.Query {
+func matching(q persistence.TextQuery, words map[string][]string, when []span, failed *error) query.Query {
 	var parts []query.Query
 	for _, token := range q.Tokens {
-		parts = append(parts, tokenQuery(token))
+		parts = append(parts, tokenQuery(token, words))
 	}
 	if len(q.Keys) > 0 {
 		parts = append(parts, unscored{anyOf(fieldKey, q.Keys)})
@@ -259,27 +259,45 @@ func (u unscored) Searcher(ctx context.Context, r index.IndexReader, m mapping.I
 	return u.Query.Searcher(ctx, r, m, o)
 }
 
-// tokenQuery matches a token.
-func tokenQuery(token words.Token) query.Query {
+// tokenQuery matches a token, of which the words that begin with it are known.
+func tokenQuery(token words.Token, beginning map[string][]string) query.Query {
 	exact := bleve.NewTermQuery(token.Text)
 	exact.SetField(fieldText)
 	if !token.Prefix {
 		return exact
 	}
-	return bleve.NewDisjunctionQuery(exact, unscored{beginning(token.Text)})
+	return bleve.NewDisjunctionQuery(exact, unscored{oneOf(beginning[token.Text])})
 }
 
-// beginning matches the words that begin with a text: the most frequent of them, if they are too many to look up.
-type beginning string
+// oneOf matches one of several words, however many they are.
+type oneOf []string
+
+// Searcher implements query.Query.
+func (o oneOf) Searcher(ctx context.Context, r index.IndexReader, _ mapping.IndexMapping, options search.SearcherOptions) (search.Searcher, error) {
+	return searcher.NewMultiTermSearcher(ctx, r, o, fieldText, 1, options, false)
+}
 
 // mostWords is how many words one beginning stands for.
 const mostWords = 1000
 
-// Searcher implements query.Query.
-func (b beginning) Searcher(ctx context.Context, r index.IndexReader, _ mapping.IndexMapping, o search.SearcherOptions) (search.Searcher, error) {
-	entries, err := b.words(r)
+// beginning gives the words that begin with a text, the most frequent of them, if they are too many to look up, and in how many texts they
+// are at most.
+func beginning(r index.IndexReader, text string) (words []string, texts uint64, err error) {
+	dictionary, err := r.FieldDictPrefix(fieldText, []byte(text))
 	if err != nil {
-		return nil, err
+		return nil, 0, err
+	}
+	defer dictionary.Close() //nolint:errcheck // it was only read
+	var entries []index.DictEntry
+	for {
+		entry, err := dictionary.Next()
+		if err != nil {
+			return nil, 0, err
+		}
+		if entry == nil {
+			break
+		}
+		entries = append(entries, *entry)
 	}
 	if len(entries) > mostWords {
 		slices.SortFunc(entries, func(a, b index.DictEntry) int {
@@ -287,27 +305,10 @@ func (b beginning) Searcher(ctx context.Context, r index.IndexReader, _ mapping.
 		})
 		entries = entries[:mostWords]
 	}
-	terms := make([]string, len(entries))
-	for i, entry := range entries {
-		terms[i] = entry.Term
+	for _, entry := range entries {
+		words, texts = append(words, entry.Term), texts+entry.Count
 	}
-	return searcher.NewMultiTermSearcher(ctx, r, terms, fieldText, 1, o, false)
-}
-
-// words are those that begin with it.
-func (b beginning) words(r index.IndexReader) (entries []index.DictEntry, err error) {
-	dictionary, err := r.FieldDictPrefix(fieldText, []byte(b))
-	if err != nil {
-		return nil, err
-	}
-	defer dictionary.Close() //nolint:errcheck // it was only read
-	for {
-		entry, err := dictionary.Next()
-		if entry == nil || err != nil {
-			return entries, err
-		}
-		entries = append(entries, *entry)
-	}
+	return words, texts, nil
 }
 
 func anyOf(field string, values []string) query.Query {

@@ -96,28 +96,39 @@ func having(ctx context.Context, r index.IndexReader, field, term string) (n uin
 	return found.Count(), found.Close()
 }
 
-// rare reports whether a token is in so few texts that they can all be looked at.
-func (x *Index) rare(ctx context.Context, r index.IndexReader, q persistence.TextQuery) (bool, error) {
+// question is a query of which is known what its beginnings of words stand for.
+type question struct {
+	persistence.TextQuery
+	words map[string][]string
+}
+
+// understand reads what a query is about. It is rare when so few texts have one of its tokens, or are in its rooms, that all can be looked at.
+func (x *Index) understand(ctx context.Context, r index.IndexReader, q persistence.TextQuery) (asked question, rare bool, err error) {
+	asked = question{q, map[string][]string{}}
 	for _, token := range q.Tokens {
-		n, err := having(ctx, r, fieldText, token.Text)
-		if err != nil {
-			return false, err
-		}
+		var n uint64
 		if token.Prefix {
-			entries, err := beginning(token.Text).words(r)
-			if err != nil {
-				return false, err
-			}
-			n = 0
-			for _, entry := range entries {
-				n += entry.Count
-			}
+			asked.words[token.Text], n, err = beginning(r, token.Text)
+		} else {
+			n, err = having(ctx, r, fieldText, token.Text)
 		}
-		if n <= x.portion {
-			return true, nil
+		if err != nil {
+			return asked, false, err
 		}
+		rare = rare || n <= x.portion
 	}
-	return false, nil
+	if rare || len(q.Rooms) > fewRooms {
+		return asked, rare, nil
+	}
+	sum := uint64(0)
+	for _, roomID := range q.Rooms {
+		n, err := having(ctx, r, fieldRoom, roomID)
+		if err != nil {
+			return asked, false, err
+		}
+		sum += n
+	}
+	return asked, sum <= x.portion, nil
 }
 
 // Search implements persistence.Searcher.
@@ -134,21 +145,21 @@ func (x *Index) Search(ctx context.Context, q persistence.TextQuery) (hits []per
 		return nil, fmt.Errorf("search index: %w", err)
 	}
 	defer reader.Close() //nolint:errcheck // it was only read
-	rare, err := x.rare(ctx, reader, q)
+	asked, rare, err := x.understand(ctx, reader, q)
 	switch {
 	case err != nil:
 		return nil, fmt.Errorf("search index: %w", err)
 	case rare:
-		hits, _, err = x.find(ctx, q, nil)
+		hits, _, err = x.find(ctx, asked, nil)
 		return hits, err
 	case q.Recent:
-		return x.recent(ctx, reader, q)
+		return x.recent(ctx, reader, asked)
 	}
-	return x.best(ctx, reader, q)
+	return x.best(ctx, reader, asked)
 }
 
 // recent finds the newest, in portions that become larger when little is found in them.
-func (x *Index) recent(ctx context.Context, reader index.IndexReader, q persistence.TextQuery) (hits []persistence.TextHit, err error) {
+func (x *Index) recent(ctx context.Context, reader index.IndexReader, q question) (hits []persistence.TextHit, err error) {
 	from := int64(latest)
 	if q.After != nil {
 		from = q.After.TS
@@ -174,7 +185,7 @@ func (x *Index) recent(ctx context.Context, reader index.IndexReader, q persiste
 }
 
 // best finds the best of those that are new, which are so many that nobody reads all. What comes after a hit is of the same.
-func (x *Index) best(ctx context.Context, reader index.IndexReader, q persistence.TextQuery) (hits []persistence.TextHit, err error) {
+func (x *Index) best(ctx context.Context, reader index.IndexReader, q question) (hits []persistence.TextHit, err error) {
 	const more = 4 // times as many are ranked
 	since := int64(0)
 	if q.After != nil {
