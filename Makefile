@@ -59,7 +59,7 @@ ghosts:
 	go test ./tests/appservice -run 'TestManyGhosts$$' -count 1 -v -timeout 1h -args -ghosts $(GHOSTS) -rooms $(ROOMS)
 
 interop:
-	go test -tags interop -count 1 -v ./tests/federation -run TestSynapse
+	go test -tags interop -count 1 -p 1 -v ./tests/federation ./tests/js -run TestSynapse
 
 PICTURES ?=
 desktop:

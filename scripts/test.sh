@@ -39,7 +39,7 @@ export TEST_MATRIXON_PROGRAM=$folder/matrixon
 
 step 'rooms shared with Synapse, the reference homeserver'
 if timeout 5m scripts/synapse.sh; then
-	go test -tags interop -count 1 -timeout 10m ./tests/federation -run 'TestSynapse$'
+	go test -tags interop -count 1 -p 1 -timeout 10m ./tests/federation ./tests/js -run TestSynapse
 else
 	echo 'Synapse cannot be installed here: that rooms are shared with it is not tested.'
 fi

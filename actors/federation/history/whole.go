@@ -9,6 +9,7 @@ import (
 
 	"github.com/go-json-experiment/json"
 
+	"github.com/matrixon/matrixon/matrix/event"
 	"github.com/matrixon/matrixon/matrix/mxerr"
 	"github.com/matrixon/matrixon/messages"
 	"github.com/matrixon/matrixon/persistence"
@@ -215,7 +216,15 @@ func (h *History) tellState(ctx context.Context, in room, servers []string, even
 }
 
 func (h *History) tellStateOf(ctx context.Context, in room, server, eventID string, lenient bool) error {
-	state, left, err := h.stateBefore(ctx, server, in, eventID)
+	row, ok, err := h.d.Reader.Stored(ctx, in.id, eventID)
+	if err != nil || !ok {
+		return errors.Join(err, errNoState)
+	}
+	e, err := event.FromStored(row.JSON, eventID, in.version)
+	if err != nil {
+		return err
+	}
+	state, left, err := h.stateAt(ctx, server, in, e, true)
 	if err != nil {
 		return err
 	}

@@ -20,6 +20,7 @@ type Set struct {
 	RoomID  string
 	Version *roomversion.Version
 	Events  map[string]*event.Event // by id
+	Dropped int                     // events that were given and are no good
 
 	verifier *verify.Verifier
 }
@@ -31,10 +32,12 @@ func NewSet(roomID string, version *roomversion.Version, verifier *verify.Verifi
 
 // Add checks PDUs and keeps the good ones. Bad ones, and those of other rooms, are left out, as the rules for received events want.
 func (s *Set) Add(ctx context.Context, raws [][]byte) error {
+	s.Dropped += len(raws)
 	for e, err := range checked(ctx, raws, s.verifier, s.RoomID, s.Version) {
 		if err != nil {
 			return err
 		}
+		s.Dropped--
 		if s.Events[e.ID()] == nil {
 			s.Events[e.ID()] = e
 		}
