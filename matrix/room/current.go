@@ -42,7 +42,12 @@ func (d *draft) setState(entry *Entry) error {
 // room begins.
 func (d *draft) moveTo(state statetree.Tree, at *Entry) error {
 	before := d.open(d.head.state.Root())
-	err := statetree.Diff(before, state, func(c statetree.Change) bool {
+	return d.moveBy(state, at, func(yield func(statetree.Change) bool) error { return statetree.Diff(before, state, yield) })
+}
+
+// moveBy is moveTo when it is known how to find the places that change.
+func (d *draft) moveBy(state statetree.Tree, at *Entry, differ func(yield func(statetree.Change) bool) error) error {
+	err := differ(func(c statetree.Change) bool {
 		var now, was *Entry
 		if c.Old == 0 {
 			if c.Old = d.toldNumber(c.Tuple); c.Old == c.New {

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"slices"
 
+	"github.com/matrixon/matrixon/matrix/event"
 	"github.com/matrixon/matrixon/matrix/mxerr"
 	"github.com/matrixon/matrixon/matrix/statetree"
 )
@@ -124,9 +125,6 @@ func (d *draft) becomeWhole() error {
 	r := &rework{d: d, told: map[string]statetree.Hash{}, cited: map[string]bool{}}
 	for _, point := range p.Points {
 		r.told[point.EventID] = point.State
-		if _, err := d.node(point.State); err != nil {
-			d.need.Trees, d.need.Nodes = append(d.need.Trees, point.State), nil
-		}
 	}
 	var old []*Entry
 	for _, seq := range seqs {
@@ -136,6 +134,7 @@ func (d *draft) becomeWhole() error {
 			old = append(old, e)
 		}
 	}
+	d.lookUp(p, old)
 	if err := d.waiting(); err != nil {
 		return err
 	}
@@ -153,7 +152,7 @@ func (d *draft) becomeWhole() error {
 	last := d.reworked.list[len(d.reworked.list)-1]
 	state := d.head.state
 	d.head.state = d.open(was.Root())
-	if err := d.moveTo(state, last); err != nil {
+	if err := d.moveBy(state, last, r.changed(p, old[0], state)); err != nil {
 		return err
 	}
 	d.sendAgain(p)
@@ -165,6 +164,52 @@ func (d *draft) becomeWhole() error {
 	d.amended = append(d.amended, d.reworked.list...)
 	d.alone, d.snapshot, d.whole = true, true, true
 	return d.waiting()
+}
+
+// lookUp asks at once for what the events will be judged by in the states that were told, which are large.
+func (d *draft) lookUp(p *Partial, events []*Entry) {
+	places := map[event.Tuple]bool{createTuple: true, powerLevelsTuple: true, joinRulesTuple: true}
+	for _, e := range events {
+		places[memberTuple(e.Event.Sender())] = true
+		if e.Event.IsState() {
+			places[e.Event.Tuple()] = true
+		}
+	}
+	nodes := d.need.Nodes
+	for _, point := range p.Points {
+		state := d.open(point.State)
+		for place := range places {
+			if _, _, err := state.Get(place); err != nil {
+				d.need.State = append(d.need.State, StateKey{Root: point.State, Tuple: place})
+			}
+		}
+	}
+	d.need.Nodes = nodes // which are on the ways to these places
+}
+
+// changed finds the places in which the state is another one than the rows of the room say, without looking at the members who are in both. The
+// rows have what the current state has, and besides what was told of members. What was told is the state before the join and more members,
+// so that the rows are right wherever neither the state differs from what was told nor the current state from that before the join.
+func (r *rework) changed(p *Partial, join *Entry, state statetree.Tree) func(yield func(statetree.Change) bool) error {
+	d := r.d
+	current, told, first := d.open(d.head.state.Root()), d.open(p.Points[0].State), d.open(join.StateBefore)
+	return func(yield func(statetree.Change) bool) error {
+		seen := map[event.Tuple]bool{}
+		var failed error
+		look := func(c statetree.Change) bool {
+			if seen[c.Tuple] {
+				return true
+			}
+			seen[c.Tuple] = true
+			was, _, err := current.Get(c.Tuple)
+			now, _, errNow := state.Get(c.Tuple)
+			if failed = errors.Join(failed, err, errNow); err != nil || errNow != nil || was == now {
+				return true
+			}
+			return yield(statetree.Change{Tuple: c.Tuple, Old: was, New: now})
+		}
+		return errors.Join(statetree.Diff(told, state, look), statetree.Diff(first, current, look), failed)
+	}
 }
 
 // sendAgain has servers that were in the room all the time, which the other server did not name, sent what was sent meanwhile.
