@@ -234,6 +234,7 @@ type Limits struct {
 	CreateRoom  Rate `yaml:"create_room"`
 	Search      Rate `yaml:"search"`
 	Media       Rate `yaml:"media"`
+	MediaRemote Rate `yaml:"media_remote"`
 	Keys        Rate `yaml:"keys"`
 	Account     Rate `yaml:"account"`
 	Read        Rate `yaml:"read"`
