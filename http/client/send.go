@@ -50,7 +50,7 @@ func (h *rooms) sent(r *api.Request, roomID string, event *messages.Proposal, tx
 func (h *rooms) repeated(r *api.Request, roomID string, req *messages.SendEvent) (string, error) {
 	req.DeviceSince = r.Session.DeviceSince
 	done, ok, err := schema.RoomTransactions.Get(r.Ctx, h.Store, schema.RoomTransaction{
-		RoomID: roomID, UserID: r.User(), DeviceID: r.Device(), Type: req.Event.Type, Redacts: req.Event.Redacts, TxnID: req.TxnId})
+		RoomID: roomID, UserID: req.By.UserId, DeviceID: req.By.DeviceId, Type: req.Event.Type, Redacts: req.Event.Redacts, TxnID: req.TxnId})
 	if !ok || err != nil || done.TS < req.DeviceSince {
 		return "", err
 	}
@@ -164,6 +164,12 @@ func (h *rooms) putMember(r *api.Request, roomID, target string, content jsontex
 	case "join", "knock":
 		if err := r.Take(api.LimitJoin); err != nil {
 			return nil, err
+		}
+	case "leave":
+		if target == r.User() {
+			if err := h.mayReject(r, roomID); err != nil {
+				return nil, err
+			}
 		}
 	case "invite":
 		if err := r.Take(api.LimitInvite); err != nil {
