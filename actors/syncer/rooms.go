@@ -1,6 +1,8 @@
 package syncer
 
 import (
+	"slices"
+
 	"github.com/go-json-experiment/json/jsontext"
 
 	"github.com/matrixon/matrixon/actors/reader"
@@ -290,12 +292,39 @@ func (b *builder) timeline(st stretch) (timeline, error) {
 	t.rows, t.limited, t.start = reverse(page.Events), page.More, page.End
 	// A client may know events from an earlier stay: the timeline does not go on from those.
 	t.limited = t.limited || st.fresh && !b.initial
+	if err := b.afterGap(st, &t); err != nil {
+		return t, err
+	}
 	if err := b.cut(st, &t); err != nil {
 		return t, err
 	}
 	t.events, err = st.access.Client(b.ctx, b.view(), t.rows...)
 	b.trim(t.events)
 	return t, err
+}
+
+// afterGap has the timeline begin after the newest stretch of history that is not here, which may be had from other servers.
+func (b *builder) afterGap(st stretch, t *timeline) error {
+	if t.contiguous(st.since) { // as nearly always
+		return nil
+	}
+	gap, ok, err := b.reader.GapBelow(b.ctx, st.room, st.last.Seq)
+	if err != nil || !ok || gap.Floor == 0 || gap.Next <= st.since || gap.Next < t.start {
+		return err
+	}
+	t.rows = slices.DeleteFunc(t.rows, func(row schema.Event) bool { return row.Seq <= gap.Next })
+	t.start, t.limited = gap.Next, true
+	return nil
+}
+
+// contiguous reports whether no number is left out between what the client knows and the last event.
+func (t *timeline) contiguous(since uint64) bool {
+	for i := 1; i < len(t.rows); i++ {
+		if t.rows[i].Seq != t.rows[i-1].Seq+1 {
+			return false
+		}
+	}
+	return t.limited || t.start <= since
 }
 
 func (t *timeline) shown(always bool) *Timeline {

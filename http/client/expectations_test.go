@@ -11,8 +11,7 @@ import (
 	"github.com/matrixon/matrixon/http/client/clienttest"
 )
 
-// These scenarios are what clients, and the public conformance suites, have come to expect where the specification leaves
-// it open.
+// These scenarios are what clients have come to expect where the specification leaves it open.
 
 func TestOldClientsSendWithoutATransactionID(t *testing.T) {
 	t.Parallel()
@@ -48,38 +47,6 @@ func TestAStrangerLearnsNothingOfMessagesFromItsParameters(t *testing.T) {
 	roomID := alice.CreateRoom(J{})
 	bob.Get(clienttest.Room(roomID, "messages")).Refused(403, "M_FORBIDDEN")
 	alice.Get(clienttest.Room(roomID, "messages")).Refused(400, "M_MISSING_PARAM")
-}
-
-// Whoever pages back to a room's beginning can page forward from there.
-func TestTheBeginningOfARoomHasAToken(t *testing.T) {
-	t.Parallel()
-	w := clienttest.New(t)
-	alice := w.Register("alice")
-	roomID := alice.CreateRoom(J{})
-	for i := range 5 {
-		alice.Say(roomID, strconv.Itoa(i))
-	}
-	page := func(dir, from string) *clienttest.Answer {
-		return alice.Get(clienttest.Room(roomID, "messages") + "?limit=4&dir=" + dir + "&from=" + from).OK()
-	}
-	var back, forth []string
-	from, beginning := "", ""
-	for more := true; more; more = from != "" {
-		a := page("b", from)
-		back = append(back, a.Texts("chunk.#.event_id")...)
-		if from = a.At("end").Str; from != "" {
-			beginning = from
-		}
-	}
-	for from, more := beginning, true; more; more = from != "" {
-		a := page("f", from)
-		forth = append(forth, a.Texts("chunk.#.event_id")...)
-		from = a.At("end").Str
-	}
-	slices.Reverse(forth)
-	if len(back) < 6 || !slices.Equal(back, forth) {
-		t.Errorf("paged back %v, forth from %q %v", back, beginning, forth)
-	}
 }
 
 // A room in a sync has all its parts, though nothing be in them.
@@ -146,4 +113,102 @@ func TestThePresenceOfThoseWhoAreMet(t *testing.T) {
 		}
 		sync(u, a.Text("next_batch")).Lacks(`presence.events.#(sender=="` + other.ID + `")`)
 	}
+}
+
+// Whoever comes into the room that replaces another keeps the settings for it (client-server API, "Room Upgrades").
+func TestSettingsMoveWithAnUpgradedRoom(t *testing.T) {
+	t.Parallel()
+	for _, byHand := range []bool{false, true} {
+		w := clienttest.New(t)
+		alice, bob := w.Register("alice"), w.Register("bob")
+		old := alice.CreateRoom(J{"preset": "public_chat", "room_version": "10"})
+		bob.Join(old)
+		for _, u := range []*clienttest.User{alice, bob} {
+			u.Put("/pushrules/global/room/"+url.PathEscape(old), J{"actions": []string{"dont_notify"}}).OK()
+			u.Put("/pushrules/global/override/"+url.PathEscape(old), J{"actions": []string{}, "conditions": []J{{"kind": "event_match", "key": "room_id", "pattern": old}}}).OK()
+			u.Put("/user/"+u.ID+"/rooms/"+url.PathEscape(old)+"/tags/u.work", J{"order": 0.5}).OK()
+			u.Put("/user/"+u.ID+"/account_data/m.direct", J{"@carol:example.org": []string{old}, "@dave:example.org": []string{"!x:example.org"}}).OK()
+		}
+		var replacement string
+		if byHand {
+			replacement = alice.CreateRoom(J{"preset": "public_chat", "creation_content": J{"predecessor": J{"room_id": old}}})
+			alice.Get("/pushrules/global/room/"+url.PathEscape(replacement)).Refused(404, "M_NOT_FOUND") // the old room does not say so
+			alice.Put(clienttest.Room(old, "state", "m.room.tombstone"), J{"body": "moved", "replacement_room": replacement}).OK()
+		} else {
+			replacement = alice.Post(clienttest.Room(old, "upgrade"), J{"new_version": "11"}).OK().Text("replacement_room")
+		}
+		bob.Join(replacement)
+		for _, u := range []*clienttest.User{alice, bob} {
+			u.Get("/pushrules/global/room/"+url.PathEscape(replacement)).OK().Has("actions", `["dont_notify"]`)
+			u.Get("/pushrules/global/override/"+url.PathEscape(replacement)).OK().Has("conditions.0.pattern", strconv.Quote(replacement))
+			u.Get("/user/"+u.ID+"/rooms/"+url.PathEscape(replacement)+"/tags").OK().Has(`tags.u\.work`, `{"order":0.5}`)
+			u.Get("/user/"+u.ID+"/account_data/m.direct").OK().Has("@this",
+				`{"@carol:example.org":["`+old+`","`+replacement+`"],"@dave:example.org":["!x:example.org"]}`)
+		}
+		// A room that claims to replace another without being named there gets nothing.
+		claimed := alice.CreateRoom(J{"preset": "public_chat", "creation_content": J{"predecessor": J{"room_id": old}}})
+		bob.Join(claimed)
+		bob.Get("/pushrules/global/room/"+url.PathEscape(claimed)).Refused(404, "M_NOT_FOUND")
+	}
+}
+
+func TestARoomIsNotReplacedByItself(t *testing.T) {
+	t.Parallel()
+	w := clienttest.New(t)
+	alice := w.Register("alice")
+	roomID := alice.CreateRoom(J{})
+	alice.Put(clienttest.Room(roomID, "state", "m.room.tombstone"), J{"replacement_room": roomID}).Refused(400, "M_INVALID_PARAM")
+	alice.Post(clienttest.Room(roomID, "send", "m.room.tombstone"), J{"replacement_room": roomID}).Refused(400, "M_INVALID_PARAM")
+}
+
+// Account data about the notifications of a device goes with it (MSC3890).
+func TestLocalNotificationSettingsGoWithTheirDevice(t *testing.T) {
+	t.Parallel()
+	w := clienttest.New(t)
+	alice := w.Register("alice")
+	second := alice.With("SECOND")
+	path := "/user/" + alice.ID + "/account_data/org.matrix.msc3890.local_notification_settings.SECOND"
+	alice.Put(path, J{"is_silenced": true}).OK()
+	since := alice.Get("/sync").OK().Text("next_batch")
+	second.Post("/logout", J{}).OK()
+	alice.Get(path).Refused(404, "M_NOT_FOUND")
+	alice.Get("/sync?timeout=0&since="+since).OK().Has(`account_data.events.#(type%"*msc3890*").content`, `{}`)
+}
+
+// Who has read an event both in its thread and without regard to threads has two receipts, and nobody misses one.
+func TestReceiptsForOneEventInAndOutsideOfItsThread(t *testing.T) {
+	t.Parallel()
+	w := clienttest.New(t)
+	alice := w.Register("alice")
+	roomID := alice.CreateRoom(J{})
+	root := alice.Say(roomID, "root")
+	reply := alice.Send(roomID, "m.room.message", J{"msgtype": "m.text", "body": "reply", "m.relates_to": J{"rel_type": "m.thread", "event_id": root}})
+	for _, body := range []J{{}, {"thread_id": root}} {
+		alice.Post(clienttest.Room(roomID, "receipt", "m.read", reply), body).OK()
+	}
+	var threads []string
+	for _, e := range alice.Get("/sync").OK().At("rooms.join." + gjson.Escape(roomID) + `.ephemeral.events.#(type=="m.receipt")#.content`).Array() {
+		if mine := e.Get(gjson.Escape(reply) + `.m\.read.` + gjson.Escape(alice.ID)); mine.Exists() {
+			threads = append(threads, mine.Get("thread_id").Str)
+		}
+	}
+	slices.Sort(threads)
+	if !slices.Equal(threads, []string{"", root}) {
+		t.Errorf("receipts are of %q", threads)
+	}
+}
+
+// A change of one's own profile that the filter leaves out is no news of the room.
+func TestAFilteredChangeOfProfileIsNoNews(t *testing.T) {
+	t.Parallel()
+	w := clienttest.New(t)
+	alice, bob := w.Register("alice"), w.Register("bob")
+	roomID := alice.CreateRoom(J{"preset": "public_chat"})
+	filter := "&filter=" + url.QueryEscape(`{"presence":{"types":[]},"room":{"timeline":{"types":[]},"state":{"types":["a.test"]},"ephemeral":{"types":[]}}}`)
+	since := alice.Get("/sync?timeout=0" + filter).OK().Text("next_batch")
+	alice.SetState(roomID, "m.room.member", alice.ID, J{"membership": "join", "displayname": "Alice"})
+	a := alice.Get("/sync?timeout=0&since=" + since + filter).OK().Lacks("rooms")
+	bob.Join(roomID) // the number of members is
+	alice.Get("/sync?timeout=0&since="+a.Text("next_batch")+filter).OK().
+		Has("rooms.join."+gjson.Escape(roomID)+".summary.m\\.joined_member_count", "2")
 }

@@ -95,8 +95,7 @@ func (h *rooms) messages(r *api.Request) (any, error) {
 	if given := r.Param("from"); given != "" {
 		answer["start"] = given
 	}
-	// Whoever pages back gets a token for the beginning of the room too, from which to page forward.
-	if page.More || p.Backwards && len(page.Events) > 0 {
+	if page.More {
 		answer["end"] = token.Timeline{Seq: page.End}.String()
 	}
 	if f.LazyLoadMembers && len(page.Events) > 0 {
@@ -143,7 +142,7 @@ func (h *rooms) context(r *api.Request) (any, error) {
 	if err != nil {
 		return nil, err
 	}
-	a, err := h.access(r)
+	a, err := h.readable(r)
 	if err != nil {
 		return nil, err
 	}

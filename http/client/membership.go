@@ -10,6 +10,7 @@ import (
 	"github.com/matrixon/matrixon/matrix/id"
 	"github.com/matrixon/matrixon/matrix/mxerr"
 	"github.com/matrixon/matrixon/messages"
+	"github.com/matrixon/matrixon/persistence/schema"
 )
 
 func (h *rooms) membership() []api.Endpoint {
@@ -63,8 +64,15 @@ func (h *rooms) enter(r *api.Request, action messages.ChangeMembership_Action) (
 	if err != nil {
 		return nil, err
 	}
+	was, _, err := schema.Memberships.Get(r.Ctx, h.Store, schema.Membership{UserID: r.User(), RoomID: to.roomID})
+	if err != nil {
+		return nil, err
+	}
 	if _, err := h.enterRoom(r, to, action, body.Reason, body.Further); err != nil {
 		return nil, err
+	}
+	if was.Membership != "join" {
+		h.moveSettings(r.Ctx, r.User(), to.roomID)
 	}
 	return map[string]string{"room_id": to.roomID}, nil
 }
@@ -110,7 +118,7 @@ func (h *rooms) changeOther(r *api.Request, action messages.ChangeMembership_Act
 		return nil, err
 	}
 	if action == messages.ChangeMembership_INVITE {
-		if err := h.invitable(r, *body.UserID); err != nil {
+		if err := h.invitable(r.Ctx, *body.UserID, r.User()); err != nil {
 			return nil, err
 		}
 	}
@@ -120,7 +128,7 @@ func (h *rooms) changeOther(r *api.Request, action messages.ChangeMembership_Act
 
 // invitable refuses to invite local users who do not exist or want no invites (client-server API, "Invite permission"), and
 // users of servers that cannot be reached.
-func (h *rooms) invitable(r *api.Request, userID string) error {
+func (h *rooms) invitable(ctx context.Context, userID, inviter string) error {
 	if !id.ValidUser(userID) {
 		return mxerr.InvalidParam("%.255q is no user id", userID)
 	}
@@ -130,10 +138,6 @@ func (h *rooms) invitable(r *api.Request, userID string) error {
 		}
 		return nil
 	}
-	return h.localInvitable(r.Ctx, userID, r.User())
-}
-
-func (h *rooms) localInvitable(ctx context.Context, userID, inviter string) error {
 	if _, _, err := h.localAccount(ctx, userID); err != nil { // an application service may make it
 		return err
 	}

@@ -148,7 +148,11 @@ func (h *rooms) putState(r *api.Request) (any, error) {
 	case "m.room.member":
 		return h.putMember(r, roomID, stateKey, content, ts)
 	}
-	return h.sent(r, roomID, &messages.Proposal{Type: typ, StateKey: &stateKey, Content: content}, "", ts)
+	answer, err := h.sent(r, roomID, &messages.Proposal{Type: typ, StateKey: &stateKey, Content: content}, "", ts)
+	if replacement := gjson.GetBytes(content, "replacement_room").Str; err == nil && typ == "m.room.tombstone" && id.ValidRoomID(replacement) {
+		h.moveSettings(r.Ctx, r.User(), replacement) // a room that was replaced by hand
+	}
+	return answer, err
 }
 
 // putMember turns a member event into the change of membership that it is.
@@ -165,7 +169,7 @@ func (h *rooms) putMember(r *api.Request, roomID, target string, content jsontex
 		if err := r.Take(api.LimitInvite); err != nil {
 			return nil, err
 		}
-		if err := h.invitable(r, target); err != nil {
+		if err := h.invitable(r.Ctx, target, r.User()); err != nil {
 			return nil, err
 		}
 	}

@@ -137,7 +137,7 @@ func TestMalformedEvents(t *testing.T) {
 		{"send/m.room.redaction/1", `{"redacts":"nonsense"}`, 400, "M_INVALID_PARAM"},
 		{"redact/nonsense/1", "{}", 400, "M_INVALID_PARAM"},
 		{"redact/" + said + "/1", `{"reason":1}`, 400, "M_BAD_JSON"},
-		{"state/m.room.create", "{}", 403, "M_FORBIDDEN"},
+		{"state/m.room.create", "{}", 400, "M_INVALID_PARAM"},
 		{"state/m.room.name", "[]", 400, "M_BAD_JSON"},
 		{"state/" + strings.Repeat("x", 256), "{}", 413, "M_TOO_LARGE"},
 		{"state/x/" + strings.Repeat("x", 256), "{}", 413, "M_TOO_LARGE"},

@@ -165,8 +165,8 @@ func (h *rooms) joinedMembers(r *api.Request) (any, error) {
 		if err != nil {
 			return nil, err
 		}
-		// Clients have come to expect both members, though null.
-		profile := map[string]jsontext.Value{"display_name": jsontext.Value("null"), "avatar_url": jsontext.Value("null")}
+		// Clients have come to expect both members, though they be empty.
+		profile := map[string]jsontext.Value{"display_name": jsontext.Value(`""`), "avatar_url": jsontext.Value(`""`)}
 		content := gjson.GetBytes(row.JSON, "content")
 		if v := content.Get("displayname"); v.Type == gjson.String {
 			profile["display_name"] = jsontext.Value(v.Raw)

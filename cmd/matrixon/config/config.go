@@ -234,6 +234,7 @@ type Limits struct {
 	CreateRoom  Rate `yaml:"create_room"`
 	Search      Rate `yaml:"search"`
 	Media       Rate `yaml:"media"`
+	MediaRemote Rate `yaml:"media_remote"`
 	Keys        Rate `yaml:"keys"`
 	Account     Rate `yaml:"account"`
 	Read        Rate `yaml:"read"`
@@ -327,8 +328,9 @@ type Thumbnails struct {
 
 // MediaRetention is how long files are kept that nobody fetches; 0 is for ever.
 type MediaRetention struct {
-	Local  Duration `yaml:"local"`
-	Remote Duration `yaml:"remote"`
+	Local      Duration `yaml:"local"`
+	Remote     Duration `yaml:"remote"`
+	RemoteSize Size     `yaml:"remote_size"` // of all files of other servers; 0: no bound
 }
 
 // PreviewsOfPages is how the server looks at web pages that people mention.

@@ -74,6 +74,7 @@ func TestDefaults(t *testing.T) {
 			Store: "auto", MaxUpload: 50 << 20, MaxRemote: 100 << 20,
 			Pending:    config.MediaPending{Most: 20, Lifetime: config.Duration(24 * time.Hour)},
 			Thumbnails: config.Thumbnails{MaxPixels: 50_000_000, Memory: 256 << 20},
+			Retention:  config.MediaRetention{RemoteSize: 50 << 30},
 			Previews:   config.PreviewsOfPages{Enabled: true, Lifetime: config.Duration(24 * time.Hour), AllowNetworks: []netip.Prefix{}},
 		},
 		Cluster: config.Cluster{Address: "127.0.0.1:7400", Weight: 1,

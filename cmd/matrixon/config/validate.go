@@ -263,6 +263,7 @@ func (b *binder) media() {
 	b.oneOf("media.store", m.Store, MediaAuto, MediaFile, MediaDatabase, MediaS3)
 	b.sizeAtLeast("media.max_upload", m.MaxUpload, 1)
 	b.sizeAtLeast("media.max_remote", m.MaxRemote, 1)
+	b.sizeAtLeast("media.retention.remote_size", m.Retention.RemoteSize, 0)
 	if m.Quota.Files < 0 {
 		b.reject("media.quota.files", "%d is negative; 0 is no bound", m.Quota.Files)
 	}

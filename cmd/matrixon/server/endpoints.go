@@ -60,7 +60,7 @@ func (s *Server) buildAPI(ctx context.Context) error {
 		Past:          s.past(),
 	}
 	rooms.Delayed.Sender = sender.New(sender.Options{Store: s.store, Caller: s.node, Now: time.Now, Log: s.log,
-		Check: client.DelayedCheck(deps, rooms, &s.limits)})
+		Check: client.DelayedCheck(deps, rooms, &s.limits), Elsewhere: client.DelayedElsewhere(deps, rooms)})
 	s.delayed = rooms.Delayed.Sender
 	s.api.Add(api.Client, client.Rooms(deps, rooms)...)
 	encryption := client.EncryptionOptions{UIA: engine, Syncer: s.syncer, Remote: s.deviceLists, ResetPage: s.resetPage}

@@ -13,9 +13,10 @@ import (
 
 // press writes pictures of one quality.
 type press struct {
-	header  []byte // up to the scan, of a picture of one pixel
-	size    int    // where the height and the width stand in it
-	inverse [2][64]float32
+	header  []byte          // up to the scan, of a picture of one pixel
+	size    int             // where the height and the width stand in it
+	inverse [2][64]float32  // of the quantization, in rows of eight, as the coefficients are
+	order   [64]uint8       // when each is written
 	codes   [2][2][256]code // of the first coefficient and the others, for brightness and for colour
 }
 
@@ -38,8 +39,9 @@ var thePress = sync.OnceValue(func() *press {
 	// What the transform leaves out (Arai, Agui and Nakajima), in each direction.
 	scale := [8]float64{1, 1.387039845, 1.306562965, 1.175875602, 1, 0.785694958, 0.541196100, 0.275899379}
 	for i, at := range zigzag {
+		p.order[at] = uint8(i)
 		for table := range p.inverse {
-			p.inverse[table][i] = float32(1 / (float64(model.quantization[table][i]) * scale[at/8] * scale[at%8] * 8))
+			p.inverse[table][at] = float32(1 / (float64(model.quantization[table][i]) * scale[at/8] * scale[at%8] * 8))
 		}
 	}
 	for class := range p.codes {
@@ -124,23 +126,26 @@ func (c *compression) write(component, table int) {
 		b[i], b[i+8], b[i+16], b[i+24], b[i+32], b[i+40], b[i+48], b[i+56] = eight(b[i], b[i+8], b[i+16], b[i+24], b[i+32], b[i+40], b[i+48], b[i+56])
 	}
 	const far = 1 << 14 // that all are positive, for cutting to be rounding
-	dc := int32(b[0]*inverse[0]+far+0.5) - far
-	c.value(&c.codes[0][table], 0, dc-c.predicted[component])
-	c.predicted[component] = dc
-	ac, zeros := &c.codes[1][table], 0
-	for i := 1; i < 64; i++ {
-		v := int32(b[zigzag[i]&63]*inverse[i]+far+0.5) - far
-		if v == 0 {
-			zeros++
-			continue
-		}
+	var quantized [64]int32
+	var some uint64 // which are not zero, in the order in which they are written
+	for i := range quantized {
+		v := int32(b[i]*inverse[i]+far+0.5) - far
+		quantized[i] = v
+		some |= uint64(uint32(v|-v)>>31) << (c.order[i] & 63)
+	}
+	c.value(&c.codes[0][table], 0, quantized[0]-c.predicted[component])
+	c.predicted[component] = quantized[0]
+	ac, before := &c.codes[1][table], 0
+	for some &^= 1; some != 0; some &= some - 1 {
+		i := mathbits.TrailingZeros64(some)
+		zeros := i - before - 1
 		for ; zeros > 15; zeros -= 16 {
 			c.put(ac[0xf0].bits, int(ac[0xf0].length))
 		}
-		c.value(ac, zeros, v)
-		zeros = 0
+		c.value(ac, zeros, quantized[zigzag[i]&63])
+		before = i
 	}
-	if zeros > 0 {
+	if before < 63 {
 		c.put(ac[0].bits, int(ac[0].length))
 	}
 }

@@ -48,58 +48,71 @@ func plane(out []byte, width, height int, samples []byte, stride, w, h int) {
 // area takes lines of w pixels, h of them, and fills out with lines of width pixels, height of them. A line is first added to what its
 // pixels become in height, eight samples at a time, since most of the work is that.
 type area struct {
-	channels     int
-	across, down shares
-	y, row       int
-	sums         []uint64 // of eight samples each two: those at even and at odd places, in 16 bits each, in 256ths
-	line         []uint16 // the same in the order of the samples
-	out          []byte
+	channels int
+	down     shares
+	across   cuts
+	y, row   int
+	sums     []uint64 // of eight samples each two: those at even and at odd places, in 16 bits each, in 256ths
+	running  []uint32 // by channel, the sum of the samples in the line up to each, in 256ths
+	out      []byte
 }
 
 func newArea(w, h, width, height, channels int, out []byte) *area {
-	a := &area{channels: channels, across: newShares(w, width, 1<<16), down: newShares(h, height, 1<<8), out: out}
-	eights := ceil((w+a.across.most)*channels, 8) // beyond the line stands what has no weight
-	a.sums, a.line = make([]uint64, 2*eights), make([]uint16, 8*eights)
-	return a
+	eights := ceil(w*channels, 8)
+	return &area{channels: channels, down: newShares(h, height), across: newCuts(w, width), out: out,
+		sums: make([]uint64, 2*eights), running: make([]uint32, 8*eights+2*channels)}
 }
 
-// shares say what each of n samples in a line is made of w, from first on, with so many weights each.
+// shares say what each of n lines is made of h: those from first to last, with weights that are 256 altogether.
 type shares struct {
-	w, n    int
-	first   []int
-	weights []uint32
-	most    int
+	first, last []int
+	weights     []uint64
+	begin       []int // of the weights of each
 }
 
-// newShares shares w by n. The weights of each are whole altogether. All have as many, a multiple of four, of which the last are zero: so
-// that they are gone through without asking after each.
-func newShares(w, n int, whole uint64) shares {
-	s := shares{w: w, n: n, first: make([]int, n), most: 4 * ceil(ceil(w, n)+1, 4)}
-	s.weights = make([]uint32, n*s.most)
+func newShares(h, n int) shares {
+	const whole = 256
+	s := shares{first: make([]int, n), last: make([]int, n), begin: make([]int, n), weights: make([]uint64, 0, h+n)}
 	for i := range n {
-		from, to := i*w, (i+1)*w // what it covers, in n-ths of a sample
-		s.first[i] = from / n
-		before := uint64(0)
-		for j := range s.last(i) - s.first[i] + 1 {
-			part := (uint64(min((s.first[i]+j+1)*n, to)-from)*whole + uint64(w)/2) / uint64(w)
-			s.weights[i*s.most+j] = uint32(part - before)
+		from, to := i*h, (i+1)*h // what it covers, in n-ths of a line
+		s.first[i], s.last[i], s.begin[i] = from/n, (to-1)/n, len(s.weights)
+		before := 0
+		for y := s.first[i]; y <= s.last[i]; y++ {
+			part := ((min((y+1)*n, to)-from)*whole + h/2) / h
+			s.weights = append(s.weights, uint64(part-before))
 			before = part
 		}
 	}
 	return s
 }
 
-// last is the last sample that the ith covers.
-func (s *shares) last(i int) int { return ((i+1)*s.w - 1) / s.n }
+// cuts say where a line of w is cut to become n: at which pixels, and in which 65536th of each.
+type cuts struct {
+	at, part []uint32
+	inverse  uint64 // of how long a piece is, times 1 << 32
+}
+
+func newCuts(w, n int) cuts {
+	c := cuts{at: make([]uint32, n), part: make([]uint32, n), inverse: (uint64(n)<<32 + uint64(w)/2) / uint64(w)}
+	for i := range n { // where it ends
+		c.at[i], c.part[i] = uint32((i+1)*w/n), uint32((i+1)*w%n<<16/n)
+	}
+	return c
+}
 
 // add takes the next line.
 func (a *area) add(samples []byte) {
-	for a.row < a.down.n && a.y >= a.down.first[a.row] {
-		a.weigh(samples, uint64(a.down.weights[a.row*a.down.most+a.y-a.down.first[a.row]]))
-		if a.y < a.down.last(a.row) {
+	for a.row < len(a.down.first) && a.y >= a.down.first[a.row] {
+		a.weigh(samples, a.down.weights[a.down.begin[a.row]+a.y-a.down.first[a.row]])
+		if a.y < a.down.last[a.row] {
 			break
 		}
-		a.complete()
+		if a.channels == 1 {
+			a.complete()
+		} else {
+			a.complete4()
+		}
+		clear(a.sums)
 		a.row++
 	}
 	a.y++
@@ -120,39 +133,51 @@ func (a *area) weigh(samples []byte, weight uint64) {
 	}
 }
 
-// complete makes a line of the sums, and begins the next.
+// complete makes a line of the sums. A pixel is the mean of the samples between two cuts, which is the difference of how much there is up to
+// each.
 func (a *area) complete() {
-	sums := a.sums
-	for line := a.line; len(line) >= 8 && len(sums) >= 2; line, sums = line[8:], sums[2:] {
+	sum, running := uint32(0), a.running[1:]
+	for sums := a.sums; len(sums) >= 2 && len(running) >= 8; sums, running = sums[2:], running[8:] {
+		for i := 0; i < 8; i += 2 {
+			sum += uint32(uint16(sums[0] >> (8 * i)))
+			running[i] = sum
+			sum += uint32(uint16(sums[1] >> (8 * i)))
+			running[i+1] = sum
+		}
+	}
+	n := len(a.across.at)
+	out, part, before := a.out[a.row*n:][:n], a.across.part[:n], uint64(0)
+	for i, at := range a.across.at {
+		up := a.running[at:][:2]
+		here := uint64(up[0])<<16 + uint64(up[1]-up[0])*uint64(part[i])
+		out[i] = a.across.mean(here - before)
+		before = here
+	}
+}
+
+// mean is the sample that a piece of a line becomes.
+func (c *cuts) mean(piece uint64) byte { return byte((piece>>16*c.inverse + 1<<39) >> 40) }
+
+// complete4 is complete for pixels of four samples.
+func (a *area) complete4() {
+	var r, g, b, alpha uint32
+	running := a.running[4:]
+	for sums := a.sums; len(sums) >= 2 && len(running) >= 8; sums, running = sums[2:], running[8:] {
 		even, odd := sums[0], sums[1]
-		line[0], line[1], line[2], line[3] = uint16(even), uint16(odd), uint16(even>>16), uint16(odd>>16)
-		line[4], line[5], line[6], line[7] = uint16(even>>32), uint16(odd>>32), uint16(even>>48), uint16(odd>>48)
-	}
-	clear(a.sums)
-	const half = 1 << 23 // of a sample: 256ths, and the weights are 65536ths
-	out := a.out[a.row*a.across.n*a.channels:][:a.across.n*a.channels]
-	weights, most := a.across.weights, a.across.most
-	if a.channels == 1 {
-		for i, first := range a.across.first {
-			sum := uint32(half)
-			for j := 0; j < most; j += 4 {
-				p, w := a.line[first+j:][:4], weights[i*most+j:][:4]
-				sum += uint32(p[0])*w[0] + uint32(p[1])*w[1] + uint32(p[2])*w[2] + uint32(p[3])*w[3]
-			}
-			out[i] = byte(sum >> 24)
+		for i := 0; i < 8; i += 4 {
+			r, g, b, alpha = r+uint32(uint16(even)), g+uint32(uint16(odd)), b+uint32(uint16(even>>16)), alpha+uint32(uint16(odd>>16))
+			running[i], running[i+1], running[i+2], running[i+3] = r, g, b, alpha
+			even, odd = even>>32, odd>>32
 		}
-		return
 	}
-	for i, first := range a.across.first {
-		r, g, b, alpha := uint32(half), uint32(half), uint32(half), uint32(half)
-		for j, weight := range weights[i*most:][:most] {
-			p := a.line[4*(first+j):][:4]
-			r += uint32(p[0]) * weight
-			g += uint32(p[1]) * weight
-			b += uint32(p[2]) * weight
-			alpha += uint32(p[3]) * weight
+	n := len(a.across.at)
+	out, before := a.out[4*a.row*n:][:4*n], [4]uint64{}
+	for i, at := range a.across.at {
+		up, part, pixel := a.running[4*at:][:8], uint64(a.across.part[i]), out[4*i:][:4]
+		for c := range 4 {
+			here := uint64(up[c])<<16 + uint64(up[c+4]-up[c])*part
+			pixel[c] = a.across.mean(here - before[c])
+			before[c] = here
 		}
-		p := out[4*i:][:4]
-		p[0], p[1], p[2], p[3] = byte(r>>24), byte(g>>24), byte(b>>24), byte(alpha>>24)
 	}
 }
