@@ -114,6 +114,9 @@ func (b *builder) joinedRoom(access *reader.Access, plan *messages.RoomPlan) (*J
 		if room.Summary, err = b.summary(st, t, delta.summary); err != nil {
 			return nil, err
 		}
+		if room.Sticky, err = b.sticky(st, t); err != nil {
+			return nil, err
+		}
 	}
 	if room.Ephemeral, err = b.ephemeral(st, plan); err != nil {
 		return nil, err
@@ -124,7 +127,7 @@ func (b *builder) joinedRoom(access *reader.Access, plan *messages.RoomPlan) (*J
 		}
 	}
 	if !fresh && !b.req.FullState && room.Timeline == nil && room.State == nil && room.StateAfter == nil && room.StateAfterUnstable == nil &&
-		room.Summary == nil && room.Ephemeral == nil && room.AccountData == nil {
+		room.Summary == nil && room.Sticky == nil && room.Ephemeral == nil && room.AccountData == nil {
 		return nil, nil
 	}
 	return room, b.counts(room, st)
