@@ -12,7 +12,7 @@ FROM gcr.io/distroless/static-debian12:nonroot
 COPY --from=build /matrixon /usr/local/bin/matrixon
 COPY --from=build --chown=nonroot:nonroot /data /data
 ENV MATRIXON_DATA_DIR=/data \
-    MATRIXON_LISTENERS="[{address: '0.0.0.0:8008', serves: [client]}, {address: '127.0.0.1:8009', serves: [admin, metrics]}]"
+    MATRIXON_LISTENERS="[{address: '0.0.0.0:8008', serves: [client, federation, media]}, {address: '127.0.0.1:8009', serves: [admin, metrics]}]"
 VOLUME /data
 EXPOSE 8008 7400
 ENTRYPOINT ["/usr/local/bin/matrixon"]

@@ -1,6 +1,6 @@
 # make run     build and run a server for trying out: http://127.0.0.1:8008, open to sign up, data in ./data
 # make cluster run Consul, Postgres, three nodes and a load balancer on this machine: http://127.0.0.1:8008
-# make test    everything that must hold: format, vet, lint, all tests under the race detector
+# make test    everything that must hold: format, vet, lint, all tests under the race detector, rooms shared with Synapse
 # make faults  breaks a cluster in every way, each alone and several times, and holds it to the bounds of a quiet machine
 # make forks   cuts three servers apart and joins them again, in rooms of every version, over many generated conflicts
 # make queues  kills servers while they send to each other, many times
@@ -59,7 +59,7 @@ ghosts:
 	go test ./tests/appservice -run 'TestManyGhosts$$' -count 1 -v -timeout 1h -args -ghosts $(GHOSTS) -rooms $(ROOMS)
 
 interop:
-	go test -tags interop -count 1 -v ./tests/federation -run TestSynapse
+	go test -tags interop -count 1 -p 1 -v ./tests/federation ./tests/js -run TestSynapse
 
 PICTURES ?=
 desktop:

@@ -39,6 +39,9 @@ type TextHit struct {
 	TextRef
 	TS   int64
 	Rank float64 // how well it matches; comparable within one query
+	// Since is when those begin among which this is one of the best, in ms; zero: all that there are. A word that is in very many texts is
+	// not looked up in all. TextQuery.After has it found in the same.
+	Since int64
 }
 
 // Searcher is a full-text index beside the rows. What it holds follows from the rows, so it can be made anew when it is lost.

@@ -10,8 +10,11 @@ if [ -e "$dir/installed" ]; then
 fi
 [ "$(id -u)" = 0 ] || { echo "Synapse is installed in a chroot, which takes root." >&2; exit 1; }
 command -v debootstrap >/dev/null || apt-get install -y debootstrap >&2
-mirror=$(sed -nE 's/^URIs: *//p; s/^deb (\[[^]]*\] *)?([^ ]+) .*/\2/p' /etc/apt/sources.list /etc/apt/sources.list.d/debian* 2>/dev/null | head -n 1)
+# Which of the files there are differs from one Debian to the next.
+mirror=$(cat /etc/apt/sources.list /etc/apt/sources.list.d/debian* 2>/dev/null | sed -nE 's/^URIs: *//p; s/^deb (\[[^]]*\] *)?([^ ]+) .*/\2/p' | head -n 1 || true)
+[ -n "$mirror" ] || { echo "This is no Debian: apt has no mirror of it." >&2; exit 1; }
 echo "Installing Synapse from $mirror into $dir, once. This takes a minute or two." >&2
+umount -q "$dir/proc" "$dir/sys" 2>/dev/null || true # of an installation that was broken off
 rm -rf "$dir"
 mkdir -p "$dir"
 debootstrap --variant=minbase sid "$dir" "$mirror" >&2

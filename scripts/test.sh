@@ -37,6 +37,13 @@ trap 'rm -rf "$folder"' EXIT
 go build -o "$folder/matrixon" ./cmd/matrixon
 export TEST_MATRIXON_PROGRAM=$folder/matrixon
 
+step 'rooms shared with Synapse, the reference homeserver'
+if timeout 5m scripts/synapse.sh; then
+	go test -tags interop -count 1 -p 1 -timeout 10m ./tests/federation ./tests/js -run TestSynapse
+else
+	echo 'Synapse cannot be installed here: that rooms are shared with it is not tested.'
+fi
+
 step tests
 # -count 1: many tests build and run the program itself, of which go test's cache knows nothing.
 go test -race -p 2 -count 1 -timeout 20m "$@" ./...

@@ -28,6 +28,9 @@ import (
 // the content. Unlimited is for those whose rate does not count.
 type Check func(ctx context.Context, roomID string, event *messages.Proposal, unlimited bool) error
 
+// Elsewhere sends what takes another server, and nothing (nil) when the event takes none. Again says that an attempt before may have done it.
+type Elsewhere func(ctx context.Context, roomID string, event *messages.Proposal, again bool) (*messages.EventSent, error)
+
 // Options are what a Sender needs.
 type Options struct {
 	Store  persistence.Reader
@@ -35,6 +38,8 @@ type Options struct {
 	Now    func() time.Time
 	Log    *slog.Logger
 	Check  Check
+	// Elsewhere may be nil: nothing takes another server then.
+	Elsewhere Elsewhere
 }
 
 // Sender sends delayed events.
@@ -52,6 +57,8 @@ const (
 	mostRooms  = 32                     // that are sent to at once; the others wait
 	mostLooked = 10_000                 // events that are due, looked at in one go
 	patience   = 15 * time.Second       // with one attempt
+	// mostElsewhere is how often another server is tried, which is for about eight minutes.
+	mostElsewhere = 9
 )
 
 // New makes a Sender.
@@ -198,6 +205,12 @@ func (s *Sender) send(ctx context.Context, userID, delayID string, e *messages.D
 	if err := s.o.Check(ctx, e.RoomId, event, e.Unlimited); err != nil {
 		return "", true, err
 	}
+	if s.o.Elsewhere != nil {
+		sent, err := s.o.Elsewhere(ctx, e.RoomId, event, e.Attempt > 1)
+		if sent != nil || err != nil {
+			return sent.GetEventId(), true, lasting(err, e.Attempt)
+		}
+	}
 	sent, err := cluster.Ask[*messages.EventSent](ctx, s.o.Caller, cluster.Identity{Kind: cluster.KindRoom, ID: e.RoomId}, &messages.SendEvent{
 		By: &messages.Requester{UserId: userID, DeviceId: room.DelayedDevice}, Event: event, TxnId: delayID, OriginServerTs: e.OriginServerTs})
 	var refusal *mxerr.Error
@@ -205,6 +218,15 @@ func (s *Sender) send(ctx context.Context, userID, delayID string, e *messages.D
 		return "", !errors.As(err, &refusal) || refusal.Status != http.StatusTooManyRequests, err
 	}
 	return sent.EventId, true, nil
+}
+
+// lasting makes a refusal of what other servers fail to do again and again.
+func lasting(err error, attempt int64) error {
+	var failure *mxerr.Error
+	if attempt >= mostElsewhere && errors.As(err, &failure) && failure.Status >= http.StatusInternalServerError {
+		return mxerr.New(http.StatusForbidden, failure.Code, "%s", failure.Message)
+	}
+	return err
 }
 
 // standard is the standard error response that a client would have got.

@@ -217,3 +217,44 @@ func TestFinalisedAreBounded(t *testing.T) {
 		t.Error(err)
 	}
 }
+
+// What takes another server is tried for some minutes while that does not answer. What was done by an attempt that nobody knows the end of is not
+// done again.
+func TestElsewhere(t *testing.T) {
+	t.Parallel()
+	w := actortest.New(t)
+	alice := w.User("alice")
+	room := alice.Create(J{})
+	var attempts []bool
+	answers := false
+	s := delayed.New(delayed.Options{Store: w.Store, Caller: w.Node, Now: w.Clock.Now, Log: slog.New(slog.DiscardHandler),
+		Check: func(context.Context, string, *messages.Proposal, bool) error { return nil },
+		Elsewhere: func(_ context.Context, _ string, event *messages.Proposal, again bool) (*messages.EventSent, error) {
+			switch {
+			case string(event.Content) == `{"body":"here"}`:
+				return nil, nil
+			case answers:
+				return &messages.EventSent{EventId: "$there"}, nil
+			}
+			attempts = append(attempts, again)
+			return nil, mxerr.New(502, "M_UNKNOWN", "it does not answer")
+		}})
+	schedule(alice, room, "here", time.Minute)
+	schedule(alice, room, "there", time.Minute)
+	for range 20 {
+		w.Clock.Advance(5 * time.Minute)
+		s.SendDue(t.Context())
+	}
+	onlyOnce(t, sent(w, room), "here")
+	_, finalised, err := userdelayed.Find(t.Context(), w.Store, alice.User, "there")
+	if err != nil || finalised == nil || string(finalised.Error) != `{"errcode":"M_UNKNOWN","error":"it does not answer"}` || len(attempts) != 9 || attempts[0] || !attempts[8] {
+		t.Errorf("%+v after %v, %v", finalised, attempts, err)
+	}
+	answers = true
+	schedule(alice, room, "soon", time.Minute)
+	w.Clock.Advance(time.Minute)
+	s.SendDue(t.Context())
+	if _, finalised, err = userdelayed.Find(t.Context(), w.Store, alice.User, "soon"); err != nil || finalised == nil || finalised.EventID != "$there" {
+		t.Errorf("%+v, %v", finalised, err)
+	}
+}

@@ -211,6 +211,9 @@ func (a *Access) StateAtToken(ctx context.Context, tok string) (*State, error) {
 	if err != nil {
 		return nil, err
 	}
+	if t, err := token.ParseTimeline(tok); err == nil {
+		gap = max(gap, t.Until)
+	}
 	gap = min(gap, a.until())
 	row, err := a.lastUpTo(ctx, gap)
 	if err != nil {

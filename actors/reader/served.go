@@ -25,6 +25,7 @@ type Served struct {
 	bests  map[string]string // the best membership of them by the root of the state
 	// partial is the number from which on the states do not tell all members, 0 for none; since is that of the event with which the server came.
 	partial, since uint64
+	given          *State // the state before that event
 }
 
 // Served looks up the standing of a server in the room: 404 M_NOT_FOUND when this server does not know the room, 403 M_FORBIDDEN when the
@@ -40,11 +41,11 @@ func (r *Reader) Served(ctx context.Context, roomID, server string) (*Served, er
 	if !ok || in.Joined <= 0 {
 		return nil, mxerr.Forbidden("%s has no user in the room %s", server, roomID)
 	}
-	s := &Served{r: r, RoomID: roomID, Server: server, bests: map[string]string{}}
+	s := &Served{r: r, RoomID: roomID, Server: server, bests: map[string]string{}, since: in.JoinedSeq}
 	if joined, ok, err := JoinedPartially(ctx, r.store, roomID); err != nil {
 		return nil, err
 	} else if ok && !joined.Whole {
-		s.partial, s.since = joined.Seq, in.JoinedSeq
+		s.partial = joined.Seq
 	}
 	return s, nil
 }
@@ -101,10 +102,30 @@ func (s *Served) Sees(ctx context.Context, row *schema.Event) (bool, error) {
 		return sees, err
 	}
 	own := row.Type == "m.room.member" && row.StateKey != nil && id.ServerOf(*row.StateKey) == s.Server
-	if row.Type != "m.room.history_visibility" && !own {
+	if row.Type == "m.room.history_visibility" || own {
+		if sees, err = s.at(ctx, row.StateBefore); err != nil || sees {
+			return sees, err
+		}
+	}
+	return s.had(ctx, row)
+}
+
+// had reports whether the event is of the state that the server was given when it came, all of it, or may ask for since it joined without members.
+func (s *Served) had(ctx context.Context, row *schema.Event) (bool, error) {
+	if row.StateKey == nil || s.since == 0 || s.since >= schema.OutlierBase {
 		return false, nil
 	}
-	return s.at(ctx, row.StateBefore)
+	if s.given == nil {
+		came, err := s.r.EventAt(ctx, s.RoomID, s.since)
+		if err != nil {
+			return false, err
+		}
+		if s.given, err = s.r.StateAt(ctx, s.RoomID, came.StateBefore); err != nil {
+			return false, err
+		}
+	}
+	seq, ok, err := s.given.Number(row.Type, *row.StateKey)
+	return ok && seq == row.Seq, err
 }
 
 // at decides by one state. Users of the server are in the room now.

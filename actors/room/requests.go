@@ -37,6 +37,9 @@ func inputOf(body proto.Message, ticket uint64, now int64) (in room.Input, a ans
 		return room.SetTyping{From: from(m.By), Typing: m.Typing, TimeoutMS: m.TimeoutMs}, done, nil
 	case *messages.SendReceipt:
 		return room.SendReceipt{From: from(m.By), Type: m.ReceiptType, EventID: m.EventId, ThreadID: m.ThreadId}, done, nil
+	case *messages.ReceiveReceipt:
+		return room.SendReceipt{From: from(&messages.Requester{UserId: m.UserId}), Type: "m.read", EventID: m.EventId, ThreadID: m.ThreadId,
+			Remote: true, TS: m.Ts}, done, nil
 	case *messages.CreateAlias:
 		return room.CreateAlias{From: from(m.By), Alias: m.Alias}, done, nil
 	case *messages.DeleteAlias:

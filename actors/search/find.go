@@ -13,10 +13,10 @@ import (
 
 // The bounds of one search.
 const (
-	searchedRooms = 5000 // the rooms of the user
-	portion       = 100  // hits asked for at once
-	mostHits      = 1000 // hits looked at, however few of them the user may see
-	countedHits   = 200  // hits looked at only to count them
+	searchedRooms = 5000            // the rooms of the user
+	mostHits      = 1000            // hits looked at, however few of them the user may see
+	countedHits   = 200             // hits looked at only to count them
+	portion       = countedHits + 1 // hits asked for at once, so that mostly once is enough
 )
 
 // Query is what a user searches for.

@@ -16,7 +16,7 @@ import (
 
 // The pace of the work: tasks at once, and how long none are looked for.
 const (
-	atOnce = 1000
+	atOnce = 2000
 	pause  = time.Second
 )
 
@@ -91,7 +91,7 @@ func (x *Index) round(ctx context.Context) error {
 	if err := x.rebuild(ctx); err != nil {
 		return err
 	}
-	burst := time.Now()
+	burst, at := time.Now(), before
 	for {
 		tasks, err := schema.SearchTasks.All(ctx, x.store, persistence.Range[schema.SearchTask]{Limit: atOnce})
 		if err != nil {
@@ -106,21 +106,27 @@ func (x *Index) round(ctx context.Context) error {
 			return err
 		}
 		if len(tasks) == atOnce {
-			rest(ctx, restFactor(began.Sub(burst))*time.Since(began))
+			now := x.store.Position()
+			rest(ctx, restFactor(began.Sub(burst), now-at)*time.Since(began))
+			at = now
 		}
 	}
 }
 
 // How much longer than it worked the index rests while there is more to do, so that a burst of messages is indexed beside what people
 // wait for, with a tenth of one processor. When the burst does not end it becomes more with every patience, up to a half: to find
-// nothing new for long is no service either.
+// nothing new for long is no service either. When it has ended there is no rest: hardly anything else was committed meanwhile.
 const (
 	restMost, restLeast = 9, 1
 	patience            = 20 * time.Second
+	hardly              = 20 // commits, one of them its own
 )
 
-// restFactor is that for a burst that has lasted so long.
-func restFactor(burst time.Duration) time.Duration {
+// restFactor is that for a burst that has lasted so long, with so many commits since the last rest.
+func restFactor(burst time.Duration, commits persistence.Position) time.Duration {
+	if commits <= hardly {
+		return 0
+	}
 	return max(restMost-burst/patience, restLeast)
 }
 

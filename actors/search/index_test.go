@@ -205,8 +205,11 @@ func TestRuns(t *testing.T) {
 func TestABurstThatDoesNotEndGetsMore(t *testing.T) {
 	t.Parallel()
 	for burst, want := range map[time.Duration]time.Duration{0: 9, patience - 1: 9, patience: 8, 7 * patience: 2, 8 * patience: 1, time.Hour: 1} {
-		if got := restFactor(burst); got != want {
+		if got := restFactor(burst, 1000); got != want {
 			t.Errorf("after %v the index rests %d times as long as it works, want %d", burst, got, want)
 		}
+	}
+	if got := restFactor(0, hardly); got != 0 {
+		t.Errorf("when nothing else is done the index rests %d times as long as it works", got)
 	}
 }

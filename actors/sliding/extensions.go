@@ -161,7 +161,11 @@ func (b *builder) receiptsOf(r *room, since uint64) (jsontext.Value, error) {
 			found.Add(row)
 		}
 	}
-	return found.Event()
+	events, err := found.Events()
+	if err != nil || len(events) == 0 {
+		return nil, err
+	}
+	return events[0], nil // there is room for one; it has the receipts without regard to threads
 }
 
 func (b *builder) typing() error {

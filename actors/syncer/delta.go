@@ -42,7 +42,7 @@ func (b *builder) stateDelta(st stretch, t timeline) (delta, error) {
 			return delta{}, err
 		}
 	}
-	summary := slices.ContainsFunc(entries, changesSummary)
+	summary := slices.ContainsFunc(entries, b.changesSummary)
 	if entries, err = b.lazyLoad(entries, st, t, end, summary); err != nil {
 		return delta{}, err
 	}
@@ -56,7 +56,7 @@ func (b *builder) stateDelta(st stretch, t timeline) (delta, error) {
 }
 
 // cut shortens a timeline to where its own state events lead to the state at its end: clients apply them after the state, but what the
-// user may not see, or does not ask for, may have changed that again. What is cut off lies in the gap.
+// user may not see, or does not ask for, may have changed that again. What is cut off lies in the gap. The newest event of all is always shown.
 func (b *builder) cut(st stretch, t *timeline) error {
 	if b.stateAfter() {
 		return nil
@@ -80,7 +80,13 @@ func (b *builder) cut(st stretch, t *timeline) error {
 		if err != nil {
 			return err
 		}
-		if seq != row.Seq {
+		switch {
+		case seq == row.Seq:
+		case row.Seq == st.last.Seq: // the resolution of state has undone it: what holds is told next time (changes)
+			t.limited = t.limited || i > 0
+			t.rows, t.start = t.rows[i:], row.Seq-1
+			return nil
+		default:
 			t.rows, t.start, t.limited = t.rows[i+1:], row.Seq, true
 			return nil
 		}
@@ -95,7 +101,20 @@ func (b *builder) changes(st stretch, target *reader.State) ([]reader.Entry, err
 	if err != nil {
 		return nil, err
 	}
-	return target.Changes(known, nil)
+	entries, err := target.Changes(known, nil)
+	if err != nil || st.from.StateKey == nil || b.stateAfter() {
+		return entries, err
+	}
+	// Who was shown the last event took it for the state, which it need not be (cut).
+	tuple := event.Tuple{Type: st.from.Type, StateKey: *st.from.StateKey}
+	if seq, _, err := known.Number(tuple.Type, tuple.StateKey); err != nil || seq == st.from.Seq {
+		return entries, err
+	}
+	seq, ok, err := target.Number(tuple.Type, tuple.StateKey)
+	if err == nil && ok && !slices.ContainsFunc(entries, func(e reader.Entry) bool { return e.Tuple == tuple }) {
+		entries = append(entries, reader.Entry{Tuple: tuple, Seq: seq})
+	}
+	return entries, err
 }
 
 // addHidden adds the state that changed during the timeline without being shown in it.
@@ -188,7 +207,7 @@ func (b *builder) wantedMembers(st stretch, t timeline, full, summary bool) (map
 	if full {
 		wanted[b.req.UserID] = true
 	}
-	if full || summary || slices.ContainsFunc(t.rows, inSummary) {
+	if full || summary || slices.ContainsFunc(t.rows, b.inSummary) {
 		heroes, err := b.heroes(st.room)
 		if err != nil {
 			return nil, err
@@ -218,14 +237,17 @@ func (b *builder) placeState(delta []schema.Event, access *reader.Access, state,
 		return err
 	}
 	b.trim(events)
-	shown := &Events{events}
+	*b.place(state, after, unstable) = &Events{events}
+	return nil
+}
+
+// place is the member of the answer that holds the state, as the client asked for it.
+func (b *builder) place(state, after, unstable **Events) **Events {
 	switch {
 	case b.req.StateAfter:
-		*after = shown
+		return after
 	case b.req.UnstableStateAfter:
-		*unstable = shown
-	default:
-		*state = shown
+		return unstable
 	}
-	return nil
+	return state
 }

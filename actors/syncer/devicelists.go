@@ -2,6 +2,7 @@ package syncer
 
 import (
 	"context"
+	"maps"
 	"math"
 	"slices"
 
@@ -19,13 +20,11 @@ func (b *builder) deviceLists(resp *Response) (bool, error) {
 	if b.initial {
 		return false, nil
 	}
-	var rooms []string
-	for _, plan := range b.plan.Rooms {
-		if plan.Timeline {
-			rooms = append(rooms, plan.RoomId)
-		}
+	m, err := b.meetings()
+	if err != nil {
+		return false, err
 	}
-	lists, err := b.deviceListsOf(rooms, b.plan.DeviceLists)
+	lists, err := b.deviceListsOf(m, b.plan.DeviceLists)
 	if err != nil || len(lists.Changed)+len(lists.Left) == 0 {
 		return false, err
 	}
@@ -59,17 +58,45 @@ func (s *Syncer) KeyChanges(ctx context.Context, userID, from, to string) (*Devi
 func (s *Syncer) DeviceListsBetween(ctx context.Context, userID string, rooms []string, devices bool, since, pos uint64) (*DeviceLists, error) {
 	b := &builder{Syncer: s, ctx: ctx, req: Request{UserID: userID, Filter: &filter.Filter{}},
 		plan: &messages.SyncPlan{SincePos: since, Pos: pos}}
-	return b.deviceListsOf(rooms, devices)
+	m, err := b.meetingsIn(rooms)
+	if err != nil {
+		return nil, err
+	}
+	return b.deviceListsOf(m, devices)
 }
 
-// deviceListsOf looks at the members who came and went in these rooms, and at changed devices.
-func (b *builder) deviceListsOf(rooms []string, devices bool) (*DeviceLists, error) {
-	came, went := map[string]bool{}, map[string]bool{}
+// meetings are the users whom the user began to share a room with since the token, and with whom the user stopped to share one.
+type meetings struct{ came, went map[string]bool }
+
+// meetings looks at the rooms in which something happened; in an initial sync nobody is new.
+func (b *builder) meetings() (*meetings, error) {
+	if b.met != nil {
+		return b.met, nil
+	}
+	var rooms []string
+	for _, plan := range b.plan.Rooms {
+		if plan.Timeline && !b.initial {
+			rooms = append(rooms, plan.RoomId)
+		}
+	}
+	var err error
+	b.met, err = b.meetingsIn(rooms)
+	return b.met, err
+}
+
+func (b *builder) meetingsIn(rooms []string) (*meetings, error) {
+	m := &meetings{map[string]bool{}, map[string]bool{}}
 	for _, roomID := range rooms {
-		if err := b.cameAndWent(roomID, came, went); err != nil {
+		if err := b.cameAndWent(roomID, m.came, m.went); err != nil {
 			return nil, err
 		}
 	}
+	return m, nil
+}
+
+// deviceListsOf tells of the members who came and went, and of changed devices.
+func (b *builder) deviceListsOf(m *meetings, devices bool) (*DeviceLists, error) {
+	came := maps.Clone(m.came)
 	if devices {
 		for row, err := range schema.DeviceListLogs.Scan(b.ctx, b.reader.Store(), persistence.Range[schema.DeviceListLog]{
 			From: &schema.DeviceListLog{Pos: b.plan.SincePos + 1}, Before: &schema.DeviceListLog{Pos: b.plan.Pos + 1}}) {
@@ -89,7 +116,7 @@ func (b *builder) deviceListsOf(rooms []string, devices bool) (*DeviceLists, err
 			lists.Changed = append(lists.Changed, userID)
 		}
 	}
-	for userID := range went {
+	for userID := range m.went {
 		shares, err := b.shares(userID)
 		if err != nil {
 			return nil, err

@@ -26,13 +26,11 @@ func (b *builder) ephemeral(st stretch, plan *messages.RoomPlan) (*Events, error
 		events = append(events, e)
 	}
 	if (plan.Receipts || st.fresh) && f.KeepsType("m.receipt") {
-		e, err := b.receipts(st)
+		receipts, err := b.receipts(st)
 		if err != nil {
 			return nil, err
 		}
-		if e != nil {
-			events = append(events, e)
-		}
+		events = append(events, receipts...)
 	}
 	if len(events) == 0 {
 		return nil, nil
@@ -53,16 +51,20 @@ func Typing(users []string) (jsontext.Value, error) {
 	return clientEvent("m.typing", "", content), err
 }
 
-// Receipts collects receipts for an event that tells a user of them.
+// Receipts collects receipts for events that tell a user of them. One event has room for one receipt of a user, a type and an event that was
+// read: who has read it both in its thread and without regard to threads is in a second one.
 type Receipts struct {
-	userID  string
-	ignored map[string]bool
-	content map[string]map[string]map[string]Receipt // by event, type and user
+	userID   string
+	ignored  map[string]bool
+	contents []receiptContent
 }
+
+// receiptContent is the content of m.receipt: by event, type and user.
+type receiptContent map[string]map[string]map[string]Receipt
 
 // NewReceipts begins a collection for the user.
 func NewReceipts(userID string, ignored map[string]bool) *Receipts {
-	return &Receipts{userID, ignored, map[string]map[string]map[string]Receipt{}}
+	return &Receipts{userID: userID, ignored: ignored}
 }
 
 // Add takes a receipt in, unless it is another's private one or of somebody who is ignored.
@@ -70,21 +72,30 @@ func (r *Receipts) Add(row schema.Receipt) {
 	if r.ignored[row.UserID] || row.Type == "m.read.private" && row.UserID != r.userID {
 		return
 	}
-	byType := r.content[row.EventID]
+	i := slices.IndexFunc(r.contents, func(c receiptContent) bool { _, taken := c[row.EventID][row.Type][row.UserID]; return !taken })
+	if i < 0 {
+		i = len(r.contents)
+		r.contents = append(r.contents, receiptContent{})
+	}
+	byType := r.contents[i][row.EventID]
 	if byType == nil {
 		byType = map[string]map[string]Receipt{}
-		r.content[row.EventID] = byType
+		r.contents[i][row.EventID] = byType
 	}
 	put2(byType, row.Type, row.UserID, Receipt{TS: row.TS, ThreadID: row.ThreadID})
 }
 
-// Event is the event with the receipts, nil if there are none.
-func (r *Receipts) Event() (jsontext.Value, error) {
-	if len(r.content) == 0 {
-		return nil, nil
+// Events are the events with the receipts.
+func (r *Receipts) Events() ([]jsontext.Value, error) {
+	events := make([]jsontext.Value, len(r.contents))
+	for i, content := range r.contents {
+		raw, err := json.Marshal(content)
+		if err != nil {
+			return nil, err
+		}
+		events[i] = clientEvent("m.receipt", "", raw)
 	}
-	raw, err := json.Marshal(r.content)
-	return clientEvent("m.receipt", "", raw), err
+	return events, nil
 }
 
 // Receipt is what m.receipt says of one user's reading.
@@ -94,7 +105,7 @@ type Receipt struct {
 }
 
 // receipts gives the receipts that moved since the token; private ones are the user's own only.
-func (b *builder) receipts(st stretch) (jsontext.Value, error) {
+func (b *builder) receipts(st stretch) ([]jsontext.Value, error) {
 	since := b.plan.SincePos
 	if st.fresh {
 		since = 0
@@ -109,7 +120,7 @@ func (b *builder) receipts(st stretch) (jsontext.Value, error) {
 			found.Add(row)
 		}
 	}
-	return found.Event()
+	return found.Events()
 }
 
 func put2[V any](m map[string]map[string]V, a, b string, v V) {

@@ -69,7 +69,7 @@ func TestARoomThatIsLeftIsShownOnceAndUpToTheLeave(t *testing.T) {
 			for range 2 {
 				a := bob.Look()
 				actortest.Same(t, "timeline", a.Timeline(roomID), heard, gone)
-				a.Lacks("rooms.join").Lacks(actortest.Path("rooms", "leave", roomID) + ".state")
+				a.Lacks("rooms.join").Lacks(actortest.Path("rooms", "leave", roomID) + ".state.events.0")
 				w.Passivate(bob.User)
 			}
 			bob.Sync()

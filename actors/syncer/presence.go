@@ -2,6 +2,8 @@ package syncer
 
 import (
 	"context"
+	"maps"
+	"slices"
 	"time"
 
 	"github.com/go-json-experiment/json"
@@ -49,9 +51,13 @@ func (b *builder) presenceEvents(resp *Response) (bool, error) {
 	if err != nil {
 		return false, err
 	}
+	met, err := b.meetings()
+	if err != nil {
+		return false, err
+	}
 	var events []jsontext.Value
 	for _, row := range rows {
-		if row.Pos <= b.plan.SincePos || b.ignored[row.UserID] || !b.req.Filter.Presence.Keeps(row.UserID, "m.presence") {
+		if row.Pos <= b.plan.SincePos && !met.came[row.UserID] || b.ignored[row.UserID] || !b.req.Filter.Presence.Keeps(row.UserID, "m.presence") {
 			continue
 		}
 		if shares, err := b.shares(row.UserID); err != nil {
@@ -72,13 +78,25 @@ func (b *builder) presenceEvents(resp *Response) (bool, error) {
 	return true, nil
 }
 
-// presenceRows are the presences that may have changed: those the plan names, or all.
+// metAtOnce is how many users may be met before it is cheaper to look at everybody's presence.
+const metAtOnce = 100
+
+// presenceRows are the presences that the client may not know: those the plan names and those of users who were met, or all.
 func (b *builder) presenceRows() ([]schema.Presence, error) {
-	if b.initial || b.plan.PresenceAll {
+	met, err := b.meetings()
+	if err != nil {
+		return nil, err
+	}
+	if b.initial || b.plan.PresenceAll || len(met.came) > metAtOnce {
 		return schema.Presences.All(b.ctx, b.reader.Store(), persistence.Range[schema.Presence]{Limit: presenceScan})
 	}
 	var rows []schema.Presence
+	wanted := map[string]bool{}
 	for _, userID := range b.plan.Presence {
+		wanted[userID] = true
+	}
+	maps.Copy(wanted, met.came)
+	for _, userID := range slices.Sorted(maps.Keys(wanted)) {
 		row, ok, err := schema.Presences.Get(b.ctx, b.reader.Store(), schema.Presence{UserID: userID})
 		if err != nil {
 			return nil, err

@@ -1,6 +1,8 @@
 package syncer
 
 import (
+	"slices"
+
 	"github.com/go-json-experiment/json/jsontext"
 
 	"github.com/matrixon/matrixon/actors/reader"
@@ -130,7 +132,28 @@ func (b *builder) joinedRoom(access *reader.Access, plan *messages.RoomPlan) (*J
 		room.Summary == nil && room.Sticky == nil && room.Ephemeral == nil && room.AccountData == nil {
 		return nil, nil
 	}
+	b.complete(room)
+	if room.Timeline == nil {
+		room.Timeline = &Timeline{Events: []jsontext.Value{}, PrevBatch: token.Timeline{Seq: st.last.Seq}.String()}
+	}
 	return room, b.counts(room, st)
+}
+
+// complete adds the parts of a room in which nothing is new: they may be left out, but there are clients that want them.
+func (b *builder) complete(room *JoinedRoom) {
+	b.completeState(&room.State, &room.StateAfter, &room.StateAfterUnstable)
+	for _, part := range []**Events{&room.Ephemeral, &room.AccountData} {
+		if *part == nil {
+			*part = &Events{[]jsontext.Value{}}
+		}
+	}
+}
+
+// completeState is complete for the state, in the spelling that was asked for.
+func (b *builder) completeState(state, after, unstable **Events) {
+	if part := b.place(state, after, unstable); *part == nil {
+		*part = &Events{[]jsontext.Value{}}
+	}
 }
 
 // roomAccountData gives the account data of a room that is new to the client, nil if there is none.
@@ -241,7 +264,9 @@ func (b *builder) leftRoom(access *reader.Access) (*LeftRoom, error) {
 	if room.AccountData, err = b.roomAccountData(st); err != nil {
 		return nil, err
 	}
-	return room, b.placeState(delta.rows, access, &room.State, &room.StateAfter, &room.StateAfterUnstable)
+	err = b.placeState(delta.rows, access, &room.State, &room.StateAfter, &room.StateAfterUnstable)
+	b.completeState(&room.State, &room.StateAfter, &room.StateAfterUnstable)
+	return room, err
 }
 
 // timeline is the stretch's newest events that the filter keeps.
@@ -250,6 +275,7 @@ type timeline struct {
 	events  []jsontext.Value
 	limited bool
 	start   uint64 // the gap before the first event
+	last    uint64 // the event up to which it goes
 }
 
 func (b *builder) timeline(st stretch) (timeline, error) {
@@ -258,7 +284,7 @@ func (b *builder) timeline(st stretch) (timeline, error) {
 	if f.Limit > 0 {
 		limit = f.Limit
 	}
-	t := timeline{start: st.last.Seq}
+	t := timeline{start: st.last.Seq, last: st.last.Seq}
 	if !f.KeepsRoom(st.room) {
 		return t, nil
 	}
@@ -269,12 +295,39 @@ func (b *builder) timeline(st stretch) (timeline, error) {
 	t.rows, t.limited, t.start = reverse(page.Events), page.More, page.End
 	// A client may know events from an earlier stay: the timeline does not go on from those.
 	t.limited = t.limited || st.fresh && !b.initial
+	if err := b.afterGap(st, &t); err != nil {
+		return t, err
+	}
 	if err := b.cut(st, &t); err != nil {
 		return t, err
 	}
 	t.events, err = st.access.Client(b.ctx, b.view(), t.rows...)
 	b.trim(t.events)
 	return t, err
+}
+
+// afterGap has the timeline begin after the newest stretch of history that is not here, which may be had from other servers.
+func (b *builder) afterGap(st stretch, t *timeline) error {
+	if t.contiguous(st.since) { // as nearly always
+		return nil
+	}
+	gap, ok, err := b.reader.GapBelow(b.ctx, st.room, st.last.Seq)
+	if err != nil || !ok || gap.Floor == 0 || gap.Next <= st.since || gap.Next < t.start {
+		return err
+	}
+	t.rows = slices.DeleteFunc(t.rows, func(row schema.Event) bool { return row.Seq <= gap.Next })
+	t.start, t.limited = gap.Next, true
+	return nil
+}
+
+// contiguous reports whether no number is left out between what the client knows and the last event.
+func (t *timeline) contiguous(since uint64) bool {
+	for i := 1; i < len(t.rows); i++ {
+		if t.rows[i].Seq != t.rows[i-1].Seq+1 {
+			return false
+		}
+	}
+	return t.limited || t.start <= since
 }
 
 func (t *timeline) shown(always bool) *Timeline {
@@ -285,7 +338,16 @@ func (t *timeline) shown(always bool) *Timeline {
 	if events == nil {
 		events = []jsontext.Value{}
 	}
-	return &Timeline{Events: events, Limited: t.limited, PrevBatch: token.Timeline{Seq: t.start}.String()}
+	return &Timeline{Events: events, Limited: t.limited, PrevBatch: prevBatch(t.start, t.last)}
+}
+
+// prevBatch is the token of the gap before a timeline whose last event is numbered last.
+func prevBatch(start, last uint64) string {
+	t := token.Timeline{Seq: start}
+	if start == 0 {
+		t.Until = last
+	}
+	return t.String()
 }
 
 func reverse(rows []schema.Event) []schema.Event {

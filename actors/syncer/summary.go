@@ -14,7 +14,7 @@ const heroCount = 5
 
 // summary counts the members, and names some of them for a room without a name, when that may have changed.
 func (b *builder) summary(st stretch, t timeline, changed bool) (*Summary, error) {
-	if !st.fresh && !st.whole && !b.req.FullState && !changed && !slices.ContainsFunc(t.rows, inSummary) {
+	if !st.fresh && !st.whole && !b.req.FullState && !changed && !slices.ContainsFunc(t.rows, b.inSummary) {
 		return nil, nil
 	}
 	room, err := b.reader.Room(b.ctx, st.room)
@@ -32,12 +32,15 @@ func (b *builder) summary(st stretch, t timeline, changed bool) (*Summary, error
 }
 
 // inSummary reports whether an event may change the summary of its room.
-func inSummary(row schema.Event) bool { return row.StateKey != nil && summarized(row.Type) }
+func (b *builder) inSummary(row schema.Event) bool {
+	return row.StateKey != nil && b.summarized(row.Type, *row.StateKey)
+}
 
-func changesSummary(e reader.Entry) bool { return summarized(e.Type) }
+func (b *builder) changesSummary(e reader.Entry) bool { return b.summarized(e.Type, e.StateKey) }
 
-func summarized(typ string) bool {
-	return typ == "m.room.member" || typ == "m.room.name" || typ == "m.room.canonical_alias"
+// summarized leaves out the user's own member event: in a room that goes on being joined, only the profile can have changed.
+func (b *builder) summarized(typ, stateKey string) bool {
+	return typ == "m.room.member" && stateKey != b.req.UserID || typ == "m.room.name" || typ == "m.room.canonical_alias"
 }
 
 // heroes are the Heroes of a room, unless its name or alias names it.

@@ -98,6 +98,7 @@ type builder struct {
 	named   map[string][]string // the heroes of rooms that were asked for
 	// mine are the rooms that the user is joined to, once they have been needed.
 	mine map[string]bool
+	met  *meetings // likewise
 }
 
 // build gives the answer, and whether there is anything in it.

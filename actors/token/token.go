@@ -36,11 +36,21 @@ func ParseSync(s string) (Sync, error) {
 
 // Timeline is a gap between two events of a room: after the event numbered Seq, before the next. Paging back
 // from it starts with Seq, paging forward with Seq+1.
-type Timeline struct{ Seq uint64 }
+type Timeline struct {
+	Seq uint64
+	// Until is set in the token for the beginning of a room, where nobody is a member yet: the number of the last event of the
+	// timeline that begins there. GET /members?at= tells of the members then.
+	Until uint64
+}
 
 const timelinePrefix = "t1_"
 
-func (t Timeline) String() string { return timelinePrefix + strconv.FormatUint(t.Seq, 10) }
+func (t Timeline) String() string {
+	if t.Until != 0 {
+		return write(timelinePrefix, t.Seq, t.Until)
+	}
+	return write(timelinePrefix, t.Seq)
+}
 
 // IsSync reports whether the token looks like one of a sync, simplified sliding sync included, which paging endpoints accept too.
 func IsSync(s string) bool {
@@ -62,15 +72,11 @@ func Position(s string) (uint64, error) {
 
 // ParseTimeline reads a token that String wrote; the error is 400 M_INVALID_PARAM.
 func ParseTimeline(s string) (Timeline, error) {
-	rest, ok := strings.CutPrefix(s, timelinePrefix)
-	if !ok {
+	var n [2]uint64
+	if !read(s, timelinePrefix, n[:1]) && !read(s, timelinePrefix, n[:]) {
 		return Timeline{}, invalid(s)
 	}
-	seq, err := strconv.ParseUint(rest, 10, 64)
-	if err != nil {
-		return Timeline{}, invalid(s)
-	}
-	return Timeline{Seq: seq}, nil
+	return Timeline{Seq: n[0], Until: n[1]}, nil
 }
 
 // write joins numbers.

@@ -22,6 +22,8 @@ type options struct {
 	Binary    string        `help:"The server's program." default:"build/matrixon" type:"existingfile"`
 	Scenarios []string      `arg:"" optional:"" help:"Which to run: send, fanout, initial-sync, join, idle, federation, search, thumbnails, files, spread; all by default."`
 	Duration  time.Duration `help:"How long to send." default:"10s"`
+	Warm      time.Duration `help:"In send, how long to send before that, unmeasured." default:"2s"`
+	Rate      float64       `help:"In send, how many a second at most, so that what they cost can be compared; 0: as many as there can be."`
 	Rooms     int           `help:"How many rooms to send to." default:"50"`
 	Senders   int           `help:"How many clients send at once." default:"100"`
 	Members   int           `help:"How many members sync a room in fanout." default:"20"`

@@ -57,30 +57,18 @@ func send(ctx context.Context, o *options, s *server) error {
 	}); err != nil {
 		return err
 	}
-	profiled := make(chan error, 1)
-	go func() { profiled <- profile(ctx, o, s) }()
+	if err := sendFor(ctx, o, o.Warm, "w", clients, rooms, new(latencies)); err != nil {
+		return err
+	}
 	before, err := s.usage()
 	if err != nil {
 		return err
 	}
+	profiled := make(chan error, 1)
+	go func() { profiled <- profile(ctx, o, s) }()
 	var taken latencies
 	begun := time.Now()
-	timed, cancel := context.WithTimeout(ctx, o.Duration)
-	defer cancel()
-	var g errgroup.Group
-	for i := range o.Senders {
-		g.Go(func() error {
-			for n := 0; timed.Err() == nil; n++ {
-				at := time.Now()
-				if err := clients[i%o.Rooms].send(ctx, rooms[i%o.Rooms], fmt.Sprintf("t%d-%d", i, n), message); err != nil {
-					return err
-				}
-				taken.add(time.Since(at))
-			}
-			return nil
-		})
-	}
-	if err := g.Wait(); err != nil {
+	if err := sendFor(ctx, o, o.Duration, "t", clients, rooms, &taken); err != nil {
 		return err
 	}
 	elapsed := time.Since(begun)
@@ -92,6 +80,36 @@ func send(ctx context.Context, o *options, s *server) error {
 	taken.print("time to acknowledge")
 	cost(before, after, len(taken.all))
 	return <-profiled
+}
+
+// sendFor has all senders send for so long, each transaction with an id that begins with txn. With a rate they take turns.
+func sendFor(ctx context.Context, o *options, d time.Duration, txn string, clients []*client, rooms []string, taken *latencies) error {
+	timed, cancel := context.WithTimeout(ctx, d)
+	defer cancel()
+	begun := time.Now()
+	var g errgroup.Group
+	for i := range o.Senders {
+		g.Go(func() error {
+			for n := 0; ; n++ {
+				if o.Rate > 0 {
+					turn := begun.Add(time.Duration(float64(n*o.Senders+i) / o.Rate * float64(time.Second)))
+					select {
+					case <-time.After(time.Until(turn)):
+					case <-timed.Done():
+					}
+				}
+				if timed.Err() != nil {
+					return ctx.Err()
+				}
+				at := time.Now()
+				if err := clients[i%o.Rooms].send(ctx, rooms[i%o.Rooms], fmt.Sprintf("%s%d-%d", txn, i, n), message); err != nil {
+					return err
+				}
+				taken.add(time.Since(at))
+			}
+		})
+	}
+	return g.Wait()
 }
 
 // profile fetches a CPU profile of every node, through its administration socket, if they were asked for.

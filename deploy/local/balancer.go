@@ -7,6 +7,7 @@ import (
 	"net/http"
 	"net/http/httputil"
 	"net/url"
+	"sync"
 	"sync/atomic"
 	"time"
 )
@@ -22,8 +23,13 @@ type Balancer struct {
 	stop   context.CancelFunc
 }
 
-// checkEvery is how often the balancer asks the nodes whether they are ready.
-const checkEvery = 500 * time.Millisecond
+// checkEvery is how often the balancer asks each node whether it is ready, and checkWithin how long it waits for the answer. No answer
+// that often, one after the other, means that the node is gone: a busy machine is late at times.
+const (
+	checkEvery  = 500 * time.Millisecond
+	checkWithin = time.Second
+	silences    = 3
+)
 
 // StartBalancer listens at the address.
 func StartBalancer(address string, nodes []*Node) (*Balancer, error) {
@@ -34,19 +40,12 @@ func StartBalancer(address string, nodes []*Node) (*Balancer, error) {
 	b := &Balancer{URL: "http://" + ln.Addr().String(), nodes: nodes, ready: make([]atomic.Bool, len(nodes))}
 	var ctx context.Context
 	ctx, b.stop = context.WithCancel(context.Background())
-	b.check(ctx)
-	go func() {
-		ticker := time.NewTicker(checkEvery)
-		defer ticker.Stop()
-		for {
-			select {
-			case <-ticker.C:
-				b.check(ctx)
-			case <-ctx.Done():
-				return
-			}
-		}
-	}()
+	var first sync.WaitGroup
+	for i := range nodes {
+		first.Add(1)
+		go b.watch(ctx, i, sync.OnceFunc(first.Done))
+	}
+	first.Wait()
 	proxies := make([]*httputil.ReverseProxy, len(nodes))
 	for i, n := range nodes {
 		to, err := url.Parse(n.URL)
@@ -75,11 +74,28 @@ func StartBalancer(address string, nodes []*Node) (*Balancer, error) {
 	return b, nil
 }
 
-func (b *Balancer) check(ctx context.Context) {
-	ctx, cancel := context.WithTimeout(ctx, time.Second)
-	defer cancel()
-	for i, n := range b.nodes {
-		b.ready[i].Store(n.Ready(ctx) == nil)
+// watch asks one node again and again, and calls asked each time it knows more.
+func (b *Balancer) watch(ctx context.Context, i int, asked func()) {
+	ticker := time.NewTicker(checkEvery)
+	defer ticker.Stop()
+	for silent := 0; ; {
+		within, cancel := context.WithTimeout(ctx, checkWithin)
+		err := b.nodes[i].Ready(within)
+		if errors.Is(err, context.DeadlineExceeded) {
+			silent++
+		} else {
+			silent = 0
+		}
+		cancel()
+		if silent == 0 || silent >= silences {
+			b.ready[i].Store(err == nil)
+		}
+		asked()
+		select {
+		case <-ticker.C:
+		case <-ctx.Done():
+			return
+		}
 	}
 }
 

@@ -277,7 +277,7 @@ func TestProfile(t *testing.T) {
 		{"displayname", m{"other": "x"}, 400, "M_MISSING_PARAM"},
 		{"displayname", m{"displayname": 7}, 400, "M_BAD_JSON"},
 		{"displayname", m{"displayname": strings.Repeat("x", 257)}, 400, "M_INVALID_PARAM"},
-		{"avatar_url", m{"avatar_url": "http://x/y"}, 400, "M_INVALID_PARAM"},
+		{"avatar_url", m{"avatar_url": "mxc://" + strings.Repeat("x", 1000)}, 400, "M_INVALID_PARAM"},
 		{"m.tz", m{"m.tz": 1}, 400, "M_BAD_JSON"},
 		{"undotted", m{"undotted": 1}, 400, "M_INVALID_PARAM"},
 		{"org.Example", m{"org.Example": 1}, 400, "M_INVALID_PARAM"},

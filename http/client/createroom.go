@@ -22,7 +22,7 @@ func (h *rooms) createRoom(r *api.Request) (any, error) {
 		return nil, err
 	}
 	for _, userID := range body.Invite {
-		if err := h.invitable(r, userID); err != nil {
+		if err := h.invitable(r.Ctx, userID, r.User()); err != nil {
 			return nil, err
 		}
 	}
@@ -35,6 +35,7 @@ func (h *rooms) createRoom(r *api.Request) (any, error) {
 	if err != nil {
 		return nil, err
 	}
+	h.moveSettings(r.Ctx, r.User(), roomID)
 	return map[string]string{"room_id": roomID}, nil
 }
 
@@ -54,5 +55,6 @@ func (h *rooms) upgrade(r *api.Request) (any, error) {
 	if err != nil {
 		return nil, err
 	}
+	h.moveSettings(r.Ctx, r.User(), replacement)
 	return map[string]string{"replacement_room": replacement}, nil
 }

@@ -10,6 +10,7 @@ import (
 	"github.com/matrixon/matrixon/http/api"
 	"github.com/matrixon/matrixon/matrix/id"
 	"github.com/matrixon/matrixon/matrix/mxerr"
+	"github.com/matrixon/matrixon/matrix/room"
 	"github.com/matrixon/matrixon/messages"
 	"github.com/matrixon/matrixon/persistence/schema"
 )
@@ -62,10 +63,29 @@ func (h *rooms) checkDelayedMember(ctx context.Context, event *messages.Proposal
 		if err := take(api.LimitInvite); err != nil {
 			return err
 		}
-		if id.ServerOf(target) != h.ServerName {
-			return mxerr.Forbidden("%s is on another server, whose consent an invite needs; it cannot be delayed", target)
-		}
-		return h.localInvitable(ctx, target, event.Sender)
+		return h.invitable(ctx, target, event.Sender)
 	}
 	return nil
+}
+
+// DelayedElsewhere sends the delayed events that take another server: invites of its users.
+func DelayedElsewhere(d Deps, o RoomOptions) sender.Elsewhere {
+	h := &rooms{d, o}
+	return func(ctx context.Context, roomID string, event *messages.Proposal, again bool) (*messages.EventSent, error) {
+		if event.Type != "m.room.member" || event.StateKey == nil || id.ServerOf(*event.StateKey) == h.ServerName ||
+			gjson.GetBytes(event.Content, "membership").Str != "invite" {
+			return nil, nil
+		}
+		if again {
+			member, _, err := schema.Memberships.Get(ctx, h.Store, schema.Membership{UserID: *event.StateKey, RoomID: roomID})
+			if err != nil {
+				return nil, err
+			}
+			if member.Membership == "invite" && member.Sender == event.Sender {
+				return &messages.EventSent{EventId: member.EventID, Seq: member.Seq}, nil
+			}
+		}
+		return h.inviteElsewhere(ctx, roomID, &messages.ChangeMembership{By: &messages.Requester{UserId: event.Sender, DeviceId: room.DelayedDevice},
+			Action: messages.ChangeMembership_INVITE, Target: *event.StateKey, Content: event.Content})
+	}
 }

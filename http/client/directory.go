@@ -2,7 +2,13 @@ package client
 
 import (
 	"context"
+	"errors"
 	"net/http"
+	"slices"
+
+	"github.com/go-json-experiment/json"
+	"github.com/go-json-experiment/json/jsontext"
+	"github.com/tidwall/gjson"
 
 	"github.com/matrixon/matrixon/actors/reader"
 	"github.com/matrixon/matrixon/http/api"
@@ -141,8 +147,46 @@ func (h *rooms) deleteAlias(r *api.Request) (any, error) {
 	}
 	// An application service has full control over the aliases of its namespaces.
 	full := r.Session.Admin || r.Session.Appservice != ""
-	_, err = AskRoom[*messages.Done](r.Ctx, h.Deps, row.RoomID, &messages.DeleteAlias{By: requester(r), Alias: alias, Admin: full})
-	return nil, err
+	if _, err := AskRoom[*messages.Done](r.Ctx, h.Deps, row.RoomID, &messages.DeleteAlias{By: requester(r), Alias: alias, Admin: full}); err != nil {
+		return nil, err
+	}
+	return nil, h.withoutAlias(r, row.RoomID, alias)
+}
+
+// withoutAlias takes a deleted alias out of the room's canonical alias event, if the user may change that.
+func (h *rooms) withoutAlias(r *api.Request, roomID, alias string) error {
+	current, ok, err := h.Reader.Current(r.Ctx, roomID, "m.room.canonical_alias", "")
+	if err != nil || !ok {
+		return err
+	}
+	content := []byte(gjson.GetBytes(current.JSON, "content").Raw)
+	if !slices.Contains(canonicalAliases(content), alias) {
+		return nil
+	}
+	var fields map[string]jsontext.Value
+	if err := json.Unmarshal(content, &fields); err != nil {
+		return err
+	}
+	if gjson.GetBytes(content, "alias").String() == alias {
+		delete(fields, "alias")
+	}
+	var alt []string
+	if err := json.Unmarshal(fields["alt_aliases"], &alt); err == nil {
+		if alt = slices.DeleteFunc(alt, func(a string) bool { return a == alias }); len(alt) == 0 {
+			delete(fields, "alt_aliases")
+		} else if fields["alt_aliases"], err = json.Marshal(alt); err != nil {
+			return err
+		}
+	}
+	if content, err = json.Marshal(fields, json.Deterministic(true)); err != nil {
+		return err
+	}
+	var refusal *mxerr.Error
+	_, err = h.sent(r, roomID, &messages.Proposal{Type: "m.room.canonical_alias", StateKey: new(string), Content: content}, "", 0)
+	if errors.As(err, &refusal) && refusal.Status == http.StatusForbidden {
+		return nil
+	}
+	return err
 }
 
 func (h *rooms) roomAliases(r *api.Request) (any, error) {

@@ -2,6 +2,7 @@ package client
 
 import (
 	"context"
+	"maps"
 	"slices"
 	"strings"
 
@@ -57,8 +58,14 @@ func (h *rooms) target(r *api.Request) (entrance, error) {
 	return to, nil
 }
 
-// enterRoom joins a room or knocks upon it: here when this server is in it, or else through a server that is.
-func (h *rooms) enterRoom(r *api.Request, to entrance, action messages.ChangeMembership_Action, reason string) (*messages.EventSent, error) {
+// enterRoom joins a room or knocks upon it: here when this server is in it, or else through a server that is. What is further given goes
+// into the member event.
+func (h *rooms) enterRoom(r *api.Request, to entrance, action messages.ChangeMembership_Action, reason string,
+	further map[string]jsontext.Value) (*messages.EventSent, error) {
+	content, err := h.entering(r.Ctx, r.User(), reason, further)
+	if err != nil {
+		return nil, err
+	}
 	resident, err := h.resident(r, to.roomID)
 	if err != nil {
 		return nil, err
@@ -67,16 +74,13 @@ func (h *rooms) enterRoom(r *api.Request, to entrance, action messages.ChangeMem
 		if err := h.known(r.Ctx, to.roomID); err != nil {
 			return nil, err
 		}
-		sent, err := h.change(r, to.roomID, action, r.User(), reason)
+		sent, err := AskRoom[*messages.EventSent](r.Ctx, h.Deps, to.roomID, &messages.ChangeMembership{
+			By: requester(r), Action: action, Target: r.User(), Content: content})
 		if h.Elsewhere == nil || action != messages.ChangeMembership_JOIN || !elsewhereMay(err) {
 			return sent, err
 		}
 	}
 	servers, err := h.serversOf(r, to)
-	if err != nil {
-		return nil, err
-	}
-	content, err := h.entering(r.Ctx, r.User(), reason)
 	if err != nil {
 		return nil, err
 	}
@@ -120,18 +124,23 @@ func (h *rooms) serversOf(r *api.Request, to entrance) ([]string, error) {
 }
 
 // entering is the content of the member event with which a local user comes in, besides the membership.
-func (h *rooms) entering(ctx context.Context, userID, reason string) ([]byte, error) {
+func (h *rooms) entering(ctx context.Context, userID, reason string, further map[string]jsontext.Value) ([]byte, error) {
 	content, err := MemberContent(ctx, h.Deps, userID)
-	if err != nil || reason == "" {
+	if err != nil || reason == "" && len(further) == 0 {
 		return content, err
 	}
-	all := map[string]any{}
+	all := map[string]jsontext.Value{}
 	if len(content) > 0 {
 		if err := json.Unmarshal(content, &all); err != nil {
 			return nil, err
 		}
 	}
-	all["reason"] = reason
+	maps.Copy(all, further)
+	if reason != "" {
+		if all["reason"], err = jsontext.AppendQuote(nil, reason); err != nil {
+			return nil, err
+		}
+	}
 	return json.Marshal(all, json.Deterministic(true))
 }
 
@@ -178,7 +187,11 @@ func (h *rooms) elsewhereMember(r *api.Request, roomID, target string, content j
 	case resident || target != r.User():
 		return nil, false, nil
 	case membership == "join":
-		sent, err = h.enterRoom(r, entrance{roomID: roomID}, messages.ChangeMembership_JOIN, reason)
+		var further map[string]jsontext.Value
+		if err := json.Unmarshal(content, &further); err != nil {
+			return nil, true, err
+		}
+		sent, err = h.enterRoom(r, entrance{roomID: roomID}, messages.ChangeMembership_JOIN, reason, further)
 	case membership == "leave":
 		sent, err = h.leaveRoom(r, roomID, reason)
 	default:

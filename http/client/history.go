@@ -46,6 +46,10 @@ func (h *rooms) event(r *api.Request) (any, error) {
 }
 
 func (h *rooms) messages(r *api.Request) (any, error) {
+	a, err := h.readable(r)
+	if err != nil {
+		return nil, err
+	}
 	if _, err := r.Need("dir"); err != nil {
 		return nil, err
 	}
@@ -63,10 +67,6 @@ func (h *rooms) messages(r *api.Request) (any, error) {
 	}
 	if f.Limit > 0 {
 		limit = min(limit, int64(f.Limit))
-	}
-	a, err := h.readable(r)
-	if err != nil {
-		return nil, err
 	}
 	p := reader.Page{Backwards: dir == "b", Limit: int(limit), Filter: f}
 	if p.From, err = a.Gap(r.Ctx, r.Param("from"), p.Backwards); err != nil {
@@ -142,7 +142,7 @@ func (h *rooms) context(r *api.Request) (any, error) {
 	if err != nil {
 		return nil, err
 	}
-	a, err := h.access(r)
+	a, err := h.readable(r)
 	if err != nil {
 		return nil, err
 	}

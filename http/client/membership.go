@@ -10,6 +10,7 @@ import (
 	"github.com/matrixon/matrixon/matrix/id"
 	"github.com/matrixon/matrixon/matrix/mxerr"
 	"github.com/matrixon/matrixon/messages"
+	"github.com/matrixon/matrixon/persistence/schema"
 )
 
 func (h *rooms) membership() []api.Endpoint {
@@ -35,10 +36,12 @@ func (h *rooms) membership() []api.Endpoint {
 	}
 }
 
-// joinBody is the body of requests about one's own membership.
+// joinBody is the body of requests to come into a room.
 type joinBody struct {
 	Reason           string                    `json:"reason"`
 	ThirdPartySigned map[string]jsontext.Value `json:"third_party_signed"`
+	// Further is taken into the member event, as if that had been sent as a state event.
+	Further map[string]jsontext.Value `json:",embed"`
 }
 
 func (h *rooms) joinRoom(r *api.Request) (any, error) {
@@ -61,20 +64,23 @@ func (h *rooms) enter(r *api.Request, action messages.ChangeMembership_Action) (
 	if err != nil {
 		return nil, err
 	}
-	if _, err := h.enterRoom(r, to, action, body.Reason); err != nil {
+	was, _, err := schema.Memberships.Get(r.Ctx, h.Store, schema.Membership{UserID: r.User(), RoomID: to.roomID})
+	if err != nil {
 		return nil, err
+	}
+	if _, err := h.enterRoom(r, to, action, body.Reason, body.Further); err != nil {
+		return nil, err
+	}
+	if was.Membership != "join" {
+		h.moveSettings(r.Ctx, r.User(), to.roomID)
 	}
 	return map[string]string{"room_id": to.roomID}, nil
 }
 
-// change asks the room for a change of membership. The profile of a local user goes into the event with which the user comes in.
+// change asks the room for a change of another's membership. The profile of a local user goes into the invite.
 func (h *rooms) change(r *api.Request, roomID string, action messages.ChangeMembership_Action, target, reason string) (*messages.EventSent, error) {
 	var content []byte
-	switch action {
-	case messages.ChangeMembership_JOIN, messages.ChangeMembership_INVITE, messages.ChangeMembership_KNOCK:
-		if id.ServerOf(target) != h.ServerName {
-			break
-		}
+	if action == messages.ChangeMembership_INVITE && id.ServerOf(target) == h.ServerName {
 		var err error
 		if content, err = MemberContent(r.Ctx, h.Deps, target); err != nil {
 			return nil, err
@@ -112,7 +118,7 @@ func (h *rooms) changeOther(r *api.Request, action messages.ChangeMembership_Act
 		return nil, err
 	}
 	if action == messages.ChangeMembership_INVITE {
-		if err := h.invitable(r, *body.UserID); err != nil {
+		if err := h.invitable(r.Ctx, *body.UserID, r.User()); err != nil {
 			return nil, err
 		}
 	}
@@ -122,7 +128,7 @@ func (h *rooms) changeOther(r *api.Request, action messages.ChangeMembership_Act
 
 // invitable refuses to invite local users who do not exist or want no invites (client-server API, "Invite permission"), and
 // users of servers that cannot be reached.
-func (h *rooms) invitable(r *api.Request, userID string) error {
+func (h *rooms) invitable(ctx context.Context, userID, inviter string) error {
 	if !id.ValidUser(userID) {
 		return mxerr.InvalidParam("%.255q is no user id", userID)
 	}
@@ -132,10 +138,6 @@ func (h *rooms) invitable(r *api.Request, userID string) error {
 		}
 		return nil
 	}
-	return h.localInvitable(r.Ctx, userID, r.User())
-}
-
-func (h *rooms) localInvitable(ctx context.Context, userID, inviter string) error {
 	if _, _, err := h.localAccount(ctx, userID); err != nil { // an application service may make it
 		return err
 	}
@@ -151,6 +153,9 @@ func (h *rooms) leave(r *api.Request) (any, error) {
 	}
 	roomID, err := h.member(r)
 	if err != nil {
+		return nil, err
+	}
+	if err := h.mayReject(r, roomID); err != nil {
 		return nil, err
 	}
 	_, err = h.leaveRoom(r, roomID, body.Reason)

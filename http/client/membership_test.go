@@ -204,7 +204,7 @@ func TestMembers(t *testing.T) {
 	dave.Join(roomID)
 	dave.Leave(roomID)
 	alice.Get(clienttest.Room(roomID, "joined_members")).OK().
-		Has("joined", `{"@alice:example.org":{},"@bob:example.org":{"avatar_url":"mxc://example.org/bob","display_name":"Bob"}}`)
+		Has("joined", `{"@alice:example.org":{"avatar_url":"","display_name":""},"@bob:example.org":{"avatar_url":"mxc://example.org/bob","display_name":"Bob"}}`)
 	members := clienttest.Room(roomID, "members")
 	for query, want := range map[string][]string{
 		"":                                      {alice.ID, bob.ID, carol.ID, dave.ID},

@@ -159,19 +159,7 @@ func (h *oldSync) roomInitialSync(r *api.Request) (any, error) {
 	if info.AccountData, err = h.accountDataOf(r, a.RoomID); err != nil {
 		return nil, err
 	}
-	s, err := a.State(r.Ctx)
-	if err != nil {
-		return nil, err
-	}
-	entries, err := s.Entries(nil)
-	if err != nil {
-		return nil, err
-	}
-	rows, err := s.Events(r.Ctx, entries)
-	if err != nil {
-		return nil, err
-	}
-	info.State, err = events(r, a, rows)
+	info.State, err = stateNow(r, a)
 	return info, err
 }
 

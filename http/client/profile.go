@@ -176,8 +176,8 @@ func fieldValue(name string, value jsontext.Value) (jsontext.Value, error) {
 		return nil, nil
 	case name == displayName && utf8.RuneCountInString(text) > maxDisplayName:
 		return nil, mxerr.InvalidParam("the display name is longer than %d characters", maxDisplayName)
-	case name == avatarURL && (len(text) > maxAvatarURL || !strings.HasPrefix(text, "mxc://")):
-		return nil, mxerr.InvalidParam("avatar_url must be an mxc:// address of at most %d bytes", maxAvatarURL)
+	case name == avatarURL && len(text) > maxAvatarURL:
+		return nil, mxerr.InvalidParam("avatar_url is longer than %d bytes", maxAvatarURL)
 	case name == timeZone && len(text) > maxTimeZone:
 		return nil, mxerr.InvalidParam("m.tz must be the name of a time zone")
 	}

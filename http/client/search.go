@@ -61,6 +61,7 @@ type searchCursor struct {
 	Seq    uint64  `json:"s"`
 	TS     int64   `json:"t"`
 	Rank   float64 `json:"k"`
+	Since  int64   `json:"o,omitempty"`
 	Count  int     `json:"n"`           // of the results before
 	Group  string  `json:"g,omitempty"` // room_id or sender
 	Value  string  `json:"v,omitempty"`
@@ -72,7 +73,7 @@ func (c searchCursor) String() string {
 }
 
 func cursorAfter(hit persistence.TextHit, count int) searchCursor {
-	return searchCursor{RoomID: hit.RoomID, Seq: hit.Seq, TS: hit.TS, Rank: hit.Rank, Count: count}
+	return searchCursor{RoomID: hit.RoomID, Seq: hit.Seq, TS: hit.TS, Rank: hit.Rank, Since: hit.Since, Count: count}
 }
 
 func (h *rooms) search(r *api.Request) (any, error) {
@@ -165,7 +166,7 @@ func (c *checkedSearch) goOn(from string) error {
 	if err != nil || json.Unmarshal(raw, &at) != nil {
 		return mxerr.InvalidParam("the token %.64q was not given out by this server", from)
 	}
-	c.After = &persistence.TextHit{TextRef: persistence.TextRef{RoomID: at.RoomID, Seq: at.Seq}, TS: at.TS, Rank: at.Rank}
+	c.After = &persistence.TextHit{TextRef: persistence.TextRef{RoomID: at.RoomID, Seq: at.Seq}, TS: at.TS, Rank: at.Rank, Since: at.Since}
 	c.count = max(at.Count, 0)
 	switch at.Group {
 	case "room_id":

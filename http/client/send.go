@@ -21,6 +21,9 @@ func (h *rooms) sending() []api.Endpoint {
 	return []api.Endpoint{
 		{Methods: put, Path: aRoom + "/send/{eventType}/{txnId}", R0: true, Auth: api.User, Limit: api.LimitMessage, Handler: h.send},
 		{Methods: put, Path: aRoom + "/redact/{eventId}/{txnId}", R0: true, Auth: api.User, Limit: api.LimitMessage, WhileSuspended: true, Handler: h.redact},
+		// The oldest clients send without a transaction id. It is no longer specified, but still what many a script does.
+		{Methods: post, Path: aRoom + "/send/{eventType}", R0: true, Auth: api.User, Limit: api.LimitMessage, Handler: h.send},
+		{Methods: post, Path: aRoom + "/redact/{eventId}", R0: true, Auth: api.User, Limit: api.LimitMessage, WhileSuspended: true, Handler: h.redact},
 		{Methods: put, Path: aRoom + "/state/{eventType}", Also: []string{aRoom + "/state/{eventType}/", aRoom + "/state/{eventType}/{stateKey}"},
 			R0: true, Auth: api.User, Limit: api.LimitMessage, Handler: h.putState},
 	}
@@ -49,7 +52,7 @@ func (h *rooms) sent(r *api.Request, roomID string, event *messages.Proposal, tx
 func (h *rooms) repeated(r *api.Request, roomID string, req *messages.SendEvent) (string, error) {
 	req.DeviceSince = r.Session.DeviceSince
 	done, ok, err := schema.RoomTransactions.Get(r.Ctx, h.Store, schema.RoomTransaction{
-		RoomID: roomID, UserID: r.User(), DeviceID: r.Device(), Type: req.Event.Type, Redacts: req.Event.Redacts, TxnID: req.TxnId})
+		RoomID: roomID, UserID: req.By.UserId, DeviceID: req.By.DeviceId, Type: req.Event.Type, Redacts: req.Event.Redacts, TxnID: req.TxnId})
 	if !ok || err != nil || done.TS < req.DeviceSince {
 		return "", err
 	}
@@ -165,7 +168,11 @@ func (h *rooms) putState(r *api.Request) (any, error) {
 	case "m.room.member":
 		return h.putMember(r, roomID, stateKey, content, ts)
 	}
-	return h.sent(r, roomID, &messages.Proposal{Type: typ, StateKey: &stateKey, Content: content, StickyMs: sticky}, "", ts)
+	answer, err := h.sent(r, roomID, &messages.Proposal{Type: typ, StateKey: &stateKey, Content: content, StickyMs: sticky}, "", ts)
+	if replacement := gjson.GetBytes(content, "replacement_room").Str; err == nil && typ == "m.room.tombstone" && id.ValidRoomID(replacement) {
+		h.moveSettings(r.Ctx, r.User(), replacement) // a room that was replaced by hand
+	}
+	return answer, err
 }
 
 // putMember turns a member event into the change of membership that it is.
@@ -178,11 +185,17 @@ func (h *rooms) putMember(r *api.Request, roomID, target string, content jsontex
 		if err := r.Take(api.LimitJoin); err != nil {
 			return nil, err
 		}
+	case "leave":
+		if target == r.User() {
+			if err := h.mayReject(r, roomID); err != nil {
+				return nil, err
+			}
+		}
 	case "invite":
 		if err := r.Take(api.LimitInvite); err != nil {
 			return nil, err
 		}
-		if err := h.invitable(r, target); err != nil {
+		if err := h.invitable(r.Ctx, target, r.User()); err != nil {
 			return nil, err
 		}
 	}

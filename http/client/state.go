@@ -34,6 +34,11 @@ func (h *rooms) allState(r *api.Request) (any, error) {
 	if err != nil {
 		return nil, err
 	}
+	return stateNow(r, a)
+}
+
+// stateNow gives all state events of a room that whoever asks may see.
+func stateNow(r *api.Request, a *reader.Access) ([]jsontext.Value, error) {
 	s, err := a.State(r.Ctx)
 	if err != nil {
 		return nil, err
@@ -160,7 +165,8 @@ func (h *rooms) joinedMembers(r *api.Request) (any, error) {
 		if err != nil {
 			return nil, err
 		}
-		profile := map[string]jsontext.Value{}
+		// Clients have come to expect both members, though they be empty.
+		profile := map[string]jsontext.Value{"display_name": jsontext.Value(`""`), "avatar_url": jsontext.Value(`""`)}
 		content := gjson.GetBytes(row.JSON, "content")
 		if v := content.Get("displayname"); v.Type == gjson.String {
 			profile["display_name"] = jsontext.Value(v.Raw)

@@ -60,8 +60,10 @@ func Memberships(d Deps, o MembershipOptions) []api.Endpoint {
 		template("/make_join", messages.ChangeMembership_JOIN),
 		template("/make_knock", messages.ChangeMembership_KNOCK),
 		template("/make_leave", messages.ChangeMembership_LEAVE),
+		signed(v1+"/send_join/{roomId}/{eventId}", h.sendJoinV1),
 		signed(v2+"/send_join/{roomId}/{eventId}", h.sendJoin),
 		signed(v1+"/send_knock/{roomId}/{eventId}", h.sendKnock),
+		signed(v1+"/send_leave/{roomId}/{eventId}", h.sendLeaveV1),
 		signed(v2+"/send_leave/{roomId}/{eventId}", h.sendLeave),
 		invite(v1, h.inviteV1),
 		invite(v2, h.inviteV2),
@@ -179,6 +181,12 @@ func (h *memberships) isMembership(r *api.Request, e *event.Event, roomID, membe
 func (h *memberships) sendLeave(r *api.Request) (any, error) {
 	_, err := h.completed(r, "leave", messages.ChangeMembership_LEAVE)
 	return nil, err
+}
+
+// sendLeaveV1 is the older endpoint, which the specification has given up and servers still use.
+func (h *memberships) sendLeaveV1(r *api.Request) (any, error) {
+	_, err := h.completed(r, "leave", messages.ChangeMembership_LEAVE)
+	return []any{http.StatusOK, struct{}{}}, err
 }
 
 func (h *memberships) sendKnock(r *api.Request) (any, error) {

@@ -16,6 +16,23 @@ import (
 
 // sendJoin takes a join, and answers the state before it and what authorises that state.
 func (h *memberships) sendJoin(r *api.Request) (any, error) {
+	a, err := h.takeJoin(r)
+	if err != nil {
+		return nil, err
+	}
+	return h.stream(r, a.write), nil
+}
+
+// sendJoinV1 is the older endpoint, which the specification has given up and servers still use.
+func (h *memberships) sendJoinV1(r *api.Request) (any, error) {
+	a, err := h.takeJoin(r)
+	if err != nil {
+		return nil, err
+	}
+	return h.streamPair(r, a.write), nil
+}
+
+func (h *memberships) takeJoin(r *api.Request) (*joinAnswer, error) {
 	omit, err := r.Bool("omit_members", false)
 	if err != nil {
 		return nil, err
@@ -24,11 +41,7 @@ func (h *memberships) sendJoin(r *api.Request) (any, error) {
 	if err != nil {
 		return nil, err
 	}
-	a, err := h.joined(r.Ctx, r.Vars["roomId"], sent, omit)
-	if err != nil {
-		return nil, err
-	}
-	return h.stream(r, a.write), nil
+	return h.joined(r.Ctx, r.Vars["roomId"], sent, omit)
 }
 
 // joinAnswer is what a server gets that has joined a room. The events are read while it is written, since rooms may be larger than memory allows.

@@ -68,14 +68,34 @@ func quoted(s string) jsontext.Value { return canonicaljson.AppendString(nil, s)
 
 // stream answers with an object whose events are read while it is written, since rooms may be larger than memory allows.
 func (d Deps) stream(r *api.Request, write func(context.Context, *writer) error) api.Stream {
+	return d.streamValue(r, func(ctx context.Context, w *writer) error { return w.object(ctx, write) })
+}
+
+// streamPair is stream in the form of the first version of some endpoints: a pair of 200 and the object.
+func (d Deps) streamPair(r *api.Request, write func(context.Context, *writer) error) api.Stream {
+	return d.streamValue(r, func(ctx context.Context, w *writer) error {
+		w.token(jsontext.BeginArray)
+		w.token(jsontext.Int(http.StatusOK))
+		err := w.object(ctx, write)
+		w.token(jsontext.EndArray)
+		return err
+	})
+}
+
+func (w *writer) object(ctx context.Context, write func(context.Context, *writer) error) error {
+	w.token(jsontext.BeginObject)
+	err := write(ctx, w)
+	w.token(jsontext.EndObject)
+	return err
+}
+
+func (d Deps) streamValue(r *api.Request, write func(context.Context, *writer) error) api.Stream {
 	return func(to http.ResponseWriter, q *http.Request) error {
 		to.Header().Set("Content-Type", "application/json")
 		out := bufio.NewWriterSize(to, 64<<10)
 		w := &writer{e: jsontext.NewEncoder(out)}
-		w.token(jsontext.BeginObject)
 		err := write(q.Context(), w)
 		if err == nil {
-			w.token(jsontext.EndObject)
 			err = w.err
 		}
 		if err == nil {

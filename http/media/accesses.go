@@ -16,26 +16,29 @@ const maxAccesses = 100_000
 // accesses remembers which media was fetched, until it is written down.
 type accesses struct {
 	mu      sync.Mutex
-	pending map[schema.MediaAccess]struct{} // the time is that of the day's beginning
-	written map[schema.MediaAccess]struct{} // today
+	pending map[accessed]int64    // the beginning of the day
+	written map[accessed]struct{} // today
 	day     int64
 }
 
+// accessed is media of which it is known when it was fetched.
+type accessed struct{ server, mediaID string }
+
 func (a *accesses) note(row schema.Media, now time.Time) {
 	day := now.Truncate(24 * time.Hour).UnixMilli()
-	access := schema.MediaAccess{Server: row.Server, MediaID: row.MediaID, TS: day}
+	access := accessed{row.Server, row.MediaID}
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	if a.day != day {
-		a.day, a.written = day, map[schema.MediaAccess]struct{}{}
+		a.day, a.written = day, map[accessed]struct{}{}
 	}
 	if _, known := a.written[access]; known || len(a.pending) >= maxAccesses {
 		return
 	}
 	if a.pending == nil {
-		a.pending = map[schema.MediaAccess]struct{}{}
+		a.pending = map[accessed]int64{}
 	}
-	a.pending[access] = struct{}{}
+	a.pending[access] = day
 }
 
 // take gives what must be written down.
@@ -43,9 +46,9 @@ func (a *accesses) take() []persistence.Mutation {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	var writes []persistence.Mutation
-	for access := range a.pending {
-		writes = append(writes, schema.MediaAccesses.Put(access))
-		if len(a.written) < maxAccesses {
+	for access, day := range a.pending {
+		writes = append(writes, schema.MediaAccesses.Put(schema.MediaAccess{Server: access.server, MediaID: access.mediaID, TS: day}))
+		if day == a.day && len(a.written) < maxAccesses {
 			a.written[access] = struct{}{}
 		}
 	}

@@ -9,6 +9,7 @@ import (
 	"io"
 	"net/http"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/klauspost/compress/gzhttp"
@@ -96,6 +97,11 @@ func stream(c content, from io.ReadSeekCloser) api.Stream {
 		h.Set("ETag", `"`+c.etag+`"`)
 		h.Set(gzhttp.HeaderNoCompression, "1") // most of it is compressed, and parts of it cannot be
 		defer from.Close()                     //nolint:errcheck // it was only read
+		if strings.Contains(hr.Header.Get("Range"), ",") {
+			// Each of many parts would be another request to the store. Servers may send the whole instead (RFC 9110, section 14.2).
+			hr = hr.Clone(hr.Context())
+			hr.Header.Del("Range")
+		}
 		http.ServeContent(&unhurried{ResponseWriter: w, control: http.NewResponseController(w)}, hr, "", time.Time{}, from)
 		return nil
 	}

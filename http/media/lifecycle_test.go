@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"net/http"
 	"strings"
@@ -11,6 +12,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/matrixon/matrixon/http/api"
 	"github.com/matrixon/matrixon/http/media"
 	"github.com/matrixon/matrixon/matrix/mxerr"
 	"github.com/matrixon/matrixon/persistence"
@@ -383,6 +385,78 @@ func TestRemoteMedia(t *testing.T) {
 		if a := alice.get(downloads + "other.example/wrong"); a.status != test.status || a.at("errcode").Str != test.code {
 			t.Errorf("%s: %d %s", wrong, a.status, a.body)
 		}
+	}
+}
+
+// TestRemoteMediaTakesOnlySoMuch: what nobody has fetched for longest goes first, and can be fetched again.
+func TestRemoteMediaTakesOnlySoMuch(t *testing.T) {
+	t.Parallel()
+	other := &remote{}
+	w := start(t, func(o *media.Options) { o.Remote, o.Retention = other, media.Retention{RemoteSize: 10_000} })
+	alice := w.user("alice")
+	other.file = func() (*media.RemoteFile, error) {
+		return &media.RemoteFile{Body: io.NopCloser(bytes.NewReader(noise(1000))), Size: -1}, nil
+	}
+	name := func(i int) string { return fmt.Sprintf("%sother.example/%d", downloads, i) }
+	mine := alice.upload(noise(20_000), "a/b", "")
+	for i := range 10 {
+		alice.get(name(i)).ok()
+		w.advance(24 * time.Hour)
+	}
+	alice.get(name(2)).ok()
+	w.sweep()
+	if n := count(w, schema.MediaFiles); n != 11 {
+		t.Errorf("%d files before there are too many", n)
+	}
+	if !w.media.Grown() {
+		alice.get(name(10)).ok()
+		alice.get(name(11)).ok()
+	}
+	if !w.media.Grown() {
+		t.Error("it does not say that there is much to sweep")
+	}
+	if err := w.media.SweepRemote(t.Context()); err != nil || w.media.Grown() {
+		t.Error(err)
+	}
+	for i, want := range []bool{false, false, true, false, true, true, true, true, true, true, true, true} {
+		_, there, err := schema.MediaFiles.Get(t.Context(), w.rows, schema.Media{Server: "other.example", MediaID: fmt.Sprint(i)})
+		if err != nil || there != want {
+			t.Errorf("%d is there: %v, %v", i, there, err)
+		}
+	}
+	alice.get(downloads + mine).ok()
+	alice.get(name(0)).ok()
+}
+
+// TestRemoteMediaIsFetchedOnlySoMuch: by each user, as far as it is not here.
+func TestRemoteMediaIsFetchedOnlySoMuch(t *testing.T) {
+	t.Parallel()
+	other := &remote{}
+	w := startLimited(t, map[api.Limit]api.Rate{api.LimitMediaRemote: {PerSecond: 100, Burst: 5000}}, func(o *media.Options) {
+		o.Remote, o.MaxRemote = other, 10<<20
+	})
+	alice, bob := w.user("alice"), w.user("bob")
+	other.file = func() (*media.RemoteFile, error) {
+		return &media.RemoteFile{Body: io.NopCloser(bytes.NewReader(noise(3 << 20))), Size: -1}, nil
+	}
+	name := func(i int) string { return fmt.Sprintf("%sother.example/%d", downloads, i) }
+	alice.get(name(0)).ok()
+	alice.get(name(1)).refused(http.StatusTooManyRequests, "M_LIMIT_EXCEEDED")
+	if n := w.objects(); n != 1 {
+		t.Errorf("%d objects", n)
+	}
+	alice.get(name(0)).ok()
+	bob.get(name(1)).ok()
+	alice.get(name(1)).ok()
+	w.advance(time.Minute)
+	alice.get(name(2)).ok()
+	before := other.fetched
+	w.advance(time.Second / 100)
+	for i := range 10 {
+		bob.get(name(10 + i))
+	}
+	if other.fetched-before > 2 {
+		t.Errorf("%d files were asked for by one who may fetch nothing more", other.fetched-before)
 	}
 }
 

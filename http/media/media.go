@@ -7,6 +7,7 @@ import (
 	"context"
 	"log/slog"
 	"net/http"
+	"sync/atomic"
 	"time"
 
 	"golang.org/x/sync/semaphore"
@@ -43,6 +44,9 @@ type Options struct {
 	PendingLifetime time.Duration
 	// Public lets everyone fetch what comes in from now on without a token, through the deprecated endpoints.
 	Public bool
+	// Icons are mxc:// URIs that everyone can fetch through them all the same: those of identity providers, which clients show before anybody
+	// has logged in (client-server API, m.login.sso).
+	Icons []string
 	// Pages looks at web pages; nil: there are no previews. PreviewLifetime is how long one is good.
 	Pages           *preview.Fetcher
 	PreviewLifetime time.Duration
@@ -55,6 +59,7 @@ type Options struct {
 type Repository struct {
 	Options
 	accesses accesses
+	cached   atomic.Int64       // bytes of other servers, since the last SweepRemote
 	fetching singleflight.Group // of remote media
 	making   singleflight.Group // of thumbnails
 	looking  singleflight.Group // at web pages

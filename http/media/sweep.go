@@ -14,6 +14,7 @@ import (
 // Retention is how long media is kept that nobody fetches; 0 is for ever.
 type Retention struct {
 	Local, Remote time.Duration
+	RemoteSize    int64 // bytes that all files of other servers may take; 0: no bound
 }
 
 // The ages beyond which something is left over.
@@ -35,6 +36,7 @@ func (m *Repository) Sweep(ctx context.Context) error {
 	return errors.Join(
 		m.sweepPreviews(ctx, now),
 		m.sweepMedia(ctx, now),
+		m.SweepRemote(ctx),
 		m.sweepBlobs(ctx, now),
 		m.sweepObjects(ctx, now),
 	)

@@ -8,9 +8,14 @@ import (
 	"image/gif"
 	"image/jpeg"
 	"image/png"
+	"io"
 	"net/http"
+	"slices"
+	"strings"
 	"testing"
+	"testing/iotest"
 
+	"github.com/matrixon/matrixon/http/media"
 	"github.com/matrixon/matrixon/persistence"
 	"github.com/matrixon/matrixon/persistence/schema"
 )
@@ -140,6 +145,61 @@ func TestNoThumbnails(t *testing.T) {
 			t.Errorf("%s: %d %s", name, a.status, a.body)
 		}
 	}
+}
+
+// TestHostileRemoteMedia: what other servers send is trusted no more than what users upload, and nothing of it is made smaller or shown
+// that would not be of theirs.
+func TestHostileRemoteMedia(t *testing.T) {
+	t.Parallel()
+	other := &remote{}
+	w := start(t, func(o *media.Options) { o.Remote = other })
+	alice := w.user("alice")
+	var grey, bomb bytes.Buffer
+	if err := jpeg.Encode(&grey, image.NewGray(image.Rect(0, 0, 600, 600)), nil); err != nil {
+		t.Fatal(err)
+	}
+	whole := grey.Bytes()
+	scan := whole[bytes.LastIndex(whole, []byte{0xff, 0xda}) : len(whole)-2]
+	if err := png.Encode(&bomb, image.NewGray(image.Rect(0, 0, 2_100, 2_000))); err != nil {
+		t.Fatal(err)
+	}
+	for name, test := range map[string]struct {
+		content     []byte
+		kind, shown string // as they are served
+		status      int    // of the thumbnail
+		code        string
+	}{
+		"SVG":                              {[]byte(`<svg xmlns="http://www.w3.org/2000/svg"><script>alert(1)</script></svg>`), "image/svg+xml", "attachment", http.StatusBadRequest, "M_UNKNOWN"},
+		"a page that says it is a picture": {[]byte("<script>alert(1)</script>"), "image/png", "inline", http.StatusBadRequest, "M_UNKNOWN"},
+		"truncated":                        {whole[:len(whole)/2], "image/jpeg", "inline", http.StatusBadRequest, "M_UNKNOWN"},
+		"too many pixels":                  {bomb.Bytes(), "image/png", "inline", http.StatusBadGateway, "M_TOO_LARGE"},
+		"too many scans": {slices.Concat(whole[:len(whole)-2], bytes.Repeat(scan, 200), whole[len(whole)-2:]),
+			"image/jpeg", "inline", http.StatusBadRequest, "M_UNKNOWN"},
+	} {
+		other.file = func() (*media.RemoteFile, error) {
+			return &media.RemoteFile{Body: io.NopCloser(bytes.NewReader(test.content)), Size: -1, Type: test.kind}, nil
+		}
+		id := "other.example/" + strings.ReplaceAll(name, " ", "-")
+		alice.get(downloads+id).ok().has("Content-Type", test.kind, "Content-Disposition", test.shown, "X-Content-Type-Options", "nosniff",
+			"Content-Security-Policy", "sandbox; default-src 'none'; script-src 'none'; plugin-types application/pdf; style-src 'unsafe-inline'; object-src 'self';",
+			"Cross-Origin-Resource-Policy", "cross-origin")
+		if a := alice.get(thumbnails + id + "?width=32&height=32"); a.status != test.status || a.at("errcode").Str != test.code {
+			t.Errorf("%s: %d %s", name, a.status, a.body)
+		}
+	}
+	// What breaks off is not kept, and is fetched again.
+	objects := w.objects()
+	other.file = func() (*media.RemoteFile, error) {
+		return &media.RemoteFile{Body: io.NopCloser(io.MultiReader(bytes.NewReader(whole[:500]), iotest.ErrReader(io.ErrUnexpectedEOF))), Size: -1, Type: "image/jpeg"}, nil
+	}
+	alice.get(downloads+"other.example/broken").refused(http.StatusBadGateway, "M_UNKNOWN")
+	if n := w.objects(); n != objects {
+		t.Errorf("%d objects, not %d", n, objects)
+	}
+	other.file = func() (*media.RemoteFile, error) {
+		return &media.RemoteFile{Body: io.NopCloser(bytes.NewReader(whole)), Size: -1, Type: "image/jpeg"}, nil
+	}
+	alice.get(downloads + "other.example/broken").ok()
 }
 
 // TestThumbnailsAreBounded: no matter what proportions are asked for, only so many are stored.

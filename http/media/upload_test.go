@@ -63,6 +63,11 @@ func TestRanges(t *testing.T) {
 	if a := alice.get(downloads+name, "Range", "bytes=1000000-"); a.status != http.StatusRequestedRangeNotSatisfiable {
 		t.Errorf("a range beyond the end: %d", a.status)
 	}
+	for _, spans := range []string{"bytes=0-0,5-9", "bytes=0-0" + strings.Repeat(",2-2", 5000), "bytes=a-b,"} {
+		if a := alice.get(downloads+name, "Range", spans).ok(); !bytes.Equal(a.body, content) {
+			t.Errorf("several ranges: %d bytes", len(a.body))
+		}
+	}
 	if a := alice.get(downloads+name, "If-None-Match", etag); a.status != http.StatusNotModified {
 		t.Errorf("not modified: %d", a.status)
 	}
@@ -102,6 +107,19 @@ func TestBeforeTheFreeze(t *testing.T) {
 	w.nobody().get(oldDownloads + old).ok()
 	w.nobody().get(oldDownloads+fresh).refused(http.StatusNotFound, "M_NOT_FOUND")
 	alice.get(downloads + fresh).ok()
+}
+
+// TestIconsAreNotFrozen: who has yet to log in sees with whom.
+func TestIconsAreNotFrozen(t *testing.T) {
+	t.Parallel()
+	w := start(t, nil)
+	alice := w.user("alice")
+	icon, other := alice.upload(photo(t, 100, 100), "image/jpeg", ""), alice.upload(photo(t, 101, 100), "image/jpeg", "")
+	w.media.Icons = []string{"mxc://" + icon}
+	w.nobody().get(oldDownloads + icon).ok()
+	w.nobody().get("/_matrix/media/v3/thumbnail/" + icon + "?width=32&height=32&method=crop").ok()
+	w.nobody().get(downloads+icon).refused(http.StatusUnauthorized, "M_MISSING_TOKEN")
+	w.nobody().get(oldDownloads+other).refused(http.StatusNotFound, "M_NOT_FOUND")
 }
 
 func TestNamesThatAreNone(t *testing.T) {

@@ -22,8 +22,9 @@ type State interface {
 
 // Rejection says which rule rejects an event, and why.
 type Rejection struct {
-	Rule   string // as numbered in rooms/vN, for example "5.3.5.2"
-	Reason string
+	Rule      string // as numbered in rooms/vN, for example "5.3.5.2"
+	Reason    string
+	Malformed bool // the event would be against the rule whoever sent it
 }
 
 func (r *Rejection) Error() string { return fmt.Sprintf("rule %s: %s", r.Rule, r.Reason) }
@@ -77,7 +78,7 @@ func Check(e *event.Event, state State) error {
 	return c.check()
 }
 
-func (c *checker) reject(reason string, numbers ...int) error {
+func (c *checker) reject(reason string, numbers ...int) *Rejection {
 	var b strings.Builder
 	for i, n := range numbers {
 		if i > 0 {
@@ -86,6 +87,13 @@ func (c *checker) reject(reason string, numbers ...int) error {
 		fmt.Fprint(&b, n)
 	}
 	return &Rejection{Rule: b.String(), Reason: reason}
+}
+
+// malformed is reject for a content that nobody may send.
+func (c *checker) malformed(reason string, numbers ...int) error {
+	rejection := c.reject(reason, numbers...)
+	rejection.Malformed = true
+	return rejection
 }
 
 // checkCreate is rule 1.

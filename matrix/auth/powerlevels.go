@@ -51,21 +51,21 @@ func (c *checker) checkPowerLevelsFormat(rule int) (int, error) {
 			return 0, err
 		}
 	} else if name := c.outsideDouble(); name != "" {
-		return 0, c.reject("the number in "+name+" is outside the range of a double", rule, usersRule)
+		return 0, c.malformed("the number in "+name+" is outside the range of a double", rule, usersRule)
 	}
 	users := member(c.content, "users")
 	if users.Exists() && !c.allLevels(users) {
-		return 0, c.reject("users is not an object of integers", rule, usersRule)
+		return 0, c.malformed("users is not an object of integers", rule, usersRule)
 	}
 	if bad := firstKey(users, func(userID string) bool { return !id.ValidUser(userID) }); bad != nil {
-		return 0, c.reject("users holds "+*bad+", which is not a user id", rule, usersRule)
+		return 0, c.malformed("users holds "+*bad+", which is not a user id", rule, usersRule)
 	}
 	if !c.v.PrivilegedCreators {
 		return usersRule + 1, nil
 	}
 	creators := Creators(c.v, c.create)
 	if bad := firstKey(users, func(userID string) bool { return slices.Contains(creators, userID) }); bad != nil {
-		return 0, c.reject("users holds the creator "+*bad+", whose power cannot be set", rule, usersRule+1)
+		return 0, c.malformed("users holds the creator "+*bad+", whose power cannot be set", rule, usersRule+1)
 	}
 	return usersRule + 2, nil
 }
@@ -74,12 +74,12 @@ func (c *checker) checkPowerLevelsFormat(rule int) (int, error) {
 func (c *checker) checkIntegers(rule int) error {
 	for _, name := range levelNames {
 		if v := member(c.content, name); v.Exists() && !c.isLevel(v) {
-			return c.reject(name+" is not an integer", rule, 1)
+			return c.malformed(name+" is not an integer", rule, 1)
 		}
 	}
 	for _, name := range []string{"events", "notifications"} {
 		if v := member(c.content, name); v.Exists() && !c.allLevels(v) {
-			return c.reject(name+" is not an object of integers", rule, 2)
+			return c.malformed(name+" is not an object of integers", rule, 2)
 		}
 	}
 	return nil

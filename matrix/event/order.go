@@ -6,15 +6,15 @@ import (
 )
 
 // Ordered puts events after those of them that they cite, in an order that depends on the events alone. Events that cite each other in a
-// ring, which no honest server can make, and those that follow them, are left out.
-func Ordered(events map[string]*Event, cites func(*Event) []string) []*Event {
-	order := make([]*Event, 0, len(events))
+// ring, which no honest server can make, and those that follow them, are left out. The events are given by their ids, as far as cites needs them.
+func Ordered[E any](events map[string]E, cites func(E) []string) []E {
+	order := make([]E, 0, len(events))
 	wants := make(map[string]int, len(events))
 	follows := make(map[string][]string, len(events))
 	var ready []string
 	for _, id := range slices.Sorted(maps.Keys(events)) {
 		for _, cited := range cites(events[id]) {
-			if events[cited] != nil {
+			if _, ok := events[cited]; ok {
 				wants[id]++
 				follows[cited] = append(follows[cited], id)
 			}

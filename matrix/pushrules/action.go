@@ -45,7 +45,7 @@ func parseAction(raw jsontext.Value) (action, error) {
 // historical reports whether the action is of an older version of the specification and must be ignored.
 func historical(name string) bool { return name == "dont_notify" || name == "coalesce" }
 
-// currentActions leaves out the historical actions. It never gives nil.
+// currentActions leaves out the historical actions, which only users' own rules keep, for the client that put them there. It never gives nil.
 func currentActions(list []jsontext.Value) []jsontext.Value {
 	kept := make([]jsontext.Value, 0, len(list))
 	for _, raw := range list {
@@ -59,7 +59,7 @@ func currentActions(list []jsontext.Value) []jsontext.Value {
 
 // effect is what the actions of a rule amount to.
 func effect(list []jsontext.Value) Result {
-	result := Result{Actions: list}
+	result := Result{Actions: currentActions(list)}
 	for _, raw := range list {
 		a, err := parseAction(raw)
 		switch {

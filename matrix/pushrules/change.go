@@ -149,6 +149,9 @@ func (s *Ruleset) SetActions(kind, ruleID string, actions []byte) error {
 		return err
 	}
 	changed := (*rules)[i]
+	if changed.Default {
+		list = currentActions(list)
+	}
 	changed.Actions = list
 	if changed.size() > (*rules)[i].size() && s.size()+changed.size() > maxBytes {
 		return errSize
@@ -214,7 +217,7 @@ func checkConditions(conditions []jsontext.Value) error {
 	return nil
 }
 
-// checkActions checks actions and leaves out those of older versions that no longer mean anything.
+// checkActions checks actions. Those of older versions mean nothing any more, but a user's own rules keep them for the client that knows them.
 func checkActions(list []jsontext.Value) ([]jsontext.Value, error) {
 	if len(list) > maxActions {
 		return nil, mxerr.InvalidParam("a push rule may have %d actions", maxActions)
@@ -224,5 +227,5 @@ func checkActions(list []jsontext.Value) ([]jsontext.Value, error) {
 			return nil, err
 		}
 	}
-	return currentActions(list), nil
+	return list, nil
 }

@@ -36,6 +36,7 @@ func Default(userID string) *Ruleset {
 			rule(".m.rule.reaction", nil, match("type", "m.reaction")),
 			rule(".m.rule.room.server_acl", nil, match("type", "m.room.server_acl"), match("state_key", "")),
 			rule(".m.rule.suppress_edits", nil, property("event_property_is", `content.m\.relates_to.rel_type`, `"m.replace"`)),
+			rule(".org.matrix.msc3930.rule.poll_response", nil, match("type", "org.matrix.msc3381.poll.response")),
 		},
 		Content: []Rule{},
 		Room:    []Rule{},
@@ -46,6 +47,11 @@ func Default(userID string) *Ruleset {
 			rule(".m.rule.room_one_to_one", actions(actNotify, actSoundDefault), twoMembers, match("type", "m.room.message")),
 			rule(".m.rule.message", actions(actNotify), match("type", "m.room.message")),
 			rule(".m.rule.encrypted", actions(actNotify), match("type", "m.room.encrypted")),
+			// Polls (MSC3930), in the spelling in which clients send them.
+			rule(".org.matrix.msc3930.rule.poll_start_one_to_one", actions(actNotify, actSoundDefault), twoMembers, match("type", "org.matrix.msc3381.poll.start")),
+			rule(".org.matrix.msc3930.rule.poll_start", actions(actNotify), match("type", "org.matrix.msc3381.poll.start")),
+			rule(".org.matrix.msc3930.rule.poll_end_one_to_one", actions(actNotify, actSoundDefault), twoMembers, match("type", "org.matrix.msc3381.poll.end")),
+			rule(".org.matrix.msc3930.rule.poll_end", actions(actNotify), match("type", "org.matrix.msc3381.poll.end")),
 		},
 	}
 }

@@ -97,13 +97,12 @@ func merge(rules *[]Rule, stored []Rule, kind string) {
 			continue
 		}
 		seen[r.RuleID] = true
-		r.Actions = currentActions(r.Actions)
 		if !reserved(r.RuleID) {
 			own = append(own, ownRule(r, kind))
 			continue
 		}
 		if i := indexOf(*rules, r.RuleID); i >= 0 {
-			(*rules)[i].Enabled, (*rules)[i].Actions = r.Enabled, r.Actions
+			(*rules)[i].Enabled, (*rules)[i].Actions = r.Enabled, currentActions(r.Actions)
 		}
 	}
 	*rules = slices.Insert(*rules, firstOwn(*rules), own...)
@@ -112,6 +111,9 @@ func merge(rules *[]Rule, stored []Rule, kind string) {
 // ownRule gives a user's rule the fields that belong to its kind, and no others.
 func ownRule(r Rule, kind string) Rule {
 	r.Default = false
+	if r.Actions == nil {
+		r.Actions = []jsontext.Value{}
+	}
 	switch {
 	case !conditional(kind):
 		r.Conditions = nil

@@ -90,7 +90,7 @@ func invalidRoomState(err error) error {
 	switch {
 	case errors.As(err, &rejection):
 		return mxerr.New(http.StatusBadRequest, "M_INVALID_ROOM_STATE", "%s", rejection.Reason)
-	case errors.As(err, &refusal) && refusal.Status == http.StatusForbidden:
+	case errors.As(err, &refusal) && (refusal.Status == http.StatusForbidden || refusal == errCreatedTwice):
 		return mxerr.New(http.StatusBadRequest, "M_INVALID_ROOM_STATE", "%s", refusal.Message)
 	}
 	return err

@@ -67,7 +67,7 @@ func (d *draft) moveTo(state statetree.Tree, at *Entry) error {
 	if err != nil {
 		return err
 	}
-	d.head.state = state
+	d.head.state, d.moved = state, true
 	if root := state.Root(); root != at.StateAfter {
 		at.RoomState, d.snapshot = root, true
 	}

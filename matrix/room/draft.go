@@ -50,7 +50,10 @@ type draft struct {
 	unstuck   []uint64
 	lack      []string // servers that lack what sticks
 	abandoned *Partial
-	hint      *roomversion.Version // of a room that does not exist yet; see ver
+	told      statetree.Tree // see toldNumber
+	// moved says that the head's state was not made from the machine's by changes; see accept.
+	moved bool
+	hint  *roomversion.Version // of a room that does not exist yet; see ver
 	// results and built are answers; see Reply.
 	results []Result
 	built   *event.Event

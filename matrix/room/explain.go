@@ -1,6 +1,8 @@
 package room
 
 import (
+	"fmt"
+
 	"github.com/matrixon/matrixon/matrix/auth"
 	"github.com/matrixon/matrixon/matrix/event"
 	"github.com/matrixon/matrixon/matrix/mxerr"
@@ -13,6 +15,9 @@ func (d *draft) explain(e *event.Event, rejection *auth.Rejection) error {
 	}
 	if err := d.waiting(); err != nil {
 		return err
+	}
+	if rejection.Malformed {
+		return fmt.Errorf("%w: %w", mxerr.BadJSON("%s (rule %s)", rejection.Reason, rejection.Rule), rejection)
 	}
 	return mxerr.Forbidden("%s (rule %s)", rejection.Reason, rejection.Rule)
 }

@@ -86,6 +86,9 @@ type SendReceipt struct {
 	Type     string // m.read or m.read.private
 	EventID  string
 	ThreadID string // "" when unthreaded
+	// Remote is that of a user of another server, where it was sent at TS, if that is not 0. The event may be one that has not come yet.
+	Remote bool
+	TS     int64
 }
 
 // CreateAlias names the room.

@@ -150,7 +150,10 @@ func (d *draft) toldNumber(t event.Tuple) uint64 {
 	if p == nil || t.Type != memberTuple("").Type {
 		return 0
 	}
-	number, _, err := d.open(p.Points[0].State).Get(t)
+	if root := p.Points[0].State; d.told.Root() != root {
+		d.told = d.open(root)
+	}
+	number, _, err := d.told.Get(t)
 	if err != nil {
 		return 0 // the missing node was noted
 	}

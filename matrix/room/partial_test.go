@@ -2,6 +2,7 @@ package room
 
 import (
 	"bytes"
+	"errors"
 	"fmt"
 	"maps"
 	"slices"
@@ -323,4 +324,23 @@ func (n *network) tellStates(w *world) {
 		}
 		w.okay(BecomeWhole{w.from("")})
 	}
+}
+
+// TestJoinsLeaveNothingBehind: what was looked at for a join, which is the whole state of a room, is not kept for the sake of the tip.
+func TestJoinsLeaveNothingBehind(t *testing.T) {
+	t.Parallel()
+	a, _ := crowd(t, roomversion.Default)
+	c := newServer(t, "third")
+	look := func(when string) {
+		t.Helper()
+		c.m.cache.reset()
+		if _, _, err := c.m.head.state.Get(memberTuple("@user3:test")); !errors.Is(err, errNodeMissing) {
+			t.Errorf("%s: the state is read from elsewhere than the cache: %v", when, err)
+		}
+	}
+	c.joinPartially("@carol:third", a)
+	look("after the join")
+	c.tell(a)
+	look("when the members are known")
+	agree(t, a, c)
 }

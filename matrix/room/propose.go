@@ -1,6 +1,8 @@
 package room
 
 import (
+	"math"
+
 	"github.com/tidwall/gjson"
 
 	"github.com/matrixon/matrixon/matrix/mxerr"
@@ -73,6 +75,8 @@ func (d *draft) proposeEvent(p Proposal, o origin, checkOnly bool) error {
 	return err
 }
 
+var errCreatedTwice = mxerr.InvalidParam("a room is created once")
+
 // wellFormed checks what the event rules do not, and puts redacts where the room's version has it.
 func (d *draft) wellFormed(p Proposal) (Proposal, error) {
 	if p.Type == "" {
@@ -82,7 +86,10 @@ func (d *draft) wellFormed(p Proposal) (Proposal, error) {
 		return p, mxerr.BadJSON("the content of an event must be a JSON object")
 	}
 	if p.Type == "m.room.create" && p.StateKey != nil {
-		return p, mxerr.Forbidden("a room is created once")
+		return p, errCreatedTwice
+	}
+	if p.Type == "m.room.tombstone" && textAt(p.Content, "replacement_room") == d.m.o.RoomID {
+		return p, mxerr.InvalidParam("a room cannot be replaced by itself")
 	}
 	if p.Type == "m.room.redaction" && p.StateKey == nil {
 		return d.placeRedacts(p)
@@ -149,8 +156,9 @@ func checkPowerLevels(content []byte) error {
 	return nil
 }
 
+// isInteger reports whether the value is an integer that canonical JSON can hold, which the first room versions do not ask for.
 func isInteger(v gjson.Result) bool {
-	if v.Type != gjson.Number {
+	if v.Type != gjson.Number || math.Abs(v.Num) > 1<<53-1 {
 		return false
 	}
 	for i, c := range []byte(v.Raw) {

@@ -24,13 +24,15 @@ func (d *draft) sendReceipt(in SendReceipt) error {
 	if err := d.waiting(); err != nil {
 		return err
 	}
-	if target == nil || target.Status != Accepted {
-		return mxerr.NotFound("the room has no event %s", in.EventID)
-	}
-	if in.ThreadID != "" {
+	seq := d.head.seq // an event that has not come is newer than all that have
+	switch {
+	case target != nil && target.Status == Accepted:
 		if err := d.requireThread(target, in.ThreadID); err != nil {
 			return err
 		}
+		seq = target.Seq
+	case !in.Remote || target != nil && !target.outlier():
+		return mxerr.NotFound("the room has no event %s", in.EventID)
 	}
 	key := ReceiptKey{UserID: in.UserID, Type: in.Type, ThreadID: in.ThreadID}
 	current, known := d.m.cache.receipt(key)
@@ -38,15 +40,22 @@ func (d *draft) sendReceipt(in SendReceipt) error {
 		d.need.Receipts = append(d.need.Receipts, key)
 		return errMissing
 	}
-	if current.EventID != "" && current.Seq >= target.Seq {
+	if current.EventID == in.EventID || current.EventID != "" && (current.Seq > seq || current.Seq == seq && target != nil) {
 		return nil
 	}
-	d.receipts = append(d.receipts, ReceiptRow{ReceiptKey: key, EventID: in.EventID, Seq: target.Seq, TS: in.Now})
+	ts := in.Now
+	if in.Remote && in.TS > 0 {
+		ts = min(in.TS, in.Now)
+	}
+	d.receipts = append(d.receipts, ReceiptRow{ReceiptKey: key, EventID: in.EventID, Seq: seq, TS: ts})
 	return nil
 }
 
-// requireThread refuses a thread that the event is not in. A thread's root may be read in the thread as well.
+// requireThread refuses a thread that the event is not in. A thread's root may be read in the thread as well, and everything in none.
 func (d *draft) requireThread(e *Entry, threadID string) error {
+	if threadID == "" {
+		return nil
+	}
 	root := ""
 	for range threadHops + 1 {
 		if e.Event.ID() == threadID {

@@ -4,6 +4,7 @@ import (
 	"errors"
 
 	"github.com/matrixon/matrixon/matrix/mxerr"
+	"github.com/matrixon/matrixon/matrix/statetree"
 )
 
 // Step takes one input. It changes memory only; afterwards Ready says what is to be done.
@@ -148,6 +149,9 @@ func (m *Machine) accept(d *draft, ticket uint64) {
 	}
 	d.keep()
 	d.moveInto(b)
+	if d.moved { // its nodes were read through the draft, which it would hold with all that it changed
+		d.head.state = statetree.Open(d.head.state.Root(), m.fetch)
+	}
 	m.head, m.version = d.head, d.version
 	b.head, b.version = d.head, d.version
 	if ticket != 0 {

@@ -5,6 +5,7 @@
 package bleve
 
 import (
+	"bytes"
 	"cmp"
 	"context"
 	"errors"
@@ -25,6 +26,7 @@ import (
 	"github.com/blevesearch/bleve/v2/search/query"
 	"github.com/blevesearch/bleve/v2/search/searcher"
 	index "github.com/blevesearch/bleve_index_api"
+	"github.com/go-json-experiment/json"
 
 	"github.com/matrixon/matrixon/matrix/words"
 	"github.com/matrixon/matrixon/persistence"
@@ -32,11 +34,12 @@ import (
 
 // Index implements persistence.Searcher.
 type Index struct {
-	index bleve.Index
-	close func() error // once
+	index   bleve.Index
+	close   func() error // once
+	portion uint64       // texts that are looked at first, for what is recent
 }
 
-func wrap(opened bleve.Index) *Index { return &Index{opened, sync.OnceValue(opened.Close)} }
+func wrap(opened bleve.Index) *Index { return &Index{opened, sync.OnceValue(opened.Close), 5000} }
 
 // Open opens the index in the folder, or makes a new one there.
 func Open(dir string, log *slog.Logger) (*Index, error) {
@@ -44,14 +47,36 @@ func Open(dir string, log *slog.Logger) (*Index, error) {
 	if errors.Is(err, bleve.ErrorIndexPathDoesNotExist) {
 		return create(dir)
 	}
-	if err != nil {
-		log.Warn("the search index is damaged and is made anew", "folder", dir, "error", err)
-		if err := os.RemoveAll(dir); err != nil {
+	if err == nil {
+		same, err := current(opened)
+		if err != nil || same {
+			return wrap(opened), err
+		}
+		if err := opened.Close(); err != nil {
 			return nil, fmt.Errorf("search index: %w", err)
 		}
-		return create(dir)
+		log.Info("the search index is of another version and is made anew", "folder", dir)
+	} else {
+		log.Warn("the search index is damaged and is made anew", "folder", dir, "error", err)
 	}
-	return wrap(opened), nil
+	if err := os.RemoveAll(dir); err != nil {
+		return nil, fmt.Errorf("search index: %w", err)
+	}
+	return create(dir)
+}
+
+// current reports whether an index holds what those hold that are made now.
+func current(opened bleve.Index) (bool, error) {
+	m, err := layout()
+	if err != nil {
+		return false, fmt.Errorf("search index: %w", err)
+	}
+	want, err := json.Marshal(m, json.Deterministic(true))
+	if err != nil {
+		return false, fmt.Errorf("search index: %w", err)
+	}
+	have, err := json.Marshal(opened.Mapping(), json.Deterministic(true))
+	return bytes.Equal(want, have), err
 }
 
 func create(dir string) (*Index, error) {
@@ -85,6 +110,7 @@ const (
 	fieldKey    = "key"
 	fieldSender = "sender"
 	fieldTS     = "ts"
+	fieldWhen   = "when"
 	fieldText   = "text"
 )
 
@@ -96,10 +122,12 @@ func layout() (mapping.IndexMapping, error) {
 		return &mapping.FieldMapping{Type: "text", Analyzer: analyzer, Index: true, DocValues: column, SkipFreqNorm: analyzer == keyword.Name}
 	}
 	document := mapping.NewDocumentStaticMapping()
+	document.AddSubDocumentMapping("_all", mapping.NewDocumentDisabledMapping()) // no field of all fields
 	document.AddFieldMappingsAt(fieldRoom, field(keyword.Name, true))
 	document.AddFieldMappingsAt(fieldKey, field(keyword.Name, false))
 	document.AddFieldMappingsAt(fieldSender, field(keyword.Name, false))
 	document.AddFieldMappingsAt(fieldTS, field(keyword.Name, true))
+	document.AddFieldMappingsAt(fieldWhen, &mapping.FieldMapping{Type: "text", Analyzer: tokenAnalyzer, Index: true, SkipFreqNorm: true})
 	document.AddFieldMappingsAt(fieldText, field(tokenAnalyzer, false))
 	m := mapping.NewIndexMapping()
 	m.DefaultMapping = document
@@ -111,7 +139,8 @@ func (x *Index) Update(_ context.Context, put []persistence.Text, remove []persi
 	batch := x.index.NewBatch()
 	for _, t := range put {
 		err := batch.Index(documentID(t.TextRef), map[string]any{
-			fieldRoom: t.RoomID, fieldKey: t.Key, fieldSender: t.Sender, fieldTS: sortable(t.TS), fieldText: strings.Join(t.Tokens, " "),
+			fieldRoom: t.RoomID, fieldKey: t.Key, fieldSender: t.Sender, fieldTS: sortable(t.TS), fieldWhen: strings.Join(spans(t.TS), " "),
+			fieldText: strings.Join(t.Tokens, " "),
 		})
 		if err != nil {
 			return fmt.Errorf("search index: %w", err)
@@ -126,13 +155,10 @@ func (x *Index) Update(_ context.Context, put []persistence.Text, remove []persi
 	return nil
 }
 
-// Search implements persistence.Searcher.
-func (x *Index) Search(ctx context.Context, q persistence.TextQuery) ([]persistence.TextHit, error) {
-	if len(q.Tokens) == 0 || len(q.Rooms) == 0 || q.Limit <= 0 {
-		return nil, nil
-	}
+// find finds texts, only those of some spans of time, if there are any, and says how many there are altogether, before and after.
+func (x *Index) find(ctx context.Context, q question, when []span) ([]persistence.TextHit, uint64, error) {
 	var failed error
-	request := bleve.NewSearchRequestOptions(matching(q, &failed), q.Limit, 0, false)
+	request := bleve.NewSearchRequestOptions(matching(q, when, &failed), q.Limit, 0, false)
 	order := []string{"-" + fieldTS, "-_id"}
 	if !q.Recent {
 		order = append([]string{"-_score"}, order...)
@@ -150,35 +176,42 @@ func (x *Index) Search(ctx context.Context, q persistence.TextQuery) ([]persiste
 	}
 	result, err := x.index.SearchInContext(ctx, request)
 	if err = cmp.Or(err, failed); err != nil {
-		return nil, fmt.Errorf("search index: %w", err)
+		return nil, 0, fmt.Errorf("search index: %w", err)
 	}
 	hits := make([]persistence.TextHit, len(result.Hits))
 	for i, hit := range result.Hits {
 		ref, err := parseDocumentID(hit.ID)
 		if err != nil {
-			return nil, err
+			return nil, 0, err
 		}
 		ts := hit.Sort[len(hit.Sort)-2]
 		hits[i] = persistence.TextHit{TextRef: ref, TS: parseSortable(ts), Rank: hit.Score}
 	}
-	return hits, nil
+	return hits, result.Total, nil
 }
 
 // matching is the query in bleve's terms: a conjunction, so that nothing is found outside the rooms whatever the other parts become.
 // Only whole words count for the rank. failed gets what goes wrong while bleve looks at texts.
-func matching(q persistence.TextQuery, failed *error) query.Query {
+func matching(q question, when []span, failed *error) query.Query {
 	var parts []query.Query
 	for _, token := range q.Tokens {
-		parts = append(parts, tokenQuery(token))
+		parts = append(parts, tokenQuery(token, q.words))
 	}
 	if len(q.Keys) > 0 {
-		parts = append(parts, unscored{anyOf(fieldKey, q.Keys)})
+		parts = append(parts, unscored{oneOf{fieldKey, q.Keys}})
 	}
 	if len(q.Senders) > 0 {
-		parts = append(parts, unscored{anyOf(fieldSender, q.Senders)})
+		parts = append(parts, unscored{oneOf{fieldSender, q.Senders}})
 	}
-	if len(q.Rooms) <= fewRooms {
-		return bleve.NewConjunctionQuery(append(parts, unscored{anyOf(fieldRoom, q.Rooms)})...)
+	if when != nil {
+		terms := make([]string, len(when))
+		for i, s := range when {
+			terms[i] = s.term()
+		}
+		parts = append(parts, unscored{oneOf{fieldWhen, terms}})
+	}
+	if uint64(len(q.Rooms)) <= max(fewRooms, q.texts/textsPerRoom) {
+		return bleve.NewConjunctionQuery(append(parts, unscored{oneOf{fieldRoom, q.Rooms}})...)
 	}
 	rooms := make(map[string]bool, len(q.Rooms))
 	for _, roomID := range q.Rooms {
@@ -187,8 +220,9 @@ func matching(q persistence.TextQuery, failed *error) query.Query {
 	return inRooms{bleve.NewConjunctionQuery(parts...), rooms, failed}
 }
 
-// fewRooms is how many rooms are looked up in the index; of more, it is faster to look at the room of each text that matches.
-const fewRooms = 64
+// fewRooms is how many rooms are looked up in the index; of more, it is faster to look at the room of each text that matches, unless
+// there may be very many of these for each room.
+const fewRooms, textsPerRoom = 64, 400
 
 // inRooms gives what another query finds in the rooms.
 type inRooms struct {
@@ -226,34 +260,43 @@ func (u unscored) Searcher(ctx context.Context, r index.IndexReader, m mapping.I
 	return u.Query.Searcher(ctx, r, m, o)
 }
 
-// tokenQuery matches a token.
-func tokenQuery(token words.Token) query.Query {
+// tokenQuery matches a token, of which the words that begin with it are known.
+func tokenQuery(token words.Token, beginning map[string][]string) query.Query {
 	exact := bleve.NewTermQuery(token.Text)
 	exact.SetField(fieldText)
 	if !token.Prefix {
 		return exact
 	}
-	return bleve.NewDisjunctionQuery(exact, unscored{beginning(token.Text)})
+	return bleve.NewDisjunctionQuery(exact, unscored{oneOf{fieldText, beginning[token.Text]}})
 }
 
-// beginning matches the words that begin with a text: the most frequent of them, if they are too many to look up.
-type beginning string
+// oneOf matches one of several terms, however many they are.
+type oneOf struct {
+	field string
+	terms []string
+}
+
+// Searcher implements query.Query.
+func (o oneOf) Searcher(ctx context.Context, r index.IndexReader, _ mapping.IndexMapping, options search.SearcherOptions) (search.Searcher, error) {
+	return searcher.NewMultiTermSearcher(ctx, r, o.terms, o.field, 1, options, false)
+}
 
 // mostWords is how many words one beginning stands for.
 const mostWords = 1000
 
-// Searcher implements query.Query.
-func (b beginning) Searcher(ctx context.Context, r index.IndexReader, _ mapping.IndexMapping, o search.SearcherOptions) (search.Searcher, error) {
-	dictionary, err := r.FieldDictPrefix(fieldText, []byte(b))
+// beginning gives the words that begin with a text, the most frequent of them, if they are too many to look up, and in how many texts they
+// are at most.
+func beginning(r index.IndexReader, text string) (words []string, texts uint64, err error) {
+	dictionary, err := r.FieldDictPrefix(fieldText, []byte(text))
 	if err != nil {
-		return nil, err
+		return nil, 0, err
 	}
 	defer dictionary.Close() //nolint:errcheck // it was only read
 	var entries []index.DictEntry
 	for {
 		entry, err := dictionary.Next()
 		if err != nil {
-			return nil, err
+			return nil, 0, err
 		}
 		if entry == nil {
 			break
@@ -266,21 +309,10 @@ func (b beginning) Searcher(ctx context.Context, r index.IndexReader, _ mapping.
 		})
 		entries = entries[:mostWords]
 	}
-	terms := make([]string, len(entries))
-	for i, entry := range entries {
-		terms[i] = entry.Term
+	for _, entry := range entries {
+		words, texts = append(words, entry.Term), texts+entry.Count
 	}
-	return searcher.NewMultiTermSearcher(ctx, r, terms, fieldText, 1, o, false)
-}
-
-func anyOf(field string, values []string) query.Query {
-	terms := make([]query.Query, len(values))
-	for i, value := range values {
-		term := bleve.NewTermQuery(value)
-		term.SetField(field)
-		terms[i] = term
-	}
-	return bleve.NewDisjunctionQuery(terms...)
+	return words, texts, nil
 }
 
 // sortable writes a time so that byte order is the order of times.

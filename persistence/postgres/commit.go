@@ -18,11 +18,17 @@ import (
 // first waits for the turn of this node: it locks the positions. What has come meanwhile goes along. The second locks the streams and
 // looks whether absent rows are absent; the third writes and commits. A commit that must be refused is left out, which disturbs
 // no other.
+//
+// Nodes take turns in the order in which they asked. For that they wait for an advisory lock: Postgres gives it to whoever has waited the
+// longest as it is released, while a row that is unlocked goes to whoever is there first, which is the node that has just committed: it has
+// the next batch ready before the others are awake. The row is locked all the same: it is what everything else relies on.
 
 const (
 	maxBatchCommits = 2048
 	maxBatchBytes   = 4 << 20
 	batchTimeout    = 15 * time.Second
+	// turnLock is the key of the advisory lock by which nodes take turns.
+	turnLock int64 = 0x636f6d6d697473 // "commits"
 	// resolveFor is how long the fate of a batch is asked for before its writers are told that it is open.
 	resolveFor = 60 * time.Second
 )
@@ -239,6 +245,7 @@ func (c *committer) turn(ctx context.Context) (persistence.Position, error) {
 	var last int64
 	var q pgx.Batch
 	q.Queue("BEGIN")
+	q.Queue("SELECT pg_advisory_xact_lock($1)", turnLock)
 	q.Queue("SELECT last FROM positions FOR UPDATE").QueryRow(func(row pgx.Row) error { return row.Scan(&last) })
 	err := c.conn.SendBatch(ctx, &q).Close()
 	return persistence.Position(last), err
@@ -395,7 +402,7 @@ func (a *assembly) finish(b *batch) error {
 	a.writes.Queue("UPDATE positions SET last = $1", int64(b.last))
 	a.writes.Queue("INSERT INTO commits (first, last, node, batch, notices) VALUES ($1, $2, $3, $4, $5)",
 		int64(b.first), int64(b.last), a.store.options.Node, b.id, notices)
-	a.writes.Queue("SELECT pg_notify($1, $2)", channel, a.store.id)
+	a.writes.Queue("SELECT pg_notify($1, $2)", channel, word(a.store.id, b, notices))
 	a.writes.Queue("COMMIT")
 	return nil
 }

@@ -10,9 +10,6 @@ import (
 	"github.com/jackc/pgx/v5"
 )
 
-// channel is what Postgres wakes the nodes by.
-const channel = "matrixon_commits"
-
 const (
 	// feedEvery is how often the feed looks for commits when nothing wakes it.
 	feedEvery = 250 * time.Millisecond
@@ -86,16 +83,22 @@ func (s *Store) next() *batch {
 	return s.batches[0]
 }
 
-// advance tells what can be told. Our own batches are told from memory; what lies before them, or may lie behind them, is read.
+// advance tells what can be told. Our own batches are told from memory; what lies before them, or may lie behind them, was heard whole or is
+// read.
 func (s *Store) advance(ctx context.Context, look bool) error {
 	for {
 		b := s.next()
 		at := s.Position()
-		switch {
-		case b != nil && (b.last == 0 || b.first == at+1):
+		if b != nil && (b.last == 0 || b.first == at+1) {
 			s.tellOwn(b)
 			continue
-		case b == nil && !look && !s.notified.Load():
+		}
+		if told, err := s.tellHeard(); err != nil {
+			return err
+		} else if told {
+			continue
+		}
+		if b == nil && !look && !s.notified.Load() {
 			return nil
 		}
 		look = false
@@ -148,12 +151,7 @@ func (s *Store) tellOthers(ctx context.Context) (int, error) {
 	if err != nil {
 		return 0, err
 	}
-	type row struct {
-		First, Last int64
-		Batch       string
-		Notices     []byte
-	}
-	found, err := pgx.CollectRows(rows, pgx.RowToStructByPos[row])
+	found, err := pgx.CollectRows(rows, pgx.RowToStructByPos[heard])
 	if err != nil {
 		return 0, err
 	}
@@ -168,48 +166,12 @@ func (s *Store) tellOthers(ctx context.Context) (int, error) {
 		if s.ours(r.Batch) {
 			return told, nil // its committer is about to hand it over
 		}
-		if err := s.tellEncoded(r.Notices); err != nil {
+		if err := s.tellBatch(r); err != nil {
 			return told, err
 		}
-		s.position.Set(uint64(r.Last))
 		told++
 	}
 	return told, nil
-}
-
-// listen is woken by the commits of other nodes. What it misses while it is not connected, the feed finds by looking.
-func (s *Store) listen(ctx context.Context) {
-	for ctx.Err() == nil {
-		err := s.hear(ctx)
-		if ctx.Err() == nil {
-			s.log.Debug("listening to the database was interrupted", "error", err)
-			select {
-			case <-time.After(time.Second):
-			case <-ctx.Done():
-			}
-		}
-	}
-}
-
-func (s *Store) hear(ctx context.Context) error {
-	conn, err := pgx.ConnectConfig(ctx, s.pool.Config().ConnConfig)
-	if err != nil {
-		return err
-	}
-	defer conn.Close(context.Background()) //nolint:errcheck // it may be broken
-	if _, err := conn.Exec(ctx, "LISTEN "+channel); err != nil {
-		return err
-	}
-	for {
-		n, err := conn.WaitForNotification(ctx)
-		if err != nil {
-			return err
-		}
-		if n.Payload != s.id {
-			s.notified.Store(true)
-			s.wakeFeed()
-		}
-	}
 }
 
 // prune deletes notices that no node needs any more.

@@ -15,6 +15,15 @@ func TestSearch(t *testing.T) {
 	})
 }
 
+func TestSearchPortions(t *testing.T) {
+	t.Parallel()
+	storetest.RunSearchPortions(t, func(t *testing.T, portion int) persistence.Searcher {
+		x := openAt(t, Options{URL: place(t)}).Search()
+		x.portion = portion
+		return x
+	})
+}
+
 func BenchmarkSearchUpdate(b *testing.B) {
 	storetest.BenchmarkUpdate(b, openAt(b, Options{URL: place(b)}).Search())
 }

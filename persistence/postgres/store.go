@@ -12,7 +12,7 @@
 //
 // Each batch leaves its notices in the table commits. Every node reads that table in order, woken by NOTIFY, and so is told
 // of all commits of all nodes, in the same order and without a gap, whoever died in between. Its own batches it tells from
-// memory. Rows are deleted after a quarter of an hour; a node that was away for longer must begin anew.
+// memory, and those of which NOTIFY said everything need not be read. Rows are deleted after a quarter of an hour; a node that was away for longer must begin anew.
 //
 // # Failures
 //
@@ -76,6 +76,7 @@ type Store struct {
 	closing  bool
 	batches  []*batch // decided, not yet told
 	inFlight string   // the id of the batch that is being committed
+	heard    []heard  // batches of other nodes, to be told
 	told     *sync.Cond
 	feedWork chan struct{}
 	notified atomic.Bool // another node says that there is something to read
@@ -294,23 +295,27 @@ func (s *Store) Claim(ctx context.Context, stream persistence.Stream) (persisten
 	if err := s.readable(ctx); err != nil {
 		return persistence.Activation{}, err
 	}
+	// In one piece, which is one transaction: as long as it lasts no batch with a commit of the stream gets on, and no other batch either.
 	var a persistence.Activation
-	err := pgx.BeginFunc(ctx, s.pool, func(tx pgx.Tx) error {
+	var q pgx.Batch
+	kind, id := escape(stream.Kind), escape(stream.ID)
+	q.Queue(`INSERT INTO streams (kind, id, epoch, seq) VALUES ($1, $2, 1, 0)
+		ON CONFLICT (kind, id) DO UPDATE SET epoch = streams.epoch + 1 RETURNING epoch, seq`, kind, id).QueryRow(func(row pgx.Row) error {
 		var epoch, seq int64
-		err := tx.QueryRow(ctx, `INSERT INTO streams (kind, id, epoch, seq) VALUES ($1, $2, 1, 0)
-			ON CONFLICT (kind, id) DO UPDATE SET epoch = streams.epoch + 1 RETURNING epoch, seq`, escape(stream.Kind), escape(stream.ID)).Scan(&epoch, &seq)
-		if err != nil {
-			return err
-		}
-		a = persistence.Activation{Epoch: persistence.Epoch(epoch), Seq: uint64(seq)}
+		err := row.Scan(&epoch, &seq)
+		a.Epoch, a.Seq = persistence.Epoch(epoch), uint64(seq)
+		return err
+	})
+	q.Queue("SELECT seq, data FROM snapshots WHERE kind = $1 AND id = $2", kind, id).QueryRow(func(row pgx.Row) error {
 		var at int64
-		err = tx.QueryRow(ctx, "SELECT seq, data FROM snapshots WHERE kind = $1 AND id = $2", escape(stream.Kind), escape(stream.ID)).Scan(&at, &a.Snapshot)
+		err := row.Scan(&at, &a.Snapshot)
 		if errors.Is(err, pgx.ErrNoRows) {
 			return nil
 		}
 		a.SnapshotSeq = uint64(at)
 		return err
 	})
+	err := s.pool.SendBatch(ctx, &q).Close()
 	if err != nil {
 		return persistence.Activation{}, s.readError(ctx, err)
 	}

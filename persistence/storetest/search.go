@@ -135,7 +135,7 @@ func testSearchModel(t *testing.T, s persistence.Searcher) {
 		next++
 		body := strings.Join(rapid.SliceOfN(rapid.SampledFrom(vocabulary), 1, 4).Draw(t, "body"), " ")
 		room := rapid.SampledFrom([]string{"!a", "!b", "!c"}).Draw(t, "room")
-		added := text(room, next, "content.body", "@u", rapid.Int64Range(0, 20).Draw(t, "ts"), body)
+		added := text(room, next, "content.body", "@u", rapid.OneOf(rapid.Int64Range(0, 20), rapid.Int64Range(1e12, 1e12+1e8), rapid.Int64()).Draw(t, "ts"), body)
 		if err := s.Update(context.Background(), []persistence.Text{added}, nil); err != nil {
 			t.Fatal(err)
 		}

@@ -90,12 +90,12 @@ func (b *tab) do(what string, actions ...chromedp.Action) {
 	ctx, cancel := context.WithTimeout(b.ctx, 40*time.Second)
 	defer cancel()
 	if err := chromedp.Run(ctx, actions...); err != nil {
-		var html, address string
+		var html, address, done string
 		after, cancel := context.WithTimeout(b.ctx, 10*time.Second)
 		defer cancel()
-		_ = chromedp.Run(after, chromedp.Location(&address), chromedp.OuterHTML("body", &html)) // the first error is the one that counts
+		_ = chromedp.Run(after, chromedp.Location(&address), chromedp.OuterHTML("body", &html), chromedp.Evaluate(`done.join("\n")`, &done)) // the first error is the one that counts
 		b.picture("failed")
-		b.t.Fatalf("%s: %v\n%s\n%.4000s", what, err, address, html)
+		b.t.Fatalf("%s: %v\n%s\nwhat was done on the page:\n%s\n%.4000s", what, err, address, done, html)
 	}
 }
 
@@ -104,8 +104,13 @@ func text(css, wanted string) chromedp.Action {
 	return script(fmt.Sprintf(`[...document.querySelectorAll(%q)].some(e => e.textContent.includes(%q))`, css, wanted))
 }
 
-// rememberNotices keeps what a page has told, since notices go by themselves.
+// rememberNotices keeps what a page has told, since notices go by themselves, and what was done on it, for whoever looks for a failure.
 const rememberNotices = `window.told = []
+window.done = []
+addEventListener("click", e => done.push("click on " + e.target.outerHTML.slice(0, 80) + " at " + e.clientX + "," + e.clientY), true)
+addEventListener("close", e => done.push("closed with " + e.target.returnValue), true)
+addEventListener("htmx:confirm", e => { if (e.detail.question) done.push("asked: " + e.detail.question) }, true)
+addEventListener("htmx:afterRequest", e => { if (e.detail.requestConfig.verb !== "get") done.push(e.detail.pathInfo.requestPath + ": " + e.detail.xhr.status + " " + e.detail.xhr.response) }, true)
 new MutationObserver(changes => {
   for (const change of changes)
     for (const e of change.addedNodes)

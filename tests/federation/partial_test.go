@@ -253,6 +253,45 @@ func TestWholeJoinsStay(t *testing.T) {
 	}
 }
 
+// TestWholeJoinsOfManyAreTakenInPieceByPiece: a server that does not leave many members out is joined as if it had, and not asked for them again.
+func TestWholeJoinsOfManyAreTakenInPieceByPiece(t *testing.T) {
+	t.Parallel()
+	authority := peers.NewAuthority(t)
+	server := authority.Start(1)[0]
+	host := authority.Stranger(t)
+	hall := peers.NewHall(t, host, roomversion.Default, 1200)
+	hall.Whole = true
+	alice, eager := newVisitor(t, server, "alice"), newPerson(t, server, "eager")
+	alice.joinVia(hall.ID, host.Name)
+	alice.comes(hall.ID, "the room", func(room gjson.Result) bool { return has(room.Get("state.events"), "type", "m.room.name") })
+	said := alice.say(hall.ID, "hello")
+	alice.eventually("the message at the other server", func() bool {
+		return has(gjson.Parse(fmt.Sprint(hall.Got())), "content.body", "hello")
+	})
+	if n := alice.membersOf(hall.ID); n != 1201 || hall.Asked("state_ids") != 0 || hall.Asked("state") != 0 {
+		t.Errorf("%d members, and the state was asked for %d and %d times", n, hall.Asked("state_ids"), hall.Asked("state"))
+	}
+	eager.joinVia(hall.ID, host.Name)
+	eager.has(hall.ID, said)
+}
+
+// TestWholeJoinsSurviveDeath: what a server has not taken in of an answer when it is killed, it asks for.
+func TestWholeJoinsSurviveDeath(t *testing.T) {
+	t.Parallel()
+	authority := peers.NewAuthority(t)
+	server := authority.Start(1)[0]
+	host := authority.Stranger(t)
+	hall := peers.NewHall(t, host, roomversion.Default, 1200)
+	hall.Whole = true
+	alice := newVisitor(t, server, "alice")
+	alice.joinVia(hall.ID, host.Name)
+	server.Kill()
+	server.Run()
+	if n := alice.membersOf(hall.ID); n != 1201 {
+		t.Errorf("%d members", n)
+	}
+}
+
 // TestLeavingBeforeTheMembersAreKnown: nobody fetches what nobody needs any more.
 func TestLeavingBeforeTheMembersAreKnown(t *testing.T) {
 	t.Parallel()

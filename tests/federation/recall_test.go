@@ -1,6 +1,8 @@
 package federation
 
 import (
+	"fmt"
+	"net/url"
 	"testing"
 
 	"github.com/tidwall/gjson"
@@ -118,4 +120,31 @@ func TestHostileRecalls(t *testing.T) {
 			t.Errorf("version %s: the second invite is not ended", v)
 		}
 	}
+}
+
+// TestDelayedInvites (MSC4140): an invite of a user of another server goes out when it is due, also when that server is away then.
+func TestDelayedInvites(t *testing.T) {
+	t.Parallel()
+	servers := peers.Start(t, 2)
+	t.Cleanup(func() { explain(t, servers) })
+	alice, bob := newPerson(t, servers[0], "alice"), newPerson(t, servers[1], "bob")
+	delayed := func(roomID string) {
+		t.Helper()
+		path := "/_matrix/client/unstable/org.matrix.msc4140/rooms/" + url.PathEscape(roomID) + "/delayed_event/m.room.member/" + fmt.Sprint("t", transactions.Add(1))
+		if _, err := alice.Call(t.Context(), "PUT", path, J{"delay_ms": 1, "state_key": bob.UserID, "content": J{"membership": "invite", "reason": "later"}}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	roomID := alice.create(J{"preset": "private_chat"})
+	delayed(roomID)
+	bob.invited(roomID)
+	alice.seesState(roomID, "m.room.member", bob.UserID, "reason", "later")
+	bob.joinVia(roomID, servers[0].Name)
+	bob.sees(roomID, alice.say(roomID, "welcome"))
+
+	servers[1].Stop()
+	another := alice.create(J{"preset": "private_chat"})
+	delayed(another)
+	servers[1].Run()
+	bob.invited(another)
 }

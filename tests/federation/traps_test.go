@@ -184,3 +184,33 @@ func TestInvitesThatAreDifficult(t *testing.T) {
 	s.alice.room(s.room.ID, "invite", J{"user_id": old.User("bob")})
 	s.alice.seesMember(s.room.ID, old.User("bob"), "invite")
 }
+
+// A server that is in a room, and has somebody let into it by another that is ahead, finds out where the join belongs.
+func TestJoiningThroughAServerThatIsAhead(t *testing.T) {
+	t.Parallel()
+	servers := peers.Start(t, 2)
+	t.Cleanup(func() { explain(t, servers) })
+	alice, bob, carol := newPerson(t, servers[0], "alice"), newPerson(t, servers[1], "bob"), newPerson(t, servers[1], "carol")
+	club := alice.create(J{"preset": "public_chat"})
+	roomID := alice.create(J{"preset": "private_chat", "initial_state": []J{{"type": "m.room.join_rules", "state_key": "",
+		"content": J{"join_rule": "restricted", "allow": []J{{"type": "m.room_membership", "room_id": club}}}}},
+		"power_level_content_override": J{"invite": 50}})
+	for _, p := range []*person{bob, carol} {
+		p.joinVia(club, servers[0].Name)
+		alice.seesMember(club, p.UserID, "join")
+	}
+	bob.joinVia(roomID, servers[0].Name)
+	bob.sees(roomID, alice.say(roomID, "hello"))
+	operate(t, servers[0], "pause", servers[1].Name)
+	missed := alice.say(roomID, "what the other server does not hear of")
+	carol.joinVia(roomID, servers[0].Name)
+	for _, p := range []*person{bob, carol} {
+		p.eventually("what was missed", func() bool {
+			page, err := p.Messages(t.Context(), roomID, "", "b", 50)
+			return err == nil && has(page.Get("chunk"), "event_id", missed)
+		})
+	}
+	operate(t, servers[0], "retry", servers[1].Name)
+	bob.sees(roomID, alice.say(roomID, "and on"))
+	alice.sees(roomID, carol.say(roomID, "here I am"))
+}

@@ -7,8 +7,16 @@ import (
 	"github.com/matrixon/matrixon/tests/peers"
 )
 
+// peer is a homeserver that another knows.
+type peer struct {
+	kill, run func()
+	log       func() string
+}
+
+func peerOf(s *peers.Server) peer { return peer{kill: s.Kill, run: func() { s.Run() }, log: s.Log} }
+
 // pair is two homeservers that know each other.
-type pair []*peers.Server
+type pair [2]peer
 
 func (p pair) do(ask string) error {
 	var what string
@@ -19,12 +27,12 @@ func (p pair) do(ask string) error {
 	s := p[place-1]
 	switch what {
 	case "kill":
-		s.Kill()
-		s.Run()
+		s.kill()
+		s.run()
 	case "end":
-		s.Kill()
+		s.kill()
 	case "start":
-		s.Run()
+		s.run()
 	default:
 		return fmt.Errorf("two servers cannot %q", ask)
 	}
@@ -32,12 +40,12 @@ func (p pair) do(ask string) error {
 }
 
 // Log is what both have logged.
-func (p pair) Log() string { return p[0].Log() + "\n" + p[1].Log() }
+func (p pair) Log() string { return p[0].log() + "\n" + p[1].log() }
 
 // TestMatrixJSSDKAcrossServers: people of two servers, with encryption.
 func TestMatrixJSSDKAcrossServers(t *testing.T) {
 	t.Parallel()
 	install(t)
-	servers := pair(peers.Start(t, 2, "federation.retry_longest=1s"))
-	run(t, servers, "federated.mjs", servers[0].URL, servers[1].URL, servers[0].Name, servers[1].Name)
+	servers := peers.Start(t, 2, "federation.retry_longest=1s")
+	run(t, pair{peerOf(servers[0]), peerOf(servers[1])}, "federated.mjs", servers[0].URL, servers[1].URL, servers[0].Name, servers[1].Name)
 }

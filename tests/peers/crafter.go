@@ -5,6 +5,7 @@ import (
 	"maps"
 	"net/http"
 	"net/url"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -25,6 +26,8 @@ type Crafter struct {
 	mu      sync.Mutex
 	rooms   map[string]*Room
 	answers map[string]http.HandlerFunc
+	only    map[string]bool         // nil: every endpoint is answered
+	beyond  []string                // what was asked that only has not
 	asked   map[string]int          // by endpoint
 	got     map[string]*event.Event // what other servers sent, by id
 	edus    []gjson.Result
@@ -48,6 +51,30 @@ func (c *Crafter) Answer(endpoint string, h http.HandlerFunc) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.answers[endpoint] = h
+}
+
+// Only has the crafter answer these endpoints and no others, as small servers do: those are answered by a 404 that is no Matrix error.
+func (c *Crafter) Only(endpoints ...string) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.only = map[string]bool{}
+	for _, endpoint := range endpoints {
+		c.only[endpoint] = true
+	}
+}
+
+// Beyond is what was asked that the crafter does not answer (Only): methods and paths.
+func (c *Crafter) Beyond() []string {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return slices.Clone(c.beyond)
+}
+
+// Sent are the EDUs that other servers have sent.
+func (c *Crafter) Sent() []gjson.Result {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return slices.Clone(c.edus)
 }
 
 // Asked is how often an endpoint was asked.
@@ -147,8 +174,14 @@ func (c *Crafter) serve(w http.ResponseWriter, r *http.Request) {
 	c.asked[endpoint]++
 	c.told()
 	answer, room := c.answers[endpoint], c.rooms[first]
+	unknown := c.only != nil && !c.only[endpoint]
+	if unknown {
+		c.beyond = append(c.beyond, r.Method+" "+r.URL.RequestURI())
+	}
 	c.mu.Unlock()
 	switch {
+	case unknown:
+		http.Error(w, "this server does not listen there", http.StatusNotFound)
 	case answer != nil:
 		answer(w, r)
 	case endpoint == "send":

@@ -90,11 +90,16 @@ func Rejoin(servers []*Server) {
 // freeAddress is an address on which nobody listens now.
 func freeAddress(t testing.TB) string {
 	t.Helper()
+	return net.JoinHostPort("127.0.0.1", strconv.Itoa(freePort(t)))
+}
+
+func freePort(t testing.TB) int {
+	t.Helper()
 	port, err := local.FreePort()
 	if err != nil {
 		t.Fatal(err)
 	}
-	return net.JoinHostPort("127.0.0.1", strconv.Itoa(port))
+	return port
 }
 
 // User registers a user.

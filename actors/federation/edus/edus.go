@@ -41,6 +41,7 @@ func New(d Deps) *Receiver { return &Receiver{d} }
 const (
 	eduBound        = 2 << 20 // bytes of the content, for all but messages to devices, whose bounds are their own
 	receiptsBound   = 1000    // receipts of one m.receipt
+	longestID       = 255     // bytes of an event id
 	presenceBound   = 1000    // users of one m.presence
 	typingLasts     = time.Minute
 	remoteTimeBound = int64(1) << 53
@@ -115,6 +116,7 @@ func (r *Receiver) typing(ctx context.Context, origin string, raw []byte) error 
 func (r *Receiver) receipt(ctx context.Context, origin string, raw []byte) error {
 	var content map[string]map[string]map[string]struct {
 		Data struct {
+			TS       int64  `json:"ts"`
 			ThreadID string `json:"thread_id"`
 		} `json:"data"`
 		EventIDs []string `json:"event_ids"`
@@ -135,9 +137,12 @@ func (r *Receiver) receipt(ctx context.Context, origin string, raw []byte) error
 			if left--; left < 0 {
 				return nil
 			}
-			if of(origin, userID) && len(receipt.EventIDs) > 0 {
-				r.d.Actors.Tell(room(roomID), &messages.SendReceipt{By: &messages.Requester{UserId: userID}, ReceiptType: "m.read",
-					EventId: receipt.EventIDs[len(receipt.EventIDs)-1], ThreadId: receipt.Data.ThreadID})
+			if !of(origin, userID) || len(receipt.EventIDs) == 0 {
+				continue
+			}
+			last := receipt.EventIDs[len(receipt.EventIDs)-1]
+			if last != "" && len(last) <= longestID && len(receipt.Data.ThreadID) <= longestID {
+				r.d.Actors.Tell(room(roomID), &messages.ReceiveReceipt{UserId: userID, EventId: last, ThreadId: receipt.Data.ThreadID, Ts: receipt.Data.TS})
 			}
 		}
 	}

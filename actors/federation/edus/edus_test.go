@@ -74,8 +74,8 @@ func (w *world) note(m proto.Message) {
 	switch m := m.(type) {
 	case *messages.SetTyping:
 		w.told = append(w.told, fmt.Sprint("typing ", m.By.UserId, " ", m.Typing))
-	case *messages.SendReceipt:
-		w.told = append(w.told, fmt.Sprint("receipt ", m.By.UserId, " ", m.ReceiptType, " ", m.EventId, " ", m.ThreadId))
+	case *messages.ReceiveReceipt:
+		w.told = append(w.told, fmt.Sprint("receipt ", m.UserId, " ", m.EventId, " ", m.ThreadId, " ", m.Ts))
 	case *messages.PresenceNotice:
 		w.told = append(w.told, "presence "+m.UserId)
 	case *messages.UserNotice:
@@ -119,7 +119,7 @@ func TestWhatServersTellOfTheirUsers(t *testing.T) {
 	for _, c := range []struct{ kind, content, told string }{
 		{"m.typing", `{"room_id":"!room:here","user_id":"@bob:remote","typing":true}`, "typing @bob:remote true"},
 		{"m.typing", `{"room_id":"!room:here","user_id":"@bob:remote","typing":false}`, "typing @bob:remote false"},
-		{"m.receipt", `{"!room:here":{"m.read":{"@bob:remote":{"data":{"ts":1,"thread_id":"main"},"event_ids":["$a","$b"]}}}}`, "receipt @bob:remote m.read $b main"},
+		{"m.receipt", `{"!room:here":{"m.read":{"@bob:remote":{"data":{"ts":1,"thread_id":"main"},"event_ids":["$a","$b"]}}}}`, "receipt @bob:remote $b main 1"},
 		{"m.presence", `{"push":[{"user_id":"@bob:remote","presence":"online","currently_active":true}]}`, "presence @bob:remote"},
 		{"m.device_list_update", `{"user_id":"@bob:remote","device_id":"X","stream_id":3,"prev_id":[2]}`, "devices @bob:remote"},
 		{"m.direct_to_device", `{"sender":"@bob:remote","type":"t","message_id":"1","messages":{"@alice:here":{"A":{}}}}`, "inbox @alice:here 1"},

@@ -5,7 +5,9 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"slices"
+	"strings"
 
 	"github.com/go-json-experiment/json"
 	"github.com/tidwall/gjson"
@@ -15,16 +17,19 @@ import (
 	"github.com/matrixon/matrixon/matrix/id"
 )
 
-// joinAnswer is what a server answers to send_join, as far as it holds: events whose signatures are wrong are left out, and whether the
-// room can do without them shows when it is made.
+// joinAnswer is what a server answers to send_join, besides the account of state and auth chain, as far as it holds: events whose signatures
+// are wrong are left out, and whether the room can do without them shows when it is made.
 type joinAnswer struct {
-	join   []byte               // the event as the other server has it, nil when it does not say
-	events *pdus.Set            // state and auth chain
-	state  []string             // ids of the state before the join
-	places map[event.Tuple]bool // of the state
-	// partial says that members are left out of the state; servers are then those in the room.
+	join    []byte   // the event as the other server has it, nil when it does not say
+	state   []string // ids of the state before the join, but members
+	members []string // ids of the members in it
+	places  map[event.Tuple]bool
+	// create is the create event in the state.
+	create *event.Event
+	// partial says that members are left out of the state; servers are then those in the room. present are those of the members.
 	partial bool
 	servers []string
+	present map[string]bool
 }
 
 // mostNamed bounds how many servers an answer names that are looked at.
@@ -33,8 +38,8 @@ const mostNamed = 50_000
 var errOtherEvent = errors.New("the event that came back is another one")
 
 // readJoin reads the answer as it comes.
-func (h *Handshakes) readJoin(ctx context.Context, body io.Reader, join *event.Event) (*joinAnswer, error) {
-	a := &joinAnswer{events: pdus.NewSet(join.RoomID(), join.Version(), h.d.Verifier), places: map[event.Tuple]bool{}}
+func readJoin(ctx context.Context, body io.Reader, account *pdus.Account) (*joinAnswer, error) {
+	a := &joinAnswer{places: map[event.Tuple]bool{}, present: map[string]bool{}}
 	d := pdus.NewDecoder(body)
 	if t, err := d.ReadToken(); err != nil || t.Kind() != '{' {
 		return nil, errors.Join(errors.New("it is no JSON object"), err)
@@ -52,9 +57,9 @@ func (h *Handshakes) readJoin(ctx context.Context, body io.Reader, join *event.E
 			}
 			a.join = slices.Clone(raw)
 		case "state":
-			err = a.events.Read(ctx, d, a.place)
+			err = account.Read(ctx, d, a.place)
 		case "auth_chain":
-			err = a.events.Read(ctx, d, nil)
+			err = account.Read(ctx, d, nil)
 		case "members_omitted":
 			err = readInto(d, &a.partial)
 		case "servers_in_room":
@@ -82,34 +87,45 @@ func readInto(d *pdus.Decoder, to any) error {
 // inRoom are the servers in the room as the answer says, with the one that gave it.
 func (a *joinAnswer) inRoom(server string) []string {
 	named := append([]string{server}, a.servers[:min(len(a.servers), mostNamed)]...)
+	if !a.partial {
+		named = append(named[:1], slices.Sorted(maps.Keys(a.present))...)
+	}
 	return slices.DeleteFunc(named, func(name string) bool { return !id.ValidServerName(name) })
 }
 
-// place puts an event into the state.
+// place puts an event into the state. What is noted of it is cloned, so that it does not hold the event.
 func (a *joinAnswer) place(e *event.Event) error {
-	if !e.IsState() || a.places[e.Tuple()] {
+	place := event.Tuple{Type: strings.Clone(e.Type()), StateKey: strings.Clone(e.Tuple().StateKey)}
+	if !e.IsState() || a.places[place] {
 		return fmt.Errorf("%s is no state event, or the second of its place", e.ID())
 	}
-	a.places[e.Tuple()] = true
-	a.state = append(a.state, e.ID())
+	a.places[place] = true
+	eventID := strings.Clone(e.ID())
+	switch {
+	case place.Type == "m.room.member":
+		a.members = append(a.members, eventID)
+		if e.Membership() == "join" && len(a.present) < mostNamed {
+			a.present[id.ServerOf(place.StateKey)] = true
+		}
+		return nil
+	case place == event.Tuple{Type: "m.room.create"}:
+		a.create = e
+	}
+	a.state = append(a.state, eventID)
 	return nil
 }
 
 // check wants a state that can be one: with a create event of the version that the server named.
 func (a *joinAnswer) check() error {
-	for _, id := range a.state {
-		e := a.events.Events[id]
-		if e.Type() != "m.room.create" {
-			continue
-		}
-		named := "1"
-		if v := gjson.GetBytes(e.Content(), "room_version"); v.Exists() {
-			named = v.Str
-		}
-		if named != a.events.Version.ID {
-			return fmt.Errorf("the room has version %.64q, not %s", named, a.events.Version.ID)
-		}
-		return nil
+	if a.create == nil {
+		return errors.New("the state has no create event")
 	}
-	return errors.New("the state has no create event")
+	named := "1"
+	if v := gjson.GetBytes(a.create.Content(), "room_version"); v.Exists() {
+		named = v.Str
+	}
+	if version := a.create.Version().ID; named != version {
+		return fmt.Errorf("the room has version %.64q, not %s", named, version)
+	}
+	return nil
 }

@@ -46,8 +46,12 @@ type Deps struct {
 	Policy     *policy.Servers
 	// Complete has the members of a room fetched that was joined without them.
 	Complete func(roomID string)
-	Now      func() time.Time
-	Log      *slog.Logger
+	// CompleteWith is like it when the members have come with the join: these are the ids of their events.
+	CompleteWith func(roomID, joinID string, members []string)
+	Now          func() time.Time
+	Log          *slog.Logger
+	// Folder is where states are kept while they are read, which may be too large for memory; empty: where the system keeps such things.
+	Folder string
 }
 
 // Bounds of one handshake.

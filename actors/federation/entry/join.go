@@ -2,8 +2,10 @@ package entry
 
 import (
 	"context"
+	"errors"
 	"net/http"
 	"slices"
+	"strconv"
 
 	"github.com/go-json-experiment/json/jsontext"
 
@@ -23,27 +25,40 @@ func (h *Handshakes) Join(ctx context.Context, r Request) (*messages.EventSent, 
 		return nil, err
 	}
 	defer leave()
+	resident, err := h.d.Reader.Resident(ctx, r.RoomID, h.d.ServerName)
+	if err != nil {
+		return nil, err
+	}
 	var sent *messages.EventSent
 	err = h.each(ctx, r, "join", func(ctx context.Context, server string) error {
 		join, err := h.make(ctx, server, "make_join", "join", r)
 		if err != nil {
 			return err
 		}
-		sent, err = h.sendJoin(ctx, server, join)
+		sent, err = h.sendJoin(ctx, server, join, resident)
 		return err
 	})
 	return sent, err
 }
 
+// membersAtOnce is how many members a room begins with at most, because it answers nobody while it takes them in. More of them, in answers of
+// servers that leave none out, follow piece by piece, as if they had been left out.
+const membersAtOnce = 1000
+
 // sendJoin is the second half of a join: the room's state comes back, and becomes a room here. Members may be left out of it; they are fetched
-// while the room is in use.
-func (h *Handshakes) sendJoin(ctx context.Context, server string, join *event.Event) (*messages.EventSent, error) {
+// while the room is in use. A room that this server is in already needs the whole state, for it knows where the join belongs from nothing else.
+func (h *Handshakes) sendJoin(ctx context.Context, server string, join *event.Event, resident bool) (*messages.EventSent, error) {
 	body, _, err := h.d.Servers.Open(ctx, federation.Request{Destination: server, Method: http.MethodPut, Eager: true, Limit: largest, Timeout: patience,
-		URI: sendURI("v2", "send_join", join.RoomID(), join.ID()) + "?omit_members=true", Body: jsontext.Value(join.JSON())})
+		URI: sendURI("v2", "send_join", join.RoomID(), join.ID()) + "?omit_members=" + strconv.FormatBool(!resident), Body: jsontext.Value(join.JSON())})
 	if err != nil {
 		return nil, err
 	}
-	answer, err := h.readJoin(ctx, body, join)
+	account, err := pdus.NewAccount(h.d.Folder, join.RoomID(), join.Version(), h.d.Verifier)
+	if err != nil {
+		return nil, errors.Join(err, body.Close())
+	}
+	defer account.Close()
+	answer, err := readJoin(ctx, body, account)
 	if closeErr := body.Close(); err == nil && closeErr != nil {
 		err = closeErr
 	}
@@ -56,19 +71,37 @@ func (h *Handshakes) sendJoin(ctx context.Context, server string, join *event.Ev
 	if err := answer.check(); err != nil {
 		return nil, liar(server, "send_join: %v", err)
 	}
-	state, err := h.store(ctx, server, answer)
+	taken, err := account.Store(ctx, h.d.Rooms, server, h.d.Log)
 	if err != nil {
 		return nil, unusable(server, err)
 	}
-	seed := &messages.SeedRoom{Version: join.Version().ID, Join: pdus.Message(join), StateBefore: state, Partial: answer.partial, Origin: server}
-	if answer.partial {
+	members := only(taken, answer.members)
+	seed := &messages.SeedRoom{Version: join.Version().ID, Join: pdus.Message(join), StateBefore: only(taken, answer.state), Partial: answer.partial, Origin: server}
+	later := !answer.partial && !resident && len(members) > membersAtOnce
+	if later {
+		seed.Partial = true
+	} else {
+		seed.StateBefore = append(seed.StateBefore, members...)
+	}
+	if seed.Partial {
 		seed.ServersInRoom = answer.inRoom(server)
 	}
 	sent, err := askRoom[*messages.EventSent](ctx, h, join.RoomID(), seed)
-	if err == nil && answer.partial {
+	if err != nil {
+		return nil, unusable(server, err)
+	}
+	switch {
+	case later:
+		h.d.CompleteWith(join.RoomID(), join.ID(), members)
+	case answer.partial:
 		h.d.Complete(join.RoomID())
 	}
-	return sent, unusable(server, err)
+	return sent, nil
+}
+
+// only are those of the events that the room took.
+func only(taken map[string]bool, ids []string) []string {
+	return slices.DeleteFunc(ids, func(id string) bool { return !taken[id] })
 }
 
 // unusable is the error of the room's actor, which tells of the other server's answer when it refuses what that holds: a server that took
@@ -94,13 +127,4 @@ func (h *Handshakes) countersigned(ctx context.Context, join *event.Event, raw [
 		return nil, errOtherEvent
 	}
 	return e, nil
-}
-
-// store gives the state and its auth chain to the room, and gives the ids of the state's events that it took.
-func (h *Handshakes) store(ctx context.Context, server string, a *joinAnswer) ([]string, error) {
-	taken, err := a.events.Store(ctx, h.d.Rooms, server, h.d.Log)
-	if err != nil {
-		return nil, err
-	}
-	return slices.DeleteFunc(a.state, func(id string) bool { return !taken[id] }), nil
 }

@@ -117,20 +117,20 @@ func (h *History) backfillFrom(ctx context.Context, in room, server string, gap 
 		if err != nil {
 			return gone(err) == nil, gone(err)
 		}
-		var unauthorised []string
+		var unauthorised []*messages.PduResult
 		for _, r := range answer.Results {
 			switch {
 			case r.Status == messages.PduResult_ACCEPTED, r.Status == messages.PduResult_SOFT_FAILED:
 				filled = true
 			case r.Status == messages.PduResult_MISSING && len(r.MissingAuth) > 0:
-				unauthorised = append(unauthorised, r.EventId)
+				unauthorised = append(unauthorised, r)
 			}
 		}
 		if filled || len(unauthorised) == 0 {
 			break
 		}
-		for _, id := range unauthorised {
-			if err := h.authorising(ctx, server, in, id); err != nil {
+		for _, r := range unauthorised {
+			if err := h.authorising(ctx, server, in, r); err != nil {
 				return false, err
 			}
 		}
@@ -145,9 +145,9 @@ func (h *History) endsGraph(ctx context.Context, in room, e *event.Event, set *p
 		if err != nil || set.Events[id] != nil {
 			return false
 		}
-		row, ok, failed := h.d.Reader.Stored(ctx, in.id, id)
+		here, failed := h.placed(ctx, in, id)
 		err = failed
-		return !ok || row.Status == schema.Outlier
+		return !here
 	})
 	return ends, err
 }

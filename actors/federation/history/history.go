@@ -36,8 +36,10 @@ type Deps struct {
 	Leads func() bool
 	// Mine reports whether the room's actor should live on this node, which then fetches the room's members.
 	Mine func(roomID string) bool
-	Now  func() time.Time
-	Log  *slog.Logger
+	// Folder is where states are kept while they are read, which may be too large for memory; empty: where the system keeps such things.
+	Folder string
+	Now    func() time.Time
+	Log    *slog.Logger
 }
 
 // The bounds of the work.

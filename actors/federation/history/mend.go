@@ -30,6 +30,7 @@ const (
 
 var (
 	errUnplaced = errors.New("what is missing cannot be had")
+	errNoEvents = errors.New("what it gives as the missing events is no event")
 	errHelping  = errors.New("it is being asked about many rooms")
 )
 
@@ -97,30 +98,30 @@ func (h *History) withHelp(ctx context.Context, server string, ask func(ctx cont
 // placeFrom fetches what is missing from one server.
 func (h *History) placeFrom(ctx context.Context, in room, server string, e *event.Event) error {
 	found := map[string]*event.Event{e.ID(): e}
-	left := []*event.Event{e}
 	for range rounds {
 		before := len(found)
-		if err := h.walk(ctx, in, server, left, found); err != nil {
+		if err := h.walk(ctx, in, server, found); err != nil {
 			return err
 		}
 		if len(found) == before {
 			break
 		}
-		var err error
-		if left, err = h.receive(ctx, in, server, ordered(found)); err != nil {
-			return err
-		}
-		if !slices.Contains(left, e) {
-			return nil
-		}
-	}
-	// What is still missing is too much, or nobody has it: the room goes on from the state before the oldest events.
-	for _, end := range h.ends(left, found) {
-		if err := h.placeAt(ctx, in, server, end); err != nil {
-			return err
-		}
 	}
 	left, err := h.receive(ctx, in, server, ordered(found))
+	if err != nil || !slices.Contains(left, e) {
+		return err
+	}
+	// What is still missing is too much, or nobody has it: the room goes on from the state before the oldest events.
+	ends, err := h.ends(ctx, in, found)
+	if err != nil {
+		return err
+	}
+	for _, end := range ends {
+		if err := h.placeAt(ctx, in, server, end, end != e); err != nil {
+			return err
+		}
+	}
+	left, err = h.receive(ctx, in, server, ordered(found))
 	if err == nil && slices.Contains(left, e) {
 		err = errUnplaced
 	}
@@ -131,7 +132,7 @@ func (h *History) placeFrom(ctx context.Context, in room, server string, e *even
 // history like what is before the join, and the state before the event is told with the members (messages.TellState).
 func (h *History) placePartially(ctx context.Context, in room, server string, e *event.Event) error {
 	found := map[string]*event.Event{e.ID(): e}
-	if err := h.walk(ctx, in, server, []*event.Event{e}, found); err != nil {
+	if err := h.walk(ctx, in, server, found); err != nil {
 		return err
 	}
 	events, err := h.connected(ctx, in, found)
@@ -142,9 +143,24 @@ func (h *History) placePartially(ctx context.Context, in room, server string, e 
 	if err != nil || slices.Contains(events, e) && !slices.Contains(left, e) {
 		return err
 	}
-	err = h.receiveAt(ctx, in, server, e, nil)
+	ends, err := h.ends(ctx, in, found)
+	if err != nil {
+		return err
+	}
+	for _, end := range ends {
+		if err = h.receiveAt(ctx, in, server, end, nil); err != nil {
+			break
+		}
+	}
 	if joined, ok, failed := reader.JoinedPartially(ctx, h.d.Store, in.id); errors.Is(err, errUnplaced) && failed == nil && (!ok || joined.Whole) {
 		return h.placeFrom(ctx, in, server, e) // the members have become known meanwhile
+	}
+	if err != nil {
+		return err
+	}
+	left, err = h.receive(ctx, in, server, ordered(found))
+	if err == nil && slices.Contains(left, e) {
+		err = errUnplaced
 	}
 	return err
 }
@@ -159,11 +175,10 @@ func (h *History) connected(ctx context.Context, in room, found map[string]*even
 			if !follows || reached[id] {
 				continue
 			}
-			row, ok, err := h.d.Reader.Stored(ctx, in.id, id)
-			if err != nil {
+			var err error
+			if follows, err = h.placed(ctx, in, id); err != nil {
 				return nil, err
 			}
-			follows = ok && row.Status != schema.Outlier
 		}
 		if follows {
 			reached[e.ID()] = true
@@ -173,14 +188,16 @@ func (h *History) connected(ctx context.Context, in room, found map[string]*even
 	return events, nil
 }
 
-// walk asks for the predecessors of the oldest events.
-func (h *History) walk(ctx context.Context, in room, server string, left []*event.Event, found map[string]*event.Event) error {
-	var latest []string
-	for _, end := range h.ends(left, found) {
-		latest = append(latest, end.ID())
+// walk asks for the predecessors of the oldest of what was found. A server that gives something as them that is no event is not asked further:
+// what it tells of the state there is worth no more.
+func (h *History) walk(ctx context.Context, in room, server string, found map[string]*event.Event) error {
+	ends, err := h.ends(ctx, in, found)
+	if err != nil || len(ends) == 0 { // it is not predecessors that are missing
+		return err
 	}
-	if len(latest) == 0 { // it is not predecessors that are missing
-		return nil
+	var latest []string
+	for _, end := range ends {
+		latest = append(latest, end.ID())
 	}
 	newest, ok, err := h.d.Reader.Last(ctx, in.id, 1<<62)
 	if err != nil {
@@ -194,7 +211,14 @@ func (h *History) walk(ctx context.Context, in room, server string, left []*even
 	if err != nil {
 		return err
 	}
-	return h.follow(ctx, in, latest, set, found)
+	before := len(found)
+	if err := h.follow(ctx, in, latest, set, found); err != nil {
+		return err
+	}
+	if len(found) == before && set.Dropped > 0 {
+		return errNoEvents
+	}
+	return nil
 }
 
 // follow adds to what was found those of the set's events that lead from it to events which are here. The server does not know where that
@@ -207,11 +231,11 @@ func (h *History) follow(ctx context.Context, in room, from []string, set *pdus.
 			if found[id] != nil || set.Events[id] == nil {
 				continue
 			}
-			row, ok, err := h.d.Reader.Stored(ctx, in.id, id)
+			here, err := h.placed(ctx, in, id)
 			if err != nil {
 				return err
 			}
-			if !ok || row.Status == schema.Outlier {
+			if !here {
 				found[id] = set.Events[id]
 				from = append(from, id)
 			}
@@ -220,18 +244,34 @@ func (h *History) follow(ctx context.Context, in room, from []string, set *pdus.
 	return nil
 }
 
-// ends are the events at the far end of what was found: those that cite events which were not. The oldest come first.
-func (h *History) ends(left []*event.Event, found map[string]*event.Event) []*event.Event {
+// ends are the events at the far end of what was found: those that cite events which were not, and are not here. The oldest come first.
+func (h *History) ends(ctx context.Context, in room, found map[string]*event.Event) ([]*event.Event, error) {
 	var ends []*event.Event
-	for _, e := range left {
-		if slices.ContainsFunc(e.PrevEvents(), func(id string) bool { return found[id] == nil }) {
-			ends = append(ends, e)
+	for _, e := range found {
+		for _, id := range e.PrevEvents() {
+			if found[id] != nil {
+				continue
+			}
+			here, err := h.placed(ctx, in, id)
+			if err != nil {
+				return nil, err
+			}
+			if !here {
+				ends = append(ends, e)
+				break
+			}
 		}
 	}
 	slices.SortFunc(ends, func(a, b *event.Event) int {
 		return cmp.Or(cmp.Compare(a.Depth(), b.Depth()), cmp.Compare(a.ID(), b.ID()))
 	})
-	return ends[:min(len(ends), mostEnds)]
+	return ends[:min(len(ends), mostEnds)], nil
+}
+
+// placed reports whether the room has an event in its graph.
+func (h *History) placed(ctx context.Context, in room, eventID string) (bool, error) {
+	row, ok, err := h.d.Reader.Stored(ctx, in.id, eventID)
+	return ok && row.Status != schema.Outlier, err
 }
 
 // ordered puts events after their predecessors.
@@ -239,7 +279,8 @@ func ordered(found map[string]*event.Event) []*event.Event {
 	return event.Ordered(found, (*event.Event).PrevEvents)
 }
 
-// receive gives events to the room, in order, and gives those that it still cannot take. Auth chains that it lacks are fetched.
+// receive gives events to the room, in order, and gives those that it still cannot take. Auth chains that it lacks are fetched for events
+// that lack nothing else: those of others come with the state before them.
 func (h *History) receive(ctx context.Context, in room, server string, events []*event.Event) ([]*event.Event, error) {
 	var left []*event.Event
 	for batch := range slices.Chunk(events, mostReceived) {
@@ -251,13 +292,13 @@ func (h *History) receive(ctx context.Context, in room, server string, events []
 		for len(tried) < mostChains {
 			// What authorises one event mostly authorises those after it, so that they are tried again before more is fetched.
 			i := slices.IndexFunc(results, func(r *messages.PduResult) bool {
-				return r.Status == messages.PduResult_MISSING && len(r.MissingAuth) > 0 && !tried[r.EventId]
+				return r.Status == messages.PduResult_MISSING && len(r.MissingAuth) > 0 && len(r.MissingPrev) == 0 && !tried[r.EventId]
 			})
 			if i < 0 {
 				break
 			}
 			tried[results[i].EventId] = true
-			if err := h.authorising(ctx, server, in, batch[i].ID()); err != nil {
+			if err := h.authorising(ctx, server, in, results[i]); err != nil {
 				return nil, err
 			}
 			if results, err = h.receiveBatch(ctx, in, server, batch); err != nil {
@@ -290,8 +331,8 @@ func (h *History) receiveBatch(ctx context.Context, in room, server string, batc
 }
 
 // placeAt has the room take an event with the state before it as the other server tells it.
-func (h *History) placeAt(ctx context.Context, in room, server string, e *event.Event) error {
-	state, _, err := h.stateBefore(ctx, server, in, e.ID())
+func (h *History) placeAt(ctx context.Context, in room, server string, e *event.Event, divulged bool) error {
+	state, _, err := h.stateAt(ctx, server, in, e, divulged)
 	if err != nil {
 		return err
 	}
@@ -314,7 +355,7 @@ func (h *History) receiveAt(ctx context.Context, in room, server string, e *even
 		if len(answer.Results[0].MissingPrev) > 0 { // too much of a room waits for its members
 			return errUnplaced
 		}
-		if err := h.authorising(ctx, server, in, e.ID()); err != nil {
+		if err := h.authorising(ctx, server, in, answer.Results[0]); err != nil {
 			return err
 		}
 	}

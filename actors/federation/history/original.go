@@ -45,7 +45,11 @@ func (h *History) original(ctx context.Context, roomID, server string, e *event.
 	asking, cancel := context.WithTimeout(ctx, originalPatience)
 	defer cancel()
 	set := pdus.NewSet(roomID, e.Version(), h.d.Verifier)
-	if err := h.singly(asking, server, set, []string{e.ID()}); err != nil {
+	raws, err := h.singly(asking, server, []string{e.ID()})
+	if err == nil {
+		err = set.Add(asking, raws)
+	}
+	if err != nil {
 		h.d.Log.Info("an event that was changed on its way could not be had from its sender's server", "room", roomID, "event", e.ID(), "error", err)
 		return e, ctx.Err()
 	}

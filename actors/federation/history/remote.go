@@ -18,6 +18,8 @@ import (
 
 	"github.com/matrixon/matrixon/actors/federation"
 	"github.com/matrixon/matrixon/actors/federation/pdus"
+	"github.com/matrixon/matrixon/matrix/event"
+	"github.com/matrixon/matrixon/messages"
 	"github.com/matrixon/matrixon/persistence/schema"
 )
 
@@ -63,7 +65,7 @@ func (h *History) page(ctx context.Context, server string, in room, name string,
 		raws[i] = one
 	}
 	set := pdus.NewSet(in.id, in.version, h.d.Verifier)
-	return set, set.Add(ctx, raws, nil)
+	return set, set.Add(ctx, raws)
 }
 
 // missing asks for the predecessors of the latest events, up to the earliest (POST /get_missing_events/{roomId}).
@@ -92,14 +94,55 @@ func (h *History) before(ctx context.Context, server string, in room, ids []stri
 	return h.page(ctx, server, in, "pdus", limit, federation.Request{Method: http.MethodGet, URI: uri("backfill", in.id) + "?" + query.Encode()})
 }
 
-// authorising fetches the auth chain of an event (GET /event_auth/{roomId}/{eventId}) and stores it.
-func (h *History) authorising(ctx context.Context, server string, in room, eventID string) error {
-	set, err := h.page(ctx, server, in, "auth_chain", largestChain, federation.Request{Method: http.MethodGet, URI: uri("event_auth", in.id, eventID)})
+// authorising fetches the auth chain of an event (GET /event_auth/{roomId}/{eventId}) and stores it. Where a server does not tell that, the
+// missing events are fetched one by one.
+func (h *History) authorising(ctx context.Context, server string, in room, lacking *messages.PduResult) error {
+	set, err := h.page(ctx, server, in, "auth_chain", largestChain, federation.Request{Method: http.MethodGet, URI: uri("event_auth", in.id, lacking.EventId)})
+	var refused *federation.Error
+	if errors.As(err, &refused) {
+		set, err = h.authorisingSingly(ctx, server, in, lacking.MissingAuth)
+	}
 	if err != nil {
 		return err
 	}
 	_, err = set.Store(ctx, h.d.Rooms, server, h.d.Log)
 	return err
+}
+
+// authorisingSingly fetches events and those that authorise them, as far as they are not here, mostSingly at most.
+func (h *History) authorisingSingly(ctx context.Context, server string, in room, ids []string) (*pdus.Set, error) {
+	set := pdus.NewSet(in.id, in.version, h.d.Verifier)
+	asked := map[string]bool{}
+	for len(ids) > 0 && len(asked) < mostSingly {
+		ids = ids[:min(len(ids), mostSingly-len(asked))]
+		raws, err := h.singly(ctx, server, ids)
+		if err == nil {
+			err = set.Add(ctx, raws)
+		}
+		if err != nil {
+			return nil, err
+		}
+		for _, id := range ids {
+			asked[id] = true
+		}
+		got := ids
+		ids = nil
+		for _, id := range got {
+			if set.Events[id] == nil {
+				continue
+			}
+			for _, cited := range set.Events[id].Authorisers() {
+				_, here, err := h.d.Reader.Stored(ctx, in.id, cited)
+				if err != nil {
+					return nil, err
+				}
+				if !here && !asked[cited] && !slices.Contains(ids, cited) {
+					ids = append(ids, cited)
+				}
+			}
+		}
+	}
+	return set, nil
 }
 
 // stateBefore fetches the state before an event, as far as it is not here, stores it and its auth chain as outliers, and gives the ids of the
@@ -131,17 +174,7 @@ func (h *History) stateBefore(ctx context.Context, server string, in room, event
 			unknown = append(unknown, id)
 		}
 	}
-	set := pdus.NewSet(in.id, in.version, h.d.Verifier)
-	switch {
-	case len(unknown) > mostSingly:
-		err = h.wholeState(ctx, server, in, at, set)
-	case len(unknown) > 0:
-		err = h.singly(ctx, server, set, unknown)
-	}
-	if err != nil {
-		return nil, 0, err
-	}
-	taken, err := set.Store(ctx, h.d.Rooms, server, h.d.Log)
+	taken, err := h.fetchState(ctx, server, in, at, unknown)
 	if err != nil {
 		return nil, 0, err
 	}
@@ -157,14 +190,103 @@ func (h *History) stateBefore(ctx context.Context, server string, in room, event
 	return state, left, nil
 }
 
+// stateAt is stateBefore for an event of which the other server has told what came before, as far as it goes: where that is one event, it is
+// asked for the state before that, which is what most servers ask for, and there is nothing that a server which has both would not tell.
+func (h *History) stateAt(ctx context.Context, server string, in room, e *event.Event, divulged bool) (state []string, left int, err error) {
+	if missing, err := h.missingPrev(ctx, in, e); err != nil {
+		return nil, 0, err
+	} else if divulged && len(missing) == 1 {
+		state, left, err := h.stateAfter(ctx, server, in, missing[0])
+		var refused *federation.Error
+		if err == nil || !errors.As(err, &refused) && !errors.Is(err, errUnplaced) {
+			return state, left, err
+		}
+	}
+	return h.stateBefore(ctx, server, in, e.ID())
+}
+
+// stateAfter is stateBefore with the event itself in the state, which is fetched as well. errUnplaced: it cannot be had.
+func (h *History) stateAfter(ctx context.Context, server string, in room, eventID string) (state []string, left int, err error) {
+	if state, left, err = h.stateBefore(ctx, server, in, eventID); err != nil {
+		return nil, 0, err
+	}
+	row, ok, err := h.d.Reader.Stored(ctx, in.id, eventID)
+	if err == nil && !ok {
+		if _, err = h.fetchState(ctx, server, in, "", []string{eventID}); err == nil {
+			row, ok, err = h.d.Reader.Stored(ctx, in.id, eventID)
+		}
+	}
+	switch {
+	case err != nil:
+		return nil, 0, err
+	case !ok:
+		return nil, 0, errUnplaced
+	case row.StateKey == nil || row.Status == schema.Rejected:
+		return state, left, nil
+	}
+	e, err := event.FromStored(row.JSON, row.EventID, in.version)
+	if err != nil {
+		return nil, 0, err
+	}
+	// What it takes the place of is mostly among what authorises it. Otherwise the last one counts.
+	for _, id := range e.AuthEvents() {
+		before, ok, err := h.d.Reader.Stored(ctx, in.id, id)
+		if err != nil {
+			return nil, 0, err
+		}
+		if ok && before.StateKey != nil && before.Type == row.Type && *before.StateKey == *row.StateKey {
+			state = slices.DeleteFunc(state, func(s string) bool { return s == id })
+		}
+	}
+	return append(state, eventID), left, nil
+}
+
+// missingPrev are the events before the event that have no place here.
+func (h *History) missingPrev(ctx context.Context, in room, e *event.Event) (missing []string, err error) {
+	for _, id := range e.PrevEvents() {
+		here, err := h.placed(ctx, in, id)
+		if err != nil {
+			return nil, err
+		}
+		if !here {
+			missing = append(missing, id)
+		}
+	}
+	return missing, nil
+}
+
+// fetchState fetches what is unknown of a state and stores it; see pdus.Account.Store.
+func (h *History) fetchState(ctx context.Context, server string, in room, at string, unknown []string) (taken map[string]bool, err error) {
+	if len(unknown) == 0 {
+		return nil, nil
+	}
+	account, err := pdus.NewAccount(h.d.Folder, in.id, in.version, h.d.Verifier)
+	if err != nil {
+		return nil, err
+	}
+	defer account.Close()
+	if len(unknown) > mostSingly {
+		err = h.wholeState(ctx, server, in, at, account)
+	} else {
+		var raws [][]byte
+		if raws, err = h.singly(ctx, server, unknown); err == nil {
+			err = account.Add(ctx, raws, nil)
+		}
+	}
+	if err != nil {
+		return nil, err
+	}
+	return account.Store(ctx, h.d.Rooms, server, h.d.Log)
+}
+
 // wholeState reads the state with its events and their auth chain as it comes (GET /state/{roomId}).
-func (h *History) wholeState(ctx context.Context, server string, in room, at string, set *pdus.Set) error {
+func (h *History) wholeState(ctx context.Context, server string, in room, at string, account *pdus.Account) error {
 	body, _, err := h.d.Servers.Open(ctx, federation.Request{Destination: server, Method: http.MethodGet, URI: uri("state", in.id) + at,
 		Limit: largestState, Timeout: statePatience, Eager: true})
 	if err != nil {
 		return err
 	}
-	err = readState(ctx, body, set)
+	err = readState(ctx, body, account)
 	if closeErr := body.Close(); err == nil && closeErr != nil {
 		err = closeErr
 	}
@@ -174,7 +296,7 @@ func (h *History) wholeState(ctx context.Context, server string, in room, at str
 	return err
 }
 
-func readState(ctx context.Context, body io.Reader, set *pdus.Set) error {
+func readState(ctx context.Context, body io.Reader, account *pdus.Account) error {
 	d := pdus.NewDecoder(body)
 	if t, err := d.ReadToken(); err != nil || t.Kind() != '{' {
 		return errors.Join(errors.New("it is no JSON object"), err)
@@ -185,7 +307,7 @@ func readState(ctx context.Context, body io.Reader, set *pdus.Set) error {
 			return err
 		}
 		if n := name.String(); n == "pdus" || n == "auth_chain" {
-			err = set.Read(ctx, d, nil)
+			err = account.Read(ctx, d, nil)
 		} else {
 			err = d.SkipValue()
 		}
@@ -198,7 +320,7 @@ func readState(ctx context.Context, body io.Reader, set *pdus.Set) error {
 }
 
 // singly fetches events one by one (GET /event/{eventId}). One that the server does not give is left out.
-func (h *History) singly(ctx context.Context, server string, set *pdus.Set, ids []string) error {
+func (h *History) singly(ctx context.Context, server string, ids []string) ([][]byte, error) {
 	found := make([][]byte, len(ids))
 	group, asking := errgroup.WithContext(ctx)
 	group.SetLimit(singlyAtOnce)
@@ -222,13 +344,7 @@ func (h *History) singly(ctx context.Context, server string, set *pdus.Set, ids 
 		})
 	}
 	if err := group.Wait(); err != nil {
-		return err
+		return nil, err
 	}
-	raws := make([][]byte, 0, len(found))
-	for _, raw := range found {
-		if raw != nil {
-			raws = append(raws, raw)
-		}
-	}
-	return set.Add(ctx, raws, nil)
+	return slices.DeleteFunc(found, func(raw []byte) bool { return raw == nil }), nil
 }

@@ -9,6 +9,7 @@ import (
 
 	"github.com/go-json-experiment/json"
 
+	"github.com/matrixon/matrixon/matrix/event"
 	"github.com/matrixon/matrixon/matrix/mxerr"
 	"github.com/matrixon/matrixon/messages"
 	"github.com/matrixon/matrixon/persistence"
@@ -38,7 +39,11 @@ var errNoState = errors.New("no server tells a state that holds")
 
 // Complete has the members fetched of a room that was joined without them (table partial_rooms), soon, if that is the work of this node. Others
 // find it by themselves.
-func (h *History) Complete(roomID string) {
+func (h *History) Complete(roomID string) { h.CompleteWith(roomID, "", nil) }
+
+// CompleteWith is like Complete when the members are here already, as outliers with these ids, since the state before the join came with it
+// whole. A room with many takes them in piece by piece.
+func (h *History) CompleteWith(roomID, joinID string, members []string) {
 	if !h.d.Mine(roomID) {
 		return
 	}
@@ -49,7 +54,7 @@ func (h *History) Complete(roomID string) {
 	}
 	h.completing[roomID] = true
 	h.running.Go(func() {
-		h.completeUntilWhole(roomID)
+		h.completeUntilWhole(roomID, here{joinID, members})
 		h.mu.Lock()
 		defer h.mu.Unlock()
 		delete(h.completing, roomID)
@@ -80,8 +85,14 @@ func (h *History) RunWhole(ctx context.Context) {
 	}
 }
 
+// here is the state before an event that need not be fetched; none when there is no event.
+type here struct {
+	eventID string
+	state   []string
+}
+
 // completeUntilWhole tries until the room's members are known, or are somebody else's work.
-func (h *History) completeUntilWhole(roomID string) {
+func (h *History) completeUntilWhole(roomID string, known here) {
 	for attempt := 0; h.d.Mine(roomID); attempt++ {
 		select {
 		case h.wholeTurns <- struct{}{}:
@@ -89,7 +100,8 @@ func (h *History) completeUntilWhole(roomID string) {
 			return
 		}
 		ctx, cancel := context.WithTimeout(h.ctx, wholePatience)
-		err := h.complete(ctx, roomID, attempt)
+		err := h.complete(ctx, roomID, attempt, known)
+		known = here{}
 		cancel()
 		<-h.wholeTurns
 		if err == nil {
@@ -111,7 +123,7 @@ func (h *History) completeUntilWhole(roomID string) {
 }
 
 // complete tells the room all that it wants to be told.
-func (h *History) complete(ctx context.Context, roomID string, attempt int) error {
+func (h *History) complete(ctx context.Context, roomID string, attempt int, known here) error {
 	for range wholeRounds {
 		row, ok, err := schema.PartialRooms.Get(ctx, h.d.Store, schema.PartialRoom{RoomID: roomID})
 		if err != nil || !ok || row.Whole {
@@ -135,6 +147,12 @@ func (h *History) complete(ctx context.Context, roomID string, attempt int) erro
 		}
 		for i, p := range points {
 			if p.Told {
+				continue
+			}
+			if p.EventID == known.eventID {
+				if err := h.tellHere(ctx, in, known); err != nil {
+					return absent(err)
+				}
 				continue
 			}
 			if err := h.tellState(ctx, in, servers, p.EventID, attempt > 0); err != nil {
@@ -198,16 +216,30 @@ func (h *History) tellState(ctx context.Context, in room, servers []string, even
 }
 
 func (h *History) tellStateOf(ctx context.Context, in room, server, eventID string, lenient bool) error {
-	state, left, err := h.stateBefore(ctx, server, in, eventID)
+	row, ok, err := h.d.Reader.Stored(ctx, in.id, eventID)
+	if err != nil || !ok {
+		return errors.Join(err, errNoState)
+	}
+	e, err := event.FromStored(row.JSON, eventID, in.version)
+	if err != nil {
+		return err
+	}
+	state, left, err := h.stateAt(ctx, server, in, e, true)
 	if err != nil {
 		return err
 	}
 	if len(state) == 0 || left > 0 && (!lenient || left > len(state)) {
 		return fmt.Errorf("%w: %d of %d events could not be had", errNoState, left, left+len(state))
 	}
+	return h.tellHere(ctx, in, here{eventID, state})
+}
+
+// tellHere tells the room, in parts, a state whose events are here.
+func (h *History) tellHere(ctx context.Context, in room, known here) error {
+	state := known.state
 	for i := 0; i < len(state) || i == 0; i += toldAtOnce {
 		part := state[i:min(i+toldAtOnce, len(state))]
-		answer, err := ask[*messages.PduResults](ctx, h, in.id, &messages.TellState{EventId: eventID, State: part, First: i == 0, More: i+len(part) < len(state)})
+		answer, err := ask[*messages.PduResults](ctx, h, in.id, &messages.TellState{EventId: known.eventID, State: part, First: i == 0, More: i+len(part) < len(state)})
 		if err != nil {
 			return err
 		}

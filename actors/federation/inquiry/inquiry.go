@@ -24,17 +24,26 @@ import (
 // Inquirer asks other homeservers. Its errors are for clients: what the other server refuses with, or 502 M_UNKNOWN when it cannot be
 // reached or gives no usable answer.
 type Inquirer struct {
-	own    string
-	caller federation.Caller
-	now    func() time.Time
-	spaces *cache.Cache[string, remembered]
-	flight singleflight.Group
+	own     string
+	caller  federation.Caller
+	now     func() time.Time
+	spaces  *cache.Cache[string, remembered]
+	answers *cache.Cache[string, answer]
+	flight  singleflight.Group
+}
+
+// answer is what a server has answered, good until then.
+type answer struct {
+	raw   jsontext.Value
+	until time.Time
 }
 
 // New makes an Inquirer of the server with this name.
 func New(own string, caller federation.Caller, now func() time.Time) *Inquirer {
 	return &Inquirer{own: own, caller: caller, now: now, spaces: cache.New(cache.Options[string, remembered]{Size: spacesHeld,
-		Weigh: func(key string, r remembered) uint32 { return uint32(len(key)) + r.size + spaceBeside }})}
+		Weigh: func(key string, r remembered) uint32 { return uint32(len(key)) + r.size + spaceBeside }}),
+		answers: cache.New(cache.Options[string, answer]{Size: answersHeld,
+			Weigh: func(key string, a answer) uint32 { return uint32(len(key)+len(a.raw)) + answerBeside }})}
 }
 
 // The bounds of a question and its answer.
@@ -45,6 +54,11 @@ const (
 	roomsLimit   = 4 << 20
 	aliasServers = 50
 	mostRooms    = 1000 // in a page of published rooms
+	// Profiles and lists of rooms are remembered for a short while, as the specification allows (GET /query/profile): apps ask for the
+	// same again and again.
+	answerMemory = time.Minute
+	answersHeld  = 16 << 20 // bytes
+	answerBeside = 200      // bytes that one takes besides
 )
 
 // ask makes the request and decodes what is answered.
@@ -58,6 +72,33 @@ func (i *Inquirer) ask(ctx context.Context, r federation.Request, into any) erro
 		return tell(err, r.Destination)
 	}
 	return nil
+}
+
+// askOnce is like ask for what is remembered for a while. Who asks for the same at the same time gets one answer.
+func (i *Inquirer) askOnce(ctx context.Context, r federation.Request, into any) error {
+	key := r.Destination + " " + r.URI + " " + string(r.Body)
+	if known, ok := i.answers.Get(key); ok && i.now().Before(known.until) {
+		return json.Unmarshal(known.raw, into)
+	}
+	done := i.flight.DoChan(key, func() (any, error) {
+		var raw jsontext.Value
+		err := i.ask(context.WithoutCancel(ctx), r, &raw)
+		return raw, err
+	})
+	select {
+	case <-ctx.Done():
+		return ctx.Err()
+	case asked := <-done:
+		if asked.Err != nil {
+			return asked.Err
+		}
+		raw := asked.Val.(jsontext.Value)
+		if err := json.Unmarshal(raw, into); err != nil {
+			return tell(err, r.Destination)
+		}
+		i.answers.Set(key, answer{raw, i.now().Add(answerMemory)})
+		return nil
+	}
 }
 
 // tell makes of the failure what a client is told.
@@ -77,7 +118,7 @@ func (i *Inquirer) Profile(ctx context.Context, userID, field string) (map[strin
 		query.Set("field", field)
 	}
 	var profile map[string]jsontext.Value
-	err := i.ask(ctx, federation.Request{Destination: id.ServerOf(userID), Method: http.MethodGet, URI: "/query/profile?" + query.Encode(), Limit: profileLimit}, &profile)
+	err := i.askOnce(ctx, federation.Request{Destination: id.ServerOf(userID), Method: http.MethodGet, URI: "/query/profile?" + query.Encode(), Limit: profileLimit}, &profile)
 	for name, value := range profile {
 		text := name == "displayname" || name == "avatar_url" || name == "m.tz"
 		if len(name) > id.MaxLength || text && value.Kind() != '"' {
@@ -125,12 +166,12 @@ func (i *Inquirer) PublicRooms(ctx context.Context, server string, query any, re
 	if !id.ValidServerName(server) {
 		return nil, mxerr.InvalidParam("%.255q is no server name", server)
 	}
-	body, err := json.Marshal(query)
+	body, err := json.Marshal(query, json.Deterministic(true))
 	if err != nil {
 		return nil, err
 	}
 	var page PublicRooms
-	if err := i.ask(ctx, federation.Request{Destination: server, Method: http.MethodPost, URI: "/publicRooms", Body: body, Limit: roomsLimit}, &page); err != nil {
+	if err := i.askOnce(ctx, federation.Request{Destination: server, Method: http.MethodPost, URI: "/publicRooms", Body: body, Limit: roomsLimit}, &page); err != nil {
 		return nil, err
 	}
 	page.Chunk = slices.DeleteFunc(page.Chunk, func(room jsontext.Value) bool { return !readable(room) })

@@ -50,11 +50,20 @@ func isError(t *testing.T, err error, status int, code string) {
 func TestProfile(t *testing.T) {
 	t.Parallel()
 	a := &answers{text: map[string]string{"remote": `{"displayname":7,"avatar_url":"mxc://a/b","m.tz":null,"org.example":{"x":1},"` + strings.Repeat("x", 300) + `":1}`}}
-	i := New("here", a, time.Now)
+	now := time.Now()
+	i := New("here", a, func() time.Time { return now })
 	got, err := i.Profile(t.Context(), "@bob:remote", "")
 	if err != nil || len(got) != 2 || string(got["avatar_url"]) != `"mxc://a/b"` || string(got["org.example"]) != `{"x":1}` {
 		t.Errorf("%v %v", got, err)
 	}
+	delete(a.text, "remote")
+	if got, err := i.Profile(t.Context(), "@bob:remote", ""); err != nil || len(got) != 2 || len(a.asked) != 1 {
+		t.Errorf("what was told a moment ago: %v %v", got, err)
+	}
+	if _, err := i.Profile(t.Context(), "@bob:remote", "displayname"); err == nil {
+		t.Error("another question has the same answer")
+	}
+	now = now.Add(answerMemory)
 	for _, text := range []string{`[]`, `7`, `"x"`} {
 		a.text["remote"] = text
 		_, err := i.Profile(t.Context(), "@bob:remote", "")
@@ -105,6 +114,12 @@ func TestPublicRooms(t *testing.T) {
 	page, err := i.PublicRooms(t.Context(), "remote", map[string]int{"limit": 2}, func(room jsontext.Value) bool { return strings.Contains(string(room), "!") })
 	if err != nil || len(page.Chunk) != 1 || page.NextBatch != "n" || *page.Total != 9 {
 		t.Errorf("%v %v", page, err)
+	}
+	if again, err := i.PublicRooms(t.Context(), "remote", map[string]int{"limit": 2}, func(jsontext.Value) bool { return true }); err != nil || len(again.Chunk) != 2 || len(a.asked) != 1 {
+		t.Errorf("%v %v", again, err)
+	}
+	if _, err := i.PublicRooms(t.Context(), "remote", map[string]int{"limit": 3}, func(jsontext.Value) bool { return true }); err != nil || len(a.asked) != 2 {
+		t.Error("another page was not asked for", err)
 	}
 	_, err = i.PublicRooms(t.Context(), "a/b", nil, nil)
 	isError(t, err, 400, "M_INVALID_PARAM")

@@ -55,6 +55,7 @@ func Handlers(o Options) []user.Handler {
 		user.Handle(ops.report),
 		user.Handle(ops.closeReport),
 		user.Handle(ops.setThreadSubscription),
+		user.Handle(ops.transferRoomSettings),
 	}
 }
 

@@ -62,6 +62,7 @@ func (ops *operations) remove(ctx context.Context, o *user.Op, devices []schema.
 		}
 	}
 	if len(devices) > 0 {
+		notice.AccountData = true // see silencedOf
 		notices.User = notice
 	}
 	if len(told) > 0 {
@@ -88,6 +89,7 @@ func (ops *operations) removal(ctx context.Context, o *user.Op, deviceID string)
 		dropping(schema.SlidingConnections, func(u, d string) schema.SlidingConnection { return schema.SlidingConnection{UserID: u, DeviceID: d} }),
 		pushersOf,
 		dehydratedOf,
+		silencedOf,
 		func(_ context.Context, o *user.Op, d string) ([]persistence.Mutation, error) {
 			return []persistence.Mutation{schema.OAuthSessions.Delete(schema.OAuthSession{UserID: o.UserID, DeviceID: d})}, nil
 		},
@@ -119,6 +121,16 @@ func dehydratedOf(ctx context.Context, o *user.Op, deviceID string) ([]persisten
 		return nil, err
 	}
 	return []persistence.Mutation{schema.DehydratedDevices.Delete(row)}, nil
+}
+
+// silencedOf is the Removal of the account data that says whether the device shows notifications (MSC3890).
+func silencedOf(ctx context.Context, o *user.Op, deviceID string) ([]persistence.Mutation, error) {
+	row := schema.AccountData{UserID: o.UserID, Type: "org.matrix.msc3890.local_notification_settings." + deviceID}
+	old, ok, err := schema.AccountDatas.Get(ctx, o.Store, row)
+	if err != nil || !ok || len(old.Content) == 0 {
+		return nil, err
+	}
+	return []persistence.Mutation{schema.AccountDatas.Put(row)}, nil
 }
 
 // browserSessionsOf is the Removal of what keeps the user signed in to the server's pages: "log out everywhere" means them too.

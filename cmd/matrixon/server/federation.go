@@ -75,9 +75,9 @@ func (s *Server) startHandshakes() {
 		Verifier: s.verifier, Policy: s.policies, Leads: func() bool { return s.node.Owner(mender) == s.node.Name() },
 		Mine: func(roomID string) bool {
 			return s.node.Owner(cluster.Identity{Kind: cluster.KindRoom, ID: roomID}) == s.node.Name()
-		}, Now: time.Now, Log: s.log})
+		}, Folder: s.config.DataDir, Now: time.Now, Log: s.log})
 	s.handshakes = entry.New(entry.Deps{ServerName: s.config.ServerName, Key: s.key, Store: s.store, Reader: s.reader, Rooms: s.node, Servers: s.federation,
-		Verifier: s.verifier, Policy: s.policies, Complete: s.history.Complete, Now: time.Now, Log: s.log})
+		Verifier: s.verifier, Policy: s.policies, Complete: s.history.Complete, CompleteWith: s.history.CompleteWith, Folder: s.config.DataDir, Now: time.Now, Log: s.log})
 }
 
 // elsewhere is what clients' endpoints are given of the handshakes: nothing without federation.

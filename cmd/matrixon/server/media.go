@@ -64,8 +64,13 @@ func (s *Server) startMedia(ctx context.Context) error {
 		MostPending: int64(c.Pending.Most), PendingLifetime: time.Duration(c.Pending.Lifetime),
 		Pictures: picture.NewWorkshop(picture.Limits{MaxPixels: int64(c.Thumbnails.MaxPixels), Memory: int64(c.Thumbnails.Memory), Workers: c.Thumbnails.Workers}),
 		Pages:    pages, PreviewLifetime: time.Duration(c.Previews.Lifetime),
-		Retention: media.Retention{Local: time.Duration(c.Retention.Local), Remote: time.Duration(c.Retention.Remote)},
+		Retention: media.Retention{Local: time.Duration(c.Retention.Local), Remote: time.Duration(c.Retention.Remote), RemoteSize: int64(c.Retention.RemoteSize)},
 		Public:    c.Unauthenticated, Redirect: c.S3.Redirect,
+	}
+	for _, p := range s.config.SSO.Providers {
+		if p.Icon != "" {
+			o.Icons = append(o.Icons, p.Icon)
+		}
 	}
 	if s.origin != nil {
 		o.Remote = s.origin
@@ -92,6 +97,12 @@ func (s *Server) tendMedia(ctx context.Context) {
 			return
 		case <-flush.C:
 			s.flushMedia(ctx)
+			if !s.media.Grown() {
+				continue
+			}
+			if err := s.media.SweepRemote(ctx); err != nil && ctx.Err() == nil {
+				s.log.Error("media of other servers could not be deleted", "error", err)
+			}
 		case <-sweep.C:
 			sweep.Reset(mediaSweep)
 			if s.node.Owner(sweeper) != s.node.Name() {

@@ -23,18 +23,22 @@
     tick();
   });
 
-  // hx-confirm asks with a dialog of the page.
+  // hx-confirm asks with a dialog of the page. The answer is read as it is given: the dialog's "close" comes later, maybe when the next
+  // question stands in it.
+  let agreed = () => {};
   document.body.addEventListener("htmx:confirm", (event) => {
     if (!event.detail.question) return;
     event.preventDefault();
     const from = event.detail.elt;
     document.getElementById("question").textContent = event.detail.question;
     document.getElementById("yes").textContent = (from.matches("button") ? from : from.querySelector("button:not([type=button])")).textContent;
-    dialog.returnValue = "no";
-    dialog.onclose = () => {
-      if (dialog.returnValue === "yes") event.detail.issueRequest(true);
-    };
+    agreed = () => event.detail.issueRequest(true);
     dialog.showModal();
+  });
+  dialog.addEventListener("submit", (event) => {
+    const then = agreed;
+    agreed = () => {};
+    if (event.submitter.value === "yes") then();
   });
 
   // Errors of the console itself say what is wrong; they stand in the place for notices.

@@ -37,7 +37,7 @@ func (s Size) animate(r io.ReadSeeker, info Info) (*Thumbnail, error) {
 			before = duplicate(before, canvas)
 		}
 		draw.Draw(canvas, frame.Rect, frame, frame.Rect.Min, draw.Over)
-		out.Image = append(out.Image, paint(shrink(canvas, part, width, height), frame.Palette))
+		out.Image = append(out.Image, paint(painted(shrink(canvas, part, width, height)), frame.Palette))
 		out.Delay = append(out.Delay, all.Delay[i])
 		out.Disposal = append(out.Disposal, gif.DisposalBackground)
 		switch disposal {

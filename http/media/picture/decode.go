@@ -2,6 +2,7 @@ package picture
 
 import (
 	"bufio"
+	"bytes"
 	"errors"
 	"fmt"
 	"image"
@@ -22,7 +23,11 @@ func decode(r io.ReadSeeker, info Info) (image.Image, error) {
 		return nil, err
 	}
 	remembering := &source{r: r}
-	img, err := decoder(info)(bufio.NewReaderSize(remembering, readAhead))
+	var from io.Reader = remembering
+	if info.Type == JPEG {
+		from = &scans{r: from}
+	}
+	img, err := decoder(info)(bufio.NewReaderSize(from, readAhead))
 	if err != nil {
 		if remembering.err != nil {
 			return nil, remembering.err // it could not be read, which says nothing about the picture
@@ -64,6 +69,34 @@ func (s *source) Read(p []byte) (int, error) {
 	n, err := s.r.Read(p)
 	if err != nil && !errors.Is(err, io.EOF) && !errors.Is(err, io.ErrUnexpectedEOF) {
 		s.err = err
+	}
+	return n, err
+}
+
+// scans reads a JPEG, in which there may be only so many scans. One that shows more and more of a picture has about ten; but each may be of a
+// few bytes, and costs as much as all of the picture.
+type scans struct {
+	r    io.Reader
+	n    int
+	mark bool // the last byte may begin the marker of one
+}
+
+const mostScans = 100
+
+var errScans = errors.New("too many scans")
+
+// Read implements io.Reader.
+func (s *scans) Read(p []byte) (int, error) {
+	n, err := s.r.Read(p)
+	if n > 0 {
+		if s.mark && p[0] == 0xda {
+			s.n++
+		}
+		s.n += bytes.Count(p[:n], []byte{0xff, 0xda})
+		s.mark = p[n-1] == 0xff
+	}
+	if s.n > mostScans {
+		return 0, errScans
 	}
 	return n, err
 }

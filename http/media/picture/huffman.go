@@ -1,6 +1,9 @@
 package picture
 
-import "io"
+import (
+	"encoding/binary"
+	"io"
+)
 
 // bits reads the bits of a scan (ITU-T T.81, F.2.2.5). After the end, and at a marker, they are zero.
 type bits struct {
@@ -34,9 +37,18 @@ func (b *bits) byte() byte {
 	return c
 }
 
-// fill has more than 56 bits ahead.
-func (b *bits) fill() {
-	for b.count <= 56 {
+// more gives these bits and those after them, more than 56 altogether. Whoever decodes keeps them at hand himself.
+func (b *bits) more(ahead uint64, count int) (uint64, int) {
+	const ones, highs = 0x0101010101010101, 0x8080808080808080
+	if !b.marked && b.at+8 <= b.filled {
+		next := binary.BigEndian.Uint64(b.buffer[b.at:])
+		if (^next-ones)&next&highs == 0 { // no byte of it is 0xff
+			whole := (64 - count) >> 3
+			b.at += whole
+			return ahead | next>>count, count + 8*whole // behind them stand bits of the next byte, which come again
+		}
+	}
+	for count <= 56 {
 		var c byte
 		if b.at < b.filled && b.buffer[b.at] != 0xff && !b.marked {
 			c = b.buffer[b.at]
@@ -44,9 +56,10 @@ func (b *bits) fill() {
 		} else {
 			c = b.stuffed()
 		}
-		b.ahead |= uint64(c) << (56 - b.count)
-		b.count += 8
+		ahead |= uint64(c) << (56 - count)
+		count += 8
 	}
+	return ahead, count
 }
 
 // stuffed reads a byte of which 0xff is followed by 0, unless it begins a marker.
@@ -104,6 +117,40 @@ type codes struct {
 	last    [17]int32              // the last code of each length; −1: there is none
 	offset  [17]int32              // of the symbols of each length, to which the code is added
 	symbols []byte
+
+	// What quick bits say of coefficients that are not the first, once prepare has been called. Zero: not enough.
+	values [1 << quick]int32  // of one: from the lowest, in four bits each the bits that it takes and the zeros before it; from bit 16 its value
+	passed [1 << quick]uint16 // of as many as there are: in four bits the bits that they take, in eight how many they are with the zeros, and last
+}
+
+const (
+	quick = 10      // bits of coefficients that are looked at together
+	last  = 1 << 15 // nothing follows in the block
+)
+
+// prepare fills values and passed.
+func (c *codes) prepare() {
+	for i := range c.values {
+		b, passed := bits{ahead: uint64(i) << (64 - quick), count: 64}, 0
+		for {
+			symbol, ok := b.code(c)
+			run, size := symbol>>4, symbol&15
+			if taken := 64 - b.count + int(size); !ok || taken > quick || size == 0 && run == 15 {
+				break
+			}
+			value := b.value(size)
+			taken := 64 - b.count
+			if size == 0 {
+				c.passed[i] = last | uint16(passed<<4|taken)
+				break
+			}
+			if passed == 0 {
+				c.values[i] = value<<16 | int32(run)<<4 | int32(taken)
+			}
+			passed += int(run) + 1
+			c.passed[i] = uint16(passed<<4 | taken)
+		}
+	}
 }
 
 func (d *reduction) readCodes(s []byte) error {
@@ -150,7 +197,7 @@ func (d *reduction) readCodes(s []byte) error {
 // code reads a symbol (F.2.2.3). Then there are bits ahead for a value.
 func (b *bits) code(t *codes) (byte, bool) {
 	if b.count < 32 {
-		b.fill()
+		b.ahead, b.count = b.more(b.ahead, b.count)
 	}
 	if short := t.short[b.ahead>>(64-shortCode)]; short != 0 {
 		b.drop(int(short >> 8))

@@ -12,6 +12,7 @@ import (
 	"image/jpeg"
 	"image/png"
 	"math"
+	"slices"
 	"strings"
 	"testing"
 	"testing/iotest"
@@ -319,6 +320,23 @@ func TestBombs(t *testing.T) {
 		}
 		if !errors.Is(err, ErrTooLarge) {
 			t.Errorf("%s: %v", name, err)
+		}
+	}
+}
+
+// A scan costs as much as the picture, however short it is.
+func TestScansWithoutEnd(t *testing.T) {
+	t.Parallel()
+	file := asJPEG(t, corners(64, 64))
+	at, end := bytes.LastIndex(file, []byte{0xff, 0xda}), len(file)-2
+	for n, want := range map[int]error{1: nil, 10: nil, 1000: ErrNoPicture, 50_000: ErrNoPicture} {
+		long := slices.Concat(file[:at], bytes.Repeat(file[at:end], n), file[end:])
+		info, err := Inspect(bytes.NewReader(long))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := workshop().Thumbnail(t.Context(), bytes.NewReader(long), info, Size{Width: 32, Height: 32}); !errors.Is(err, want) {
+			t.Errorf("%d scans: %v", n, err)
 		}
 	}
 }

@@ -38,10 +38,13 @@ type reduction struct {
 }
 
 // reduce decodes a JPEG of which each 8 × 8 pixels become side × side. errUnknown says that the picture is none for it.
-func reduce(r io.Reader, side int) (*image.YCbCr, error) {
-	d := &reduction{side: side}
-	d.bits.r = r
-	d.bits.buffer = make([]byte, readAhead)
+func reduce(r io.Reader, side int) (*image.YCbCr, error) { return newReduction(r, side).decode() }
+
+func newReduction(r io.Reader, side int) *reduction {
+	return &reduction{side: side, bits: bits{r: r, buffer: make([]byte, readAhead)}}
+}
+
+func (d *reduction) decode() (*image.YCbCr, error) {
 	if d.byte() != 0xff || d.byte() != 0xd8 {
 		return nil, errUnknown
 	}
@@ -148,6 +151,7 @@ func (d *reduction) scan(s []byte) (*image.YCbCr, error) {
 		if d.codes[0][c.dc] == nil || d.codes[1][c.ac] == nil || c.quantization == nil {
 			return nil, errUnknown
 		}
+		d.codes[1][c.ac].prepare()
 	}
 	luma := &d.components[0]
 	across, down := ceil(d.width, 8*luma.h), ceil(d.height, 8*luma.v)
@@ -215,14 +219,11 @@ func (d *reduction) picture() *image.YCbCr {
 	return img
 }
 
-// place says where the coefficients that come one after the other belong, for those of the first four rows and columns; else 16.
-var place = func() (to [64]byte) {
+// zigzag says where the coefficients that come one after the other belong, in rows of eight.
+var zigzag = func() (to [64]byte) {
 	x, y, up := 0, 0, true
 	for i := range to {
-		to[i] = 16
-		if x < 4 && y < 4 {
-			to[i] = byte(4*y + x)
-		}
+		to[i] = byte(8*y + x)
 		switch {
 		case up && x == 7:
 			y, up = y+1, false
@@ -241,6 +242,28 @@ var place = func() (to [64]byte) {
 	return to
 }()
 
+// place is the same in rows of four, for those of the first four rows and columns; else 16.
+var place = func() (to [64]byte) {
+	for i, at := range zigzag {
+		to[i] = 16
+		if x, y := at%8, at/8; x < 4 && y < 4 {
+			to[i] = 4*y + x
+		}
+	}
+	return to
+}()
+
+// needed is how many coefficients make a picture of so many pixels a side, with those between them.
+func needed(side int) int {
+	switch side {
+	case 4:
+		return 25
+	case 2:
+		return 5
+	}
+	return 1
+}
+
 // block decodes a block and puts what becomes of it where out begins.
 func (d *reduction) block(c *layer, out []byte) bool {
 	var f [17]int32 // the last is for what is not needed
@@ -250,30 +273,95 @@ func (d *reduction) block(c *layer, out []byte) bool {
 	}
 	c.predicted += d.value(size)
 	f[0] = c.predicted * c.quantization[0]
-	ac, flat := d.codes[1][c.ac], true
-	for k := 1; k < 64; k++ {
+	k, set, ok := d.coefficients(c, &f)
+	if !ok || k < 64 && !d.pass(d.codes[1][c.ac], k) {
+		return false
+	}
+	if d.end || d.count < d.padding {
+		return false // there was less than that
+	}
+	d.transform(&f, set&0xffff == 0, out, c.stride)
+	return true
+}
+
+// coefficients reads those that are needed, and says at which it stopped, 64 when nothing follows, and, in bits, which places are set.
+func (d *reduction) coefficients(c *layer, f *[17]int32) (k int, set uint32, ok bool) {
+	ac, quantization, most := d.codes[1][c.ac], c.quantization, needed(d.side)
+	ahead, count := d.ahead, d.count // at hand, since this is where the time goes
+	for k = 1; k < most; k++ {
+		if count < 32 {
+			ahead, count = d.more(ahead, count)
+		}
+		if found := ac.values[ahead>>(64-quick)]; found != 0 {
+			ahead <<= found & 15
+			count -= int(found & 15)
+			k += int(found >> 4 & 15)
+			if k > 63 {
+				return 0, 0, false
+			}
+			at := place[k] & 31
+			f[at] = found >> 16 * quantization[k]
+			set |= 1 << at
+			continue
+		}
+		d.ahead, d.count = ahead, count
+		both, ok := d.code(ac)
+		if !ok {
+			return 0, 0, false
+		}
+		run, size := both>>4, both&15
+		if size == 0 && run != 15 {
+			return 64, set, true
+		}
+		if k += int(run); k > 63 && size > 0 {
+			return 0, 0, false
+		}
+		if size > 0 {
+			f[place[k]] = d.value(size) * quantization[k]
+			set |= 1 << place[k]
+		}
+		ahead, count = d.ahead, d.count
+	}
+	d.ahead, d.count = ahead, count
+	return k, set, true
+}
+
+// pass reads the coefficients from k on.
+func (d *reduction) pass(ac *codes, k int) bool {
+	ahead, count := d.ahead, d.count
+	for k < 64 {
+		if count < 32 {
+			ahead, count = d.more(ahead, count)
+		}
+		found := ac.passed[ahead>>(64-quick)]
+		after := k + int(found>>4&0xff)
+		if found >= last && after < 64 {
+			d.ahead, d.count = ahead<<(found&15), count-int(found&15)
+			return true
+		}
+		if found != 0 && found < last && after <= 64 {
+			ahead <<= found & 15
+			count -= int(found & 15)
+			k = after
+			continue
+		}
+		d.ahead, d.count = ahead, count
 		both, ok := d.code(ac)
 		if !ok {
 			return false
 		}
 		run, size := both>>4, both&15
-		if size == 0 {
-			if run != 15 {
-				break // nothing follows
-			}
-			k += 15
-			continue
+		if size == 0 && run != 15 {
+			return true
 		}
-		if k += int(run); k > 63 {
+		if k += int(run); k > 63 && size > 0 {
 			return false
 		}
-		f[place[k]] = d.value(size) * c.quantization[k]
-		flat = flat && place[k] == 16
+		d.drop(int(size))
+		ahead, count = d.ahead, d.count
+		k++
 	}
-	if d.end || d.count < d.padding {
-		return false // there was less than that
-	}
-	d.transform(&f, flat, out, c.stride)
+	d.ahead, d.count = ahead, count
 	return true
 }
 

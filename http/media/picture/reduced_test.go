@@ -81,7 +81,7 @@ func TestReduced(t *testing.T) {
 				if size.X%8 != 0 || size.Y%8 != 0 {
 					most = 10 // the last blocks reach beyond the picture, so that all is a little further to the left
 				}
-				if d := difference(t, shrink(small, small.Rect, w, h), shrink(whole, whole.Bounds(), w, h)); d > most {
+				if d := difference(t, painted(shrink(small, small.Rect, w, h)), painted(shrink(whole, whole.Bounds(), w, h))); d > most {
 					t.Errorf("%v at %d/8 differs by %.1f", size, side, d)
 				}
 			}
@@ -111,7 +111,7 @@ func TestReducedThumbnails(t *testing.T) {
 			t.Fatal(err)
 		}
 		part, w, h := s.fit(whole.Bounds())
-		if d := difference(t, painted(got), shrink(whole, part, w, h)); d > 8 {
+		if d := difference(t, painted(got), painted(shrink(whole, part, w, h))); d > 8 {
 			t.Errorf("%+v differs by %.1f", s, d)
 		}
 	}

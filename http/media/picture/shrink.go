@@ -1,168 +1,183 @@
 package picture
 
 import (
+	"encoding/binary"
 	"image"
-	"image/color"
 	"image/draw"
 )
 
 // shrink makes a picture of width × height from a part of img, which is not smaller. Each pixel is the mean of the area that it
 // covers, which keeps lines and texture where picking samples would drop them, and passes over the large picture only once.
-func shrink(img image.Image, part image.Rectangle, width, height int) *image.RGBA {
+func shrink(img image.Image, part image.Rectangle, width, height int) frame {
 	if planes, ok := img.(*image.YCbCr); ok {
-		return coloured(shrinkYCbCr(planes, part, width, height))
+		return shrinkYCbCr(planes, part, width, height)
 	}
 	out := image.NewRGBA(image.Rect(0, 0, width, height))
 	// Whatever the picture's own colours are, a line of it at a time is painted in red, green, blue and alpha.
 	line := image.NewRGBA(image.Rect(0, 0, part.Dx(), 1))
-	a := newArea(part.Dx(), part.Dy(), width, height, 4)
+	a := newArea(part.Dx(), part.Dy(), width, height, 4, out.Pix)
 	for y := range part.Dy() {
 		draw.Draw(line, line.Rect, img, part.Min.Add(image.Pt(0, y)), draw.Src)
-		a.add(line.Pix, func(row int, values []float32) {
-			pixels := out.Pix[row*out.Stride:]
-			for i, v := range values {
-				pixels[i] = uint8(v + 0.5)
-			}
-		})
+		a.add(line.Pix)
 	}
 	return out
 }
 
-// shrinkYCbCr reduces brightness and colour, which has fewer samples, each by itself.
+// shrinkYCbCr reduces brightness and colour, which has fewer samples, each by itself. The colours get half as many each way, as a JPEG
+// that is made of them has.
 func shrinkYCbCr(img *image.YCbCr, part image.Rectangle, width, height int) *image.YCbCr {
-	luma := plane(img.Y, img.YStride, img.YOffset(part.Min.X, part.Min.Y), part.Dx(), part.Dy(), width, height)
+	out := image.NewYCbCr(image.Rect(0, 0, width, height), image.YCbCrSubsampleRatio420)
+	plane(out.Y, width, height, img.Y[img.YOffset(part.Min.X, part.Min.Y):], img.YStride, part.Dx(), part.Dy())
 	first := img.COffset(part.Min.X, part.Min.Y)
 	across := img.COffset(part.Max.X-1, part.Min.Y) - first + 1
 	down := (img.COffset(part.Min.X, part.Max.Y-1)-first)/img.CStride + 1
-	blue := plane(img.Cb, img.CStride, first, across, down, width, height)
-	red := plane(img.Cr, img.CStride, first, across, down, width, height)
-	return &image.YCbCr{Y: luma, Cb: blue, Cr: red, YStride: width, CStride: width, SubsampleRatio: image.YCbCrSubsampleRatio444,
-		Rect: image.Rect(0, 0, width, height)}
-}
-
-// coloured makes red, green and blue of what shrinkYCbCr gives.
-func coloured(img *image.YCbCr) *image.RGBA {
-	out := image.NewRGBA(img.Rect)
-	for i := range img.Y {
-		r, g, b := color.YCbCrToRGB(img.Y[i], img.Cb[i], img.Cr[i])
-		p := out.Pix[4*i : 4*i+4]
-		p[0], p[1], p[2], p[3] = r, g, b, 0xff
-	}
+	width, height = ceil(width, 2), ceil(height, 2)
+	plane(out.Cb, width, height, img.Cb[first:], img.CStride, across, down)
+	plane(out.Cr, width, height, img.Cr[first:], img.CStride, across, down)
 	return out
 }
 
-// plane reduces w × h samples to width × height.
-func plane(samples []byte, stride, at, w, h, width, height int) []byte {
-	out := make([]byte, width*height)
-	a := newArea(w, h, width, height, 1)
-	for range h {
-		a.add(samples[at:at+w], func(row int, values []float32) {
-			line := out[row*width:]
-			for i, v := range values {
-				line[i] = uint8(v + 0.5)
-			}
-		})
-		at += stride
+// plane fills width × height samples with what w × h are.
+func plane(out []byte, width, height int, samples []byte, stride, w, h int) {
+	a := newArea(w, h, width, height, 1, out)
+	for y := range h {
+		a.add(samples[y*stride:][:w])
 	}
-	return out
 }
 
-// area takes lines of w pixels, h of them, and gives lines of width pixels, height of them.
+// area takes lines of w pixels, h of them, and fills out with lines of width pixels, height of them. A line is first added to what its
+// pixels become in height, eight samples at a time, since most of the work is that.
 type area struct {
-	channels      int
-	spans         []span // of each pixel in a line that is given
-	h, height     int
-	y, row        int
-	line, pending []float32
+	channels int
+	down     shares
+	across   cuts
+	y, row   int
+	sums     []uint64 // of eight samples each two: those at even and at odd places, in 16 bits each, in 256ths
+	running  []uint32 // by channel, the sum of the samples in the line up to each, in 256ths
+	out      []byte
 }
 
-// span is what one pixel covers of a line: the pixels from first to last, of which the outer ones count in part.
-type span struct {
-	first, last int
-	left, right float32 // the parts of first and last; only left counts when they are one
-	inverse     float32 // of the sum of all parts
+func newArea(w, h, width, height, channels int, out []byte) *area {
+	eights := ceil(w*channels, 8)
+	return &area{channels: channels, down: newShares(h, height), across: newCuts(w, width), out: out,
+		sums: make([]uint64, 2*eights), running: make([]uint32, 8*eights+2*channels)}
 }
 
-func newArea(w, h, width, height, channels int) *area {
-	a := &area{channels: channels, spans: make([]span, width), h: h, height: height,
-		line: make([]float32, width*channels), pending: make([]float32, width*channels)}
-	for i := range a.spans {
-		a.spans[i] = cover(i, w, width)
+// shares say what each of n lines is made of h: those from first to last, with weights that are 256 altogether.
+type shares struct {
+	first, last []int
+	weights     []uint64
+	begin       []int // of the weights of each
+}
+
+func newShares(h, n int) shares {
+	const whole = 256
+	s := shares{first: make([]int, n), last: make([]int, n), begin: make([]int, n), weights: make([]uint64, 0, h+n)}
+	for i := range n {
+		from, to := i*h, (i+1)*h // what it covers, in n-ths of a line
+		s.first[i], s.last[i], s.begin[i] = from/n, (to-1)/n, len(s.weights)
+		before := 0
+		for y := s.first[i]; y <= s.last[i]; y++ {
+			part := ((min((y+1)*n, to)-from)*whole + h/2) / h
+			s.weights = append(s.weights, uint64(part-before))
+			before = part
+		}
 	}
-	return a
-}
-
-// cover says what pixel i of n covers of w.
-func cover(i, w, n int) span {
-	// In n-ths of a pixel everything is whole.
-	from, to := i*w, (i+1)*w
-	s := span{first: from / n, last: (to - 1) / n, inverse: float32(n) / float32(w)}
-	if s.first == s.last {
-		s.left = float32(to-from) / float32(n)
-		return s
-	}
-	s.left, s.right = float32((s.first+1)*n-from)/float32(n), float32(to-s.last*n)/float32(n)
 	return s
 }
 
-// add takes the next line, and calls emit for each line that it completes.
-func (a *area) add(pixels []byte, emit func(row int, values []float32)) {
-	if a.channels == 1 {
-		a.reduce(pixels)
-	} else {
-		a.reduce4(pixels)
+// cuts say where a line of w is cut to become n: at which pixels, and in which 65536th of each.
+type cuts struct {
+	at, part []uint32
+	inverse  uint64 // of how long a piece is, times 1 << 32
+}
+
+func newCuts(w, n int) cuts {
+	c := cuts{at: make([]uint32, n), part: make([]uint32, n), inverse: (uint64(n)<<32 + uint64(w)/2) / uint64(w)}
+	for i := range n { // where it ends
+		c.at[i], c.part[i] = uint32((i+1)*w/n), uint32((i+1)*w%n<<16/n)
 	}
-	// The line covers from y to y+1, in height-ths of a line.
-	from, to := a.y*a.height, (a.y+1)*a.height
+	return c
+}
+
+// add takes the next line.
+func (a *area) add(samples []byte) {
+	for a.row < len(a.down.first) && a.y >= a.down.first[a.row] {
+		a.weigh(samples, a.down.weights[a.down.begin[a.row]+a.y-a.down.first[a.row]])
+		if a.y < a.down.last[a.row] {
+			break
+		}
+		if a.channels == 1 {
+			a.complete()
+		} else {
+			a.complete4()
+		}
+		clear(a.sums)
+		a.row++
+	}
 	a.y++
-	for from < to {
-		end := min(to, (a.row+1)*a.h)
-		part := float32(end-from) / float32(a.h)
-		for i, v := range a.line {
-			a.pending[i] += v * part
-		}
-		if from = end; from == (a.row+1)*a.h {
-			emit(a.row, a.pending)
-			clear(a.pending)
-			a.row++
-		}
+}
+
+// weigh adds the samples.
+func (a *area) weigh(samples []byte, weight uint64) {
+	const even = 0x00ff00ff00ff00ff
+	sums := a.sums
+	for len(samples) >= 8 && len(sums) >= 2 {
+		eight := binary.LittleEndian.Uint64(samples)
+		sums[0] += (eight & even) * weight
+		sums[1] += (eight >> 8 & even) * weight
+		samples, sums = samples[8:], sums[2:]
+	}
+	for i, sample := range samples {
+		sums[i%2] += uint64(sample) * weight << (i / 2 * 16)
 	}
 }
 
-func (a *area) reduce(pixels []byte) {
-	for i, s := range a.spans {
-		sum := float32(pixels[s.first]) * s.left
-		if s.last > s.first {
-			whole := uint32(0)
-			for _, p := range pixels[s.first+1 : s.last] {
-				whole += uint32(p)
-			}
-			sum += float32(whole) + float32(pixels[s.last])*s.right
+// complete makes a line of the sums. A pixel is the mean of the samples between two cuts, which is the difference of how much there is up to
+// each.
+func (a *area) complete() {
+	sum, running := uint32(0), a.running[1:]
+	for sums := a.sums; len(sums) >= 2 && len(running) >= 8; sums, running = sums[2:], running[8:] {
+		for i := 0; i < 8; i += 2 {
+			sum += uint32(uint16(sums[0] >> (8 * i)))
+			running[i] = sum
+			sum += uint32(uint16(sums[1] >> (8 * i)))
+			running[i+1] = sum
 		}
-		a.line[i] = sum * s.inverse
+	}
+	n := len(a.across.at)
+	out, part, before := a.out[a.row*n:][:n], a.across.part[:n], uint64(0)
+	for i, at := range a.across.at {
+		up := a.running[at:][:2]
+		here := uint64(up[0])<<16 + uint64(up[1]-up[0])*uint64(part[i])
+		out[i] = a.across.mean(here - before)
+		before = here
 	}
 }
 
-func (a *area) reduce4(pixels []byte) {
-	for i, s := range a.spans {
-		p := pixels[4*s.first : 4*s.first+4]
-		r, g, b, alpha := float32(p[0])*s.left, float32(p[1])*s.left, float32(p[2])*s.left, float32(p[3])*s.left
-		if s.last > s.first {
-			var sum [4]uint32
-			for at := 4 * (s.first + 1); at < 4*s.last; at += 4 {
-				p := pixels[at : at+4]
-				sum[0] += uint32(p[0])
-				sum[1] += uint32(p[1])
-				sum[2] += uint32(p[2])
-				sum[3] += uint32(p[3])
-			}
-			p := pixels[4*s.last : 4*s.last+4]
-			r += float32(sum[0]) + float32(p[0])*s.right
-			g += float32(sum[1]) + float32(p[1])*s.right
-			b += float32(sum[2]) + float32(p[2])*s.right
-			alpha += float32(sum[3]) + float32(p[3])*s.right
+// mean is the sample that a piece of a line becomes.
+func (c *cuts) mean(piece uint64) byte { return byte((piece>>16*c.inverse + 1<<39) >> 40) }
+
+// complete4 is complete for pixels of four samples.
+func (a *area) complete4() {
+	var r, g, b, alpha uint32
+	running := a.running[4:]
+	for sums := a.sums; len(sums) >= 2 && len(running) >= 8; sums, running = sums[2:], running[8:] {
+		even, odd := sums[0], sums[1]
+		for i := 0; i < 8; i += 4 {
+			r, g, b, alpha = r+uint32(uint16(even)), g+uint32(uint16(odd)), b+uint32(uint16(even>>16)), alpha+uint32(uint16(odd>>16))
+			running[i], running[i+1], running[i+2], running[i+3] = r, g, b, alpha
+			even, odd = even>>32, odd>>32
 		}
-		out := a.line[4*i : 4*i+4]
-		out[0], out[1], out[2], out[3] = r*s.inverse, g*s.inverse, b*s.inverse, alpha*s.inverse
+	}
+	n := len(a.across.at)
+	out, before := a.out[4*a.row*n:][:4*n], [4]uint64{}
+	for i, at := range a.across.at {
+		up, part, pixel := a.running[4*at:][:8], uint64(a.across.part[i]), out[4*i:][:4]
+		for c := range 4 {
+			here := uint64(up[c])<<16 + uint64(up[c+4]-up[c])*part
+			pixel[c] = a.across.mean(here - before[c])
+			before[c] = here
+		}
 	}
 }

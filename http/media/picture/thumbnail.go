@@ -3,6 +3,7 @@ package picture
 import (
 	"bytes"
 	"image"
+	"image/draw"
 	"image/jpeg"
 	"image/png"
 	"io"
@@ -37,6 +38,10 @@ func (s Size) make(r io.ReadSeeker, info Info) (*Thumbnail, error) {
 		return nil, err
 	}
 	t := &Thumbnail{Type: JPEG, Width: small.Bounds().Dx(), Height: small.Bounds().Dy()}
+	if planes, ok := small.(*image.YCbCr); ok {
+		t.Data = compress(planes)
+		return t, nil
+	}
 	var out bytes.Buffer
 	if small.Opaque() {
 		err = jpeg.Encode(&out, small, &jpeg.Options{Quality: quality})
@@ -48,7 +53,8 @@ func (s Size) make(r io.ReadSeeker, info Info) (*Thumbnail, error) {
 	return t, err
 }
 
-// frame is a picture as it is kept: *image.RGBA, or *image.YCbCr without subsampling, which a JPEG is made of without becoming colours.
+// frame is a picture as it is kept: *image.RGBA, or *image.YCbCr with half the colours each way, which a JPEG is made of without becoming
+// red, green and blue. Either begins at 0, 0, and has nothing between its lines.
 type frame interface {
 	image.Image
 	Opaque() bool
@@ -56,20 +62,18 @@ type frame interface {
 
 // painted is the frame in colours.
 func painted(f frame) *image.RGBA {
-	if planes, ok := f.(*image.YCbCr); ok {
-		return coloured(planes)
+	if colours, ok := f.(*image.RGBA); ok {
+		return colours
 	}
-	return f.(*image.RGBA)
+	out := image.NewRGBA(f.Bounds())
+	draw.Draw(out, out.Rect, f, image.Point{}, draw.Src)
+	return out
 }
 
 func (s Size) still(r io.ReadSeeker, info Info) (frame, error) {
 	if info.Type == JPEG {
-		planes, err := s.reduced(r, info)
-		switch {
-		case err == nil && info.orientation < 2:
-			return planes, nil
-		case err == nil:
-			return orient(coloured(planes), info.orientation), nil
+		if planes, err := s.reduced(r, info); err == nil {
+			return orient(planes, info.orientation), nil
 		}
 	}
 	img, err := decode(r, info)
