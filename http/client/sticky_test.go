@@ -154,8 +154,12 @@ func TestStickyEventsInSlidingSync(t *testing.T) {
 	stick(alice, busy, "busy", time.Hour).OK()
 	s := &slider{User: bob, body: J{"lists": J{"all": J{"ranges": [][2]int{{0, 0}}, "timeline_limit": 1, "required_state": [][2]string{}}},
 		"extensions": J{"org.matrix.msc4354.sticky_events": J{"enabled": true, "limit": 1}}}}
-	x := func(a *clienttest.Answer) gjson.Result { return gjson.Parse(a.Raw).Get(`extensions.org\.matrix\.msc4354\.sticky_events`) }
-	texts := func(a *clienttest.Answer, roomID string) []string { return textsOf(x(a).Get("rooms").Map()[roomID].Get("events")) }
+	x := func(a *clienttest.Answer) gjson.Result {
+		return gjson.Parse(a.Raw).Get(`extensions.org\.matrix\.msc4354\.sticky_events`)
+	}
+	texts := func(a *clienttest.Answer, roomID string) []string {
+		return textsOf(x(a).Get("rooms").Map()[roomID].Get("events"))
+	}
 	since := func(token string) {
 		s.body["extensions"] = J{"org.matrix.msc4354.sticky_events": J{"enabled": true, "limit": 1, "since": token}}
 	}
