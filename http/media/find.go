@@ -4,6 +4,7 @@ import (
 	"context"
 	"io"
 	"net/http"
+	"slices"
 	"time"
 
 	"github.com/matrixon/matrixon/http/api"
@@ -55,11 +56,12 @@ func (m *Repository) wanted(r *api.Request, a access) (schema.Media, error) {
 		return schema.Media{}, err
 	}
 	// What a deprecated endpoint would have to fetch from another server is new, and after the freeze for those with a token.
-	row, err := m.find(r, server, mediaID, time.Duration(wait)*time.Millisecond, a == fresh || remote && m.Public)
+	icon := slices.Contains(m.Icons, "mxc://"+server+"/"+mediaID)
+	row, err := m.find(r, server, mediaID, time.Duration(wait)*time.Millisecond, a == fresh || remote && (m.Public || icon))
 	if err != nil {
 		return row, err
 	}
-	if a == frozen && !row.Public {
+	if a == frozen && !row.Public && !icon {
 		return row, mxerr.NotFound("this media needs an access token, and a client that uses /_matrix/client/v1/media")
 	}
 	if err := m.visible(r.Ctx, row); err != nil {
@@ -80,7 +82,7 @@ func (m *Repository) find(r *api.Request, server, mediaID string, wait time.Dura
 	case there:
 		return m.uploaded(r, row, wait)
 	case server != m.ServerName && remote && m.Remote != nil:
-		return m.fetch(r.Ctx, server, mediaID, wait)
+		return m.fetch(r, server, mediaID, wait)
 	}
 	return row, mxerr.NotFound("there is no such media")
 }

@@ -44,6 +44,9 @@ type Options struct {
 	PendingLifetime time.Duration
 	// Public lets everyone fetch what comes in from now on without a token, through the deprecated endpoints.
 	Public bool
+	// Icons are mxc:// URIs that everyone can fetch through them all the same: those of identity providers, which clients show before anybody
+	// has logged in (client-server API, m.login.sso).
+	Icons []string
 	// Pages looks at web pages; nil: there are no previews. PreviewLifetime is how long one is good.
 	Pages           *preview.Fetcher
 	PreviewLifetime time.Duration

@@ -109,6 +109,19 @@ func TestBeforeTheFreeze(t *testing.T) {
 	alice.get(downloads + fresh).ok()
 }
 
+// TestIconsAreNotFrozen: who has yet to log in sees with whom.
+func TestIconsAreNotFrozen(t *testing.T) {
+	t.Parallel()
+	w := start(t, nil)
+	alice := w.user("alice")
+	icon, other := alice.upload(photo(t, 100, 100), "image/jpeg", ""), alice.upload(photo(t, 101, 100), "image/jpeg", "")
+	w.media.Icons = []string{"mxc://" + icon}
+	w.nobody().get(oldDownloads + icon).ok()
+	w.nobody().get("/_matrix/media/v3/thumbnail/" + icon + "?width=32&height=32&method=crop").ok()
+	w.nobody().get(downloads+icon).refused(http.StatusUnauthorized, "M_MISSING_TOKEN")
+	w.nobody().get(oldDownloads+other).refused(http.StatusNotFound, "M_NOT_FOUND")
+}
+
 func TestNamesThatAreNone(t *testing.T) {
 	t.Parallel()
 	w := start(t, nil)

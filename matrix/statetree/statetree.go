@@ -16,6 +16,7 @@ import (
 	"iter"
 	"math/bits"
 	"slices"
+	"strings"
 
 	"github.com/matrixon/matrixon/matrix/event"
 )
@@ -215,17 +216,17 @@ func (t Tree) set(n *node, l *Entry, p *path, depth int) (*node, error) {
 	nib := p.nibble(depth)
 	i, ok := n.at(nib)
 	if !ok {
-		return n.insert(i, nib, slot{leaf: l}), nil
+		return n.insert(i, nib, slot{leaf: l.owned()}), nil
 	}
 	switch old := n.slots[i].leaf; {
 	case old != nil && old.Tuple == l.Tuple:
 		if old.Value == l.Value {
 			return n, nil
 		}
-		return n.replace(i, slot{leaf: l}), nil
+		return n.replace(i, slot{leaf: &Entry{old.Tuple, l.Value}}), nil
 	case old != nil:
 		oldPath := pathOf(old.Tuple)
-		child, err := pair(old, &oldPath, l, p, depth+1)
+		child, err := pair(old, &oldPath, l.owned(), p, depth+1)
 		if err != nil {
 			return nil, err
 		}
@@ -240,6 +241,11 @@ func (t Tree) set(n *node, l *Entry, p *path, depth int) (*node, error) {
 		return n, err
 	}
 	return n.replace(i, slot{child: changed}), nil
+}
+
+// owned is the entry with texts of its own: the tree may live for longer than the event, whose memory they would hold.
+func (l *Entry) owned() *Entry {
+	return &Entry{event.Tuple{Type: strings.Clone(l.Type), StateKey: strings.Clone(l.StateKey)}, l.Value}
 }
 
 // pair makes the node that holds two leaves whose paths are the same above it.

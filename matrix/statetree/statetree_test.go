@@ -7,6 +7,7 @@ import (
 	"maps"
 	"slices"
 	"testing"
+	"unsafe"
 
 	"pgregory.net/rapid"
 
@@ -371,6 +372,26 @@ func BenchmarkDiff(b *testing.B) {
 		n := 0
 		if err := Diff(tree, other, func(Change) bool { n++; return true }); n != 10 || err != nil {
 			b.Fatal(n, err)
+		}
+	}
+}
+
+// TestTreesHoldNoEvents: the texts of a place are not parts of the event's, which would stay in memory for as long as the tree.
+func TestTreesHoldNoEvents(t *testing.T) {
+	t.Parallel()
+	tree := Empty(nil)
+	given := map[*byte]bool{}
+	for i := range 40 {
+		for value := range uint64(2) {
+			text := fmt.Sprintf("m.room.member@user%d:example.org", i)
+			place := event.Tuple{Type: text[:13], StateKey: text[13:]}
+			given[unsafe.StringData(place.Type)], given[unsafe.StringData(place.StateKey)] = true, true
+			tree = set(t, tree, place, value+1)
+		}
+	}
+	for e, err := range tree.All() {
+		if err != nil || given[unsafe.StringData(e.Type)] || given[unsafe.StringData(e.StateKey)] {
+			t.Fatalf("%v holds what it was given: %v", e, err)
 		}
 	}
 }

@@ -158,7 +158,7 @@ func (x *Index) Update(_ context.Context, put []persistence.Text, remove []persi
 // find finds texts, only those of some spans of time, if there are any, and says how many there are altogether, before and after.
 func (x *Index) find(ctx context.Context, q question, when []span) ([]persistence.TextHit, uint64, error) {
 	var failed error
-	request := bleve.NewSearchRequestOptions(matching(q.TextQuery, q.words, when, &failed), q.Limit, 0, false)
+	request := bleve.NewSearchRequestOptions(matching(q, when, &failed), q.Limit, 0, false)
 	order := []string{"-" + fieldTS, "-_id"}
 	if !q.Recent {
 		order = append([]string{"-_score"}, order...)
@@ -192,26 +192,26 @@ func (x *Index) find(ctx context.Context, q question, when []span) ([]persistenc
 
 // matching is the query in bleve's terms: a conjunction, so that nothing is found outside the rooms whatever the other parts become.
 // Only whole words count for the rank. failed gets what goes wrong while bleve looks at texts.
-func matching(q persistence.TextQuery, words map[string][]string, when []span, failed *error) query.Query {
+func matching(q question, when []span, failed *error) query.Query {
 	var parts []query.Query
 	for _, token := range q.Tokens {
-		parts = append(parts, tokenQuery(token, words))
+		parts = append(parts, tokenQuery(token, q.words))
 	}
 	if len(q.Keys) > 0 {
-		parts = append(parts, unscored{anyOf(fieldKey, q.Keys)})
+		parts = append(parts, unscored{oneOf{fieldKey, q.Keys}})
 	}
 	if len(q.Senders) > 0 {
-		parts = append(parts, unscored{anyOf(fieldSender, q.Senders)})
+		parts = append(parts, unscored{oneOf{fieldSender, q.Senders}})
 	}
 	if when != nil {
 		terms := make([]string, len(when))
 		for i, s := range when {
 			terms[i] = s.term()
 		}
-		parts = append(parts, unscored{anyOf(fieldWhen, terms)})
+		parts = append(parts, unscored{oneOf{fieldWhen, terms}})
 	}
-	if len(q.Rooms) <= fewRooms {
-		return bleve.NewConjunctionQuery(append(parts, unscored{anyOf(fieldRoom, q.Rooms)})...)
+	if uint64(len(q.Rooms)) <= max(fewRooms, q.texts/textsPerRoom) {
+		return bleve.NewConjunctionQuery(append(parts, unscored{oneOf{fieldRoom, q.Rooms}})...)
 	}
 	rooms := make(map[string]bool, len(q.Rooms))
 	for _, roomID := range q.Rooms {
@@ -220,8 +220,9 @@ func matching(q persistence.TextQuery, words map[string][]string, when []span, f
 	return inRooms{bleve.NewConjunctionQuery(parts...), rooms, failed}
 }
 
-// fewRooms is how many rooms are looked up in the index; of more, it is faster to look at the room of each text that matches.
-const fewRooms = 64
+// fewRooms is how many rooms are looked up in the index; of more, it is faster to look at the room of each text that matches, unless
+// there may be very many of these for each room.
+const fewRooms, textsPerRoom = 64, 400
 
 // inRooms gives what another query finds in the rooms.
 type inRooms struct {
@@ -266,15 +267,18 @@ func tokenQuery(token words.Token, beginning map[string][]string) query.Query {
 	if !token.Prefix {
 		return exact
 	}
-	return bleve.NewDisjunctionQuery(exact, unscored{oneOf(beginning[token.Text])})
+	return bleve.NewDisjunctionQuery(exact, unscored{oneOf{fieldText, beginning[token.Text]}})
 }
 
-// oneOf matches one of several words, however many they are.
-type oneOf []string
+// oneOf matches one of several terms, however many they are.
+type oneOf struct {
+	field string
+	terms []string
+}
 
 // Searcher implements query.Query.
 func (o oneOf) Searcher(ctx context.Context, r index.IndexReader, _ mapping.IndexMapping, options search.SearcherOptions) (search.Searcher, error) {
-	return searcher.NewMultiTermSearcher(ctx, r, o, fieldText, 1, options, false)
+	return searcher.NewMultiTermSearcher(ctx, r, o.terms, o.field, 1, options, false)
 }
 
 // mostWords is how many words one beginning stands for.
@@ -309,16 +313,6 @@ func beginning(r index.IndexReader, text string) (words []string, texts uint64, 
 		words, texts = append(words, entry.Term), texts+entry.Count
 	}
 	return words, texts, nil
-}
-
-func anyOf(field string, values []string) query.Query {
-	terms := make([]query.Query, len(values))
-	for i, value := range values {
-		term := bleve.NewTermQuery(value)
-		term.SetField(field)
-		terms[i] = term
-	}
-	return bleve.NewDisjunctionQuery(terms...)
 }
 
 // sortable writes a time so that byte order is the order of times.

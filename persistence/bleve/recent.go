@@ -100,11 +100,12 @@ func having(ctx context.Context, r index.IndexReader, field, term string) (n uin
 type question struct {
 	persistence.TextQuery
 	words map[string][]string
+	texts uint64 // among how many it is asked, about
 }
 
 // understand reads what a query is about. It is rare when so few texts have one of its tokens, or are in its rooms, that all can be looked at.
 func (x *Index) understand(ctx context.Context, r index.IndexReader, q persistence.TextQuery) (asked question, rare bool, err error) {
-	asked = question{q, map[string][]string{}}
+	asked = question{q, map[string][]string{}, x.portion}
 	for _, token := range q.Tokens {
 		var n uint64
 		if token.Prefix {
@@ -175,6 +176,7 @@ func (x *Index) recent(ctx context.Context, reader index.IndexReader, q question
 		}
 		rest := q
 		rest.Limit -= len(hits)
+		rest.texts = portion
 		found, _, err := x.find(ctx, rest, when)
 		if err != nil {
 			return nil, err
@@ -202,6 +204,7 @@ func (x *Index) best(ctx context.Context, reader index.IndexReader, q question) 
 			return nil, fmt.Errorf("search index: %w", err)
 		}
 		when = append(when, more...)
+		q.texts = portion
 		var total uint64
 		if hits, total, err = x.find(ctx, q, when); err != nil {
 			return nil, err

@@ -275,6 +275,23 @@ func TestWholeJoinsOfManyAreTakenInPieceByPiece(t *testing.T) {
 	eager.has(hall.ID, said)
 }
 
+// TestWholeJoinsSurviveDeath: what a server has not taken in of an answer when it is killed, it asks for.
+func TestWholeJoinsSurviveDeath(t *testing.T) {
+	t.Parallel()
+	authority := peers.NewAuthority(t)
+	server := authority.Start(1)[0]
+	host := authority.Stranger(t)
+	hall := peers.NewHall(t, host, roomversion.Default, 1200)
+	hall.Whole = true
+	alice := newVisitor(t, server, "alice")
+	alice.joinVia(hall.ID, host.Name)
+	server.Kill()
+	server.Run()
+	if n := alice.membersOf(hall.ID); n != 1201 {
+		t.Errorf("%d members", n)
+	}
+}
+
 // TestLeavingBeforeTheMembersAreKnown: nobody fetches what nobody needs any more.
 func TestLeavingBeforeTheMembersAreKnown(t *testing.T) {
 	t.Parallel()

@@ -67,6 +67,11 @@ func (s *Server) startMedia(ctx context.Context) error {
 		Retention: media.Retention{Local: time.Duration(c.Retention.Local), Remote: time.Duration(c.Retention.Remote), RemoteSize: int64(c.Retention.RemoteSize)},
 		Public:    c.Unauthenticated, Redirect: c.S3.Redirect,
 	}
+	for _, p := range s.config.SSO.Providers {
+		if p.Icon != "" {
+			o.Icons = append(o.Icons, p.Icon)
+		}
+	}
 	if s.origin != nil {
 		o.Remote = s.origin
 	}
