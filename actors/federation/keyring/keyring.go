@@ -76,6 +76,7 @@ func (r *Ring) Key(ctx context.Context, server, keyID string, at int64) (ed25519
 	if err != nil {
 		return nil, err
 	}
+	before, asked := r.attempts.Get(server)
 	if !good(row, at) && row.ExpiredTS == 0 {
 		for _, fetch := range []func(context.Context) error{
 			func(ctx context.Context) error { return r.direct(ctx, server) },
@@ -91,6 +92,11 @@ func (r *Ring) Key(ctx context.Context, server, keyID string, at int64) (ed25519
 				break
 			}
 		}
+	}
+	// Who was asked a short while ago, and not now, may have the key by now.
+	passed := asked && r.o.Now().Before(before.next)
+	if a, _ := r.attempts.Get(server); !good(row, at) && row.ExpiredTS == 0 && (a.failed > 0 || passed) {
+		return nil, fmt.Errorf("%w: %.255s of %.255s", federation.ErrKeyUnavailable, keyID, server)
 	}
 	if !good(row, at) {
 		return nil, none
