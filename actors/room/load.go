@@ -31,6 +31,9 @@ func (f facts) load(ctx context.Context, o room.Options, active persistence.Acti
 	if err := f.federated(ctx, m); err != nil {
 		return nil, err
 	}
+	if err := f.sticky(ctx, m); err != nil {
+		return nil, err
+	}
 	if active.Seq == 0 {
 		return m, nil
 	}
