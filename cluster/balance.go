@@ -39,6 +39,9 @@ type Balance struct {
 	Moves int
 }
 
+// leastGain is how much of what a node carries above the average a move must take from it.
+const leastGain = 0.01
+
 // Plan names the few moves of busy actors that even out the load best: each takes from the node that is busiest for its weight and
 // gives to the one that is least so, and leaves the busier of the two less busy than before. Moving costs a pause, so a plan is
 // empty when nothing is much gained. Actors that are not listed stay.
@@ -65,7 +68,7 @@ func (b Balance) Plan(nodes []NodeLoad, actors []ActorLoad) []PlannedMove {
 		if busy.Load < b.Least || use(*busy) <= average*(1+b.Tolerance) {
 			break
 		}
-		best, after := -1, use(*busy)
+		best, after := -1, use(*busy)-leastGain*(use(*busy)-average)
 		for i, a := range left {
 			if a.Node != busy.Name || a.Pinned || a.Load <= 0 {
 				continue

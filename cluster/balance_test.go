@@ -23,6 +23,8 @@ func TestPlan(t *testing.T) {
 		{"tilted: what evens out best goes", tilted, actors, "[!1 a b]"},
 		{"pinned actors stay", tilted, []ActorLoad{{roomID(1), "a", 0.4, true}, {roomID(2), "a", 0.3, false}}, "[!2 a b]"},
 		{"one actor that is all of the load stays", []NodeLoad{{"a", 1, 1}, {"b", 1, 0}}, []ActorLoad{{roomID(1), "a", 1, false}}, "[]"},
+		{"what hardly matters stays", []NodeLoad{{"a", 1, 1}, {"b", 1, 0}}, []ActorLoad{{roomID(1), "a", 0.99, true}, {roomID(2), "a", 0.002, false}}, "[]"},
+		{"little is moved when it is something", []NodeLoad{{"a", 1, 1}, {"b", 1, 0}}, []ActorLoad{{roomID(1), "a", 0.99, true}, {roomID(2), "a", 0.01, false}}, "[!2 a b]"},
 		{"hardly any load", []NodeLoad{{"a", 1, 0.04}, {"b", 1, 0}}, []ActorLoad{{roomID(1), "a", 0.02, false}}, "[]"},
 		{"weights count", []NodeLoad{{"a", 4, 1}, {"b", 1, 0.25}}, actors, "[]"},
 		{"nobody to give to", []NodeLoad{{"a", 1, 1}, {"b", 0, 0}}, actors, "[]"},

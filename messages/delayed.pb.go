@@ -86,7 +86,8 @@ type ScheduleDelayedEvent struct {
 	OriginServerTs int64                  `protobuf:"varint,8,opt,name=origin_server_ts,json=originServerTs,proto3" json:"origin_server_ts,omitempty"` // 0: when it is sent
 	TxnId          string                 `protobuf:"bytes,9,opt,name=txn_id,json=txnId,proto3" json:"txn_id,omitempty"`                               // empty: none
 	MaxScheduled   int64                  `protobuf:"varint,10,opt,name=max_scheduled,json=maxScheduled,proto3" json:"max_scheduled,omitempty"`
-	Unlimited      bool                   `protobuf:"varint,11,opt,name=unlimited,proto3" json:"unlimited,omitempty"` // no rate is held against the user
+	Unlimited      bool                   `protobuf:"varint,11,opt,name=unlimited,proto3" json:"unlimited,omitempty"`               // no rate is held against the user
+	StickyMs       int64                  `protobuf:"varint,12,opt,name=sticky_ms,json=stickyMs,proto3" json:"sticky_ms,omitempty"` // for how long it sticks (MSC4354); 0: not at all
 	unknownFields  protoimpl.UnknownFields
 	sizeCache      protoimpl.SizeCache
 }
@@ -196,6 +197,13 @@ func (x *ScheduleDelayedEvent) GetUnlimited() bool {
 		return x.Unlimited
 	}
 	return false
+}
+
+func (x *ScheduleDelayedEvent) GetStickyMs() int64 {
+	if x != nil {
+		return x.StickyMs
+	}
+	return 0
 }
 
 type DelayedEventScheduled struct {
@@ -396,6 +404,7 @@ type DelayedEventBegun struct {
 	Content        []byte  `protobuf:"bytes,6,opt,name=content,proto3" json:"content,omitempty"`
 	OriginServerTs int64   `protobuf:"varint,7,opt,name=origin_server_ts,json=originServerTs,proto3" json:"origin_server_ts,omitempty"`
 	Unlimited      bool    `protobuf:"varint,8,opt,name=unlimited,proto3" json:"unlimited,omitempty"`
+	StickyMs       int64   `protobuf:"varint,9,opt,name=sticky_ms,json=stickyMs,proto3" json:"sticky_ms,omitempty"`
 	unknownFields  protoimpl.UnknownFields
 	sizeCache      protoimpl.SizeCache
 }
@@ -486,6 +495,13 @@ func (x *DelayedEventBegun) GetUnlimited() bool {
 	return false
 }
 
+func (x *DelayedEventBegun) GetStickyMs() int64 {
+	if x != nil {
+		return x.StickyMs
+	}
+	return 0
+}
+
 // EndDelayedEvent says what became of an attempt. Answer: Done.
 type EndDelayedEvent struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
@@ -567,7 +583,7 @@ var File_delayed_proto protoreflect.FileDescriptor
 
 const file_delayed_proto_rawDesc = "" +
 	"\n" +
-	"\rdelayed.proto\x12\bmatrixon\x1a\fcommon.proto\"\xec\x02\n" +
+	"\rdelayed.proto\x12\bmatrixon\x1a\fcommon.proto\"\x89\x03\n" +
 	"\x14ScheduleDelayedEvent\x12#\n" +
 	"\x02by\x18\x01 \x01(\v2\x13.matrixon.RequesterR\x02by\x12\x19\n" +
 	"\bdelay_id\x18\x02 \x01(\tR\adelayId\x12\x17\n" +
@@ -580,7 +596,8 @@ const file_delayed_proto_rawDesc = "" +
 	"\x06txn_id\x18\t \x01(\tR\x05txnId\x12#\n" +
 	"\rmax_scheduled\x18\n" +
 	" \x01(\x03R\fmaxScheduled\x12\x1c\n" +
-	"\tunlimited\x18\v \x01(\bR\tunlimitedB\f\n" +
+	"\tunlimited\x18\v \x01(\bR\tunlimited\x12\x1b\n" +
+	"\tsticky_ms\x18\f \x01(\x03R\bstickyMsB\f\n" +
 	"\n" +
 	"_state_key\"2\n" +
 	"\x15DelayedEventScheduled\x12\x19\n" +
@@ -591,7 +608,7 @@ const file_delayed_proto_rawDesc = "" +
 	"\bdelay_id\x18\x01 \x01(\tR\adelayId\"G\n" +
 	"\x11BeginDelayedEvent\x12\x19\n" +
 	"\bdelay_id\x18\x01 \x01(\tR\adelayId\x12\x17\n" +
-	"\aby_hand\x18\x02 \x01(\bR\x06byHand\"\xe1\x02\n" +
+	"\aby_hand\x18\x02 \x01(\bR\x06byHand\"\xfe\x02\n" +
 	"\x11DelayedEventBegun\x127\n" +
 	"\x05state\x18\x01 \x01(\x0e2!.matrixon.DelayedEventBegun.StateR\x05state\x12\x18\n" +
 	"\aattempt\x18\x02 \x01(\x03R\aattempt\x12\x17\n" +
@@ -600,7 +617,8 @@ const file_delayed_proto_rawDesc = "" +
 	"\tstate_key\x18\x05 \x01(\tH\x00R\bstateKey\x88\x01\x01\x12\x18\n" +
 	"\acontent\x18\x06 \x01(\fR\acontent\x12(\n" +
 	"\x10origin_server_ts\x18\a \x01(\x03R\x0eoriginServerTs\x12\x1c\n" +
-	"\tunlimited\x18\b \x01(\bR\tunlimited\":\n" +
+	"\tunlimited\x18\b \x01(\bR\tunlimited\x12\x1b\n" +
+	"\tsticky_ms\x18\t \x01(\x03R\bstickyMs\":\n" +
 	"\x05State\x12\v\n" +
 	"\aSENDING\x10\x00\x12\v\n" +
 	"\aNOT_DUE\x10\x01\x12\b\n" +

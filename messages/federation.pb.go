@@ -1107,6 +1107,7 @@ type OutboundNotice struct {
 	RoomId        string                 `protobuf:"bytes,1,opt,name=room_id,json=roomId,proto3" json:"room_id,omitempty"`
 	Pos           uint64                 `protobuf:"varint,2,opt,name=pos,proto3" json:"pos,omitempty"`
 	Seqs          []uint64               `protobuf:"varint,3,rep,packed,name=seqs,proto3" json:"seqs,omitempty"`
+	Missed        []string               `protobuf:"bytes,4,rep,name=missed,proto3" json:"missed,omitempty"` // servers that have come into the room and lack events older than that; see schema.MissedRoom
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1158,6 +1159,13 @@ func (x *OutboundNotice) GetPos() uint64 {
 func (x *OutboundNotice) GetSeqs() []uint64 {
 	if x != nil {
 		return x.Seqs
+	}
+	return nil
+}
+
+func (x *OutboundNotice) GetMissed() []string {
+	if x != nil {
+		return x.Missed
 	}
 	return nil
 }
@@ -1245,11 +1253,12 @@ const file_federation_proto_rawDesc = "" +
 	"\texhausted\x18\x05 \x01(\bR\texhausted\">\n" +
 	"\vStateBefore\x12\x19\n" +
 	"\bevent_id\x18\x01 \x01(\tR\aeventId\x12\x14\n" +
-	"\x05state\x18\x02 \x03(\tR\x05state\"O\n" +
+	"\x05state\x18\x02 \x03(\tR\x05state\"g\n" +
 	"\x0eOutboundNotice\x12\x17\n" +
 	"\aroom_id\x18\x01 \x01(\tR\x06roomId\x12\x10\n" +
 	"\x03pos\x18\x02 \x01(\x04R\x03pos\x12\x12\n" +
-	"\x04seqs\x18\x03 \x03(\x04R\x04seqsB'Z%github.com/matrixon/matrixon/messagesb\x06proto3"
+	"\x04seqs\x18\x03 \x03(\x04R\x04seqs\x12\x16\n" +
+	"\x06missed\x18\x04 \x03(\tR\x06missedB'Z%github.com/matrixon/matrixon/messagesb\x06proto3"
 
 var (
 	file_federation_proto_rawDescOnce sync.Once

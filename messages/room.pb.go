@@ -180,6 +180,7 @@ type Proposal struct {
 	Sender        string                 `protobuf:"bytes,3,opt,name=sender,proto3" json:"sender,omitempty"`
 	Content       []byte                 `protobuf:"bytes,4,opt,name=content,proto3" json:"content,omitempty"`
 	Redacts       string                 `protobuf:"bytes,5,opt,name=redacts,proto3" json:"redacts,omitempty"`
+	StickyMs      int64                  `protobuf:"varint,6,opt,name=sticky_ms,json=stickyMs,proto3" json:"sticky_ms,omitempty"` // for how long it sticks (MSC4354); 0: not at all
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -247,6 +248,13 @@ func (x *Proposal) GetRedacts() string {
 		return x.Redacts
 	}
 	return ""
+}
+
+func (x *Proposal) GetStickyMs() int64 {
+	if x != nil {
+		return x.StickyMs
+	}
+	return 0
 }
 
 // SendEvent proposes one event (send, state, redact). Answer: EventSent or Failure.
@@ -1125,6 +1133,7 @@ type RoomNotice struct {
 	Version       string                 `protobuf:"bytes,8,opt,name=version,proto3" json:"version,omitempty"`
 	TypingAgain   []string               `protobuf:"bytes,9,rep,name=typing_again,json=typingAgain,proto3" json:"typing_again,omitempty"` // who of this server is still typing; other servers forget them unless they are told so
 	Whole         bool                   `protobuf:"varint,10,opt,name=whole,proto3" json:"whole,omitempty"`                              // the members of a room that was joined without them are known now
+	Sticky        bool                   `protobuf:"varint,11,opt,name=sticky,proto3" json:"sticky,omitempty"`                            // sticky events are to be told that are not among the events
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1229,6 +1238,13 @@ func (x *RoomNotice) GetWhole() bool {
 	return false
 }
 
+func (x *RoomNotice) GetSticky() bool {
+	if x != nil {
+		return x.Sticky
+	}
+	return false
+}
+
 var File_room_proto protoreflect.FileDescriptor
 
 const file_room_proto_rawDesc = "" +
@@ -1242,13 +1258,14 @@ const file_room_proto_rawDesc = "" +
 	"\fcreate_event\x18\x03 \x01(\fR\vcreateEvent\x12*\n" +
 	"\x06events\x18\x04 \x03(\v2\x12.matrixon.ProposalR\x06events\x12\x14\n" +
 	"\x05alias\x18\x05 \x01(\tR\x05alias\x12\x1c\n" +
-	"\tpublished\x18\x06 \x01(\bR\tpublished\"\x9a\x01\n" +
+	"\tpublished\x18\x06 \x01(\bR\tpublished\"\xb7\x01\n" +
 	"\bProposal\x12\x12\n" +
 	"\x04type\x18\x01 \x01(\tR\x04type\x12 \n" +
 	"\tstate_key\x18\x02 \x01(\tH\x00R\bstateKey\x88\x01\x01\x12\x16\n" +
 	"\x06sender\x18\x03 \x01(\tR\x06sender\x12\x18\n" +
 	"\acontent\x18\x04 \x01(\fR\acontent\x12\x18\n" +
-	"\aredacts\x18\x05 \x01(\tR\aredactsB\f\n" +
+	"\aredacts\x18\x05 \x01(\tR\aredacts\x12\x1b\n" +
+	"\tsticky_ms\x18\x06 \x01(\x03R\bstickyMsB\f\n" +
 	"\n" +
 	"_state_key\"\xbe\x01\n" +
 	"\tSendEvent\x12#\n" +
@@ -1328,7 +1345,7 @@ const file_room_proto_rawDesc = "" +
 	"\freceipt_type\x18\x02 \x01(\tR\vreceiptType\x12\x1b\n" +
 	"\tthread_id\x18\x03 \x01(\tR\bthreadId\x12\x19\n" +
 	"\bevent_id\x18\x04 \x01(\tR\aeventId\x12\x0e\n" +
-	"\x02ts\x18\x05 \x01(\x03R\x02ts\"\xc6\x02\n" +
+	"\x02ts\x18\x05 \x01(\x03R\x02ts\"\xde\x02\n" +
 	"\n" +
 	"RoomNotice\x12\x17\n" +
 	"\aroom_id\x18\x01 \x01(\tR\x06roomId\x12\x10\n" +
@@ -1341,7 +1358,8 @@ const file_room_proto_rawDesc = "" +
 	"\aversion\x18\b \x01(\tR\aversion\x12!\n" +
 	"\ftyping_again\x18\t \x03(\tR\vtypingAgain\x12\x14\n" +
 	"\x05whole\x18\n" +
-	" \x01(\bR\x05wholeB'Z%github.com/matrixon/matrixon/messagesb\x06proto3"
+	" \x01(\bR\x05whole\x12\x16\n" +
+	"\x06sticky\x18\v \x01(\bR\x06stickyB'Z%github.com/matrixon/matrixon/messagesb\x06proto3"
 
 var (
 	file_room_proto_rawDescOnce sync.Once

@@ -192,7 +192,7 @@ func (s *Sender) attempt(ctx context.Context, userID, delayID string, byHand boo
 
 // send asks the room. Final is false for a refusal that says nothing about the event: the room is too busy.
 func (s *Sender) send(ctx context.Context, userID, delayID string, e *messages.DelayedEventBegun) (eventID string, final bool, err error) {
-	event := &messages.Proposal{Type: e.Type, StateKey: e.StateKey, Sender: userID, Content: e.Content}
+	event := &messages.Proposal{Type: e.Type, StateKey: e.StateKey, Sender: userID, Content: e.Content, StickyMs: e.StickyMs}
 	if e.Type == "m.room.redaction" && e.StateKey == nil {
 		event.Redacts = gjson.GetBytes(e.Content, "redacts").Str
 	}

@@ -176,6 +176,7 @@ func (c composer) event(ctx context.Context, all *content, roomID string, seq ui
 }
 
 // missed adds the newest event of ours in one of the rooms of which events were swept: with it the server sees what it lacks, and asks for it.
+// What sticks there comes with it, of which a server that has just come in lacks everything.
 func (c composer) missed(ctx context.Context, all *content, made *composition, sent string) error {
 	for row, err := range schema.MissedRooms.Scan(ctx, c.store, persistence.Range[schema.MissedRoom]{Prefix: schema.MissedRoom{Destination: c.destination}, Keys: 1}) {
 		if err != nil {
@@ -197,6 +198,33 @@ func (c composer) missed(ctx context.Context, all *content, made *composition, s
 			if err := c.event(ctx, all, row.RoomID, seq); err != nil {
 				return err
 			}
+		}
+		if err := c.sticky(ctx, all, row.RoomID, seq); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// sticky adds events of ours that stick in the room, but for one that is added already: as many of the newest as fit, the oldest first.
+func (c composer) sticky(ctx context.Context, all *content, roomID string, but uint64) error {
+	server, _, err := schema.RoomServers.Get(ctx, c.store, schema.RoomServer{RoomID: roomID, Server: c.destination})
+	if err != nil || server.Joined == 0 {
+		return err
+	}
+	now := c.now().UnixMilli()
+	var seqs []uint64
+	for row, err := range schema.StickyEvents.Scan(ctx, c.store, persistence.Range[schema.StickyEvent]{Prefix: schema.StickyEvent{RoomID: roomID}, Keys: 1}) {
+		if err != nil {
+			return err
+		}
+		if row.EndsTS > now && row.Seq != but && id.ServerOf(row.Sender) == c.serverName {
+			seqs = append(seqs, row.Seq)
+		}
+	}
+	for _, seq := range seqs[max(0, len(seqs)-(maxPDUs-len(all.pdus))):] {
+		if err := c.event(ctx, all, roomID, seq); err != nil {
+			return err
 		}
 	}
 	return nil

@@ -80,7 +80,8 @@ type actor struct {
 	remake      bool               // an operator wants that transaction made anew
 	lastAttempt time.Time
 	cancelTimer func()
-	made        uint64 // transactions by this activation, for their ids
+	made        uint64         // transactions by this activation, for their ids
+	tries       map[string]int // of sending what the server lacks of a room
 
 	inbound inbound
 }
@@ -92,8 +93,12 @@ type (
 		err  error
 	}
 	committed struct{ err error }
-	answered  struct{ err error }
+	answered  struct {
+		err     error
+		refused bool // not all of its events were taken
+	}
 	retryDue  struct{}
+	lookAgain struct{}
 )
 
 // Load implements cluster.Behavior.
@@ -148,9 +153,11 @@ func (a *actor) Receive(m cluster.Message) {
 	case committed:
 		a.committed(body.err)
 	case answered:
-		a.answered(body.err)
+		a.answered(body.err, body.refused)
 	case retryDue:
 		a.cancelTimer = nil
+	case lookAgain:
+		a.queue.look()
 	case proto.Message:
 		m.Fail(mxerr.Unknown("a destination knows no %T", body))
 	}
@@ -282,7 +289,7 @@ func (a *actor) conclude() {
 	for _, edu := range done.eduRows {
 		rows = append(rows, schema.OutboundEDUs.Delete(edu))
 	}
-	if done.MissedRoom != "" {
+	if done.MissedRoom != "" && !done.again {
 		rows = append(rows, schema.MissedRooms.Delete(schema.MissedRoom{Destination: a.row.Destination, RoomID: done.MissedRoom}))
 	}
 	a.pending.add(nil, rows...)

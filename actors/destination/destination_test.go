@@ -11,6 +11,7 @@ import (
 	"github.com/matrixon/matrixon/actors/actortest"
 	"github.com/matrixon/matrixon/cluster"
 	"github.com/matrixon/matrixon/messages"
+	"github.com/matrixon/matrixon/persistence"
 	"github.com/matrixon/matrixon/persistence/schema"
 )
 
@@ -282,4 +283,32 @@ func TestTurns(t *testing.T) {
 	if fourth := begin("2"); fourth.Turn == 0 {
 		t.Fatal("a transaction that was not taken has an answer")
 	}
+}
+
+// MSC4354: a server that comes into a room is sent what sticks there.
+func TestWhatSticksIsSentToWhoComesIn(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	sticky := func(seq uint64, sender string, ends time.Duration) persistence.Mutation {
+		return schema.StickyEvents.Put(schema.StickyEvent{RoomID: "!a", Seq: seq, Sender: sender, EndsTS: w.Clock.Now().Add(ends).UnixMilli()})
+	}
+	us := "@us:" + actortest.ServerName
+	w.event("!a", sticky(1, us, time.Minute))
+	w.event("!a", sticky(2, us, -time.Second))
+	w.event("!a", sticky(3, "@them:else.example", time.Minute))
+	w.event("!a")
+	w.event("!a", sticky(5, us, time.Minute))
+	w.joins(remote, "!a")
+	w.commit(&messages.OutboundNotice{RoomId: "!a", Missed: []string{remote}}, schema.MissedRooms.Put(schema.MissedRoom{Destination: remote, RoomID: "!a"}))
+	w.net.deaf.Store(true) // it does not know yet that it is in the room
+	w.nextEvents("!a-1", "!a-5")
+	w.Clock.Await(time.Second)
+	w.Clock.Advance(time.Second)
+	again := w.next()
+	w.net.deaf.Store(false)
+	again.answer(nil)
+	if got := fmt.Sprint(again.events()); got != "[!a-1 !a-5]" {
+		t.Errorf("sent %s", got)
+	}
+	w.await("nothing is missed", func() bool { return count(w, schema.MissedRooms) == 0 })
 }

@@ -169,6 +169,12 @@ func (r *round) to(server string, n proto.Message) {
 
 // events tells each server of the events that concern it. Most of the time that is all of them, for all.
 func (r *round) events(n *messages.OutboundNotice) error {
+	for _, server := range n.Missed {
+		r.to(server, &messages.WakeDestination{})
+	}
+	if len(n.Seqs) == 0 {
+		return nil
+	}
 	servers, err := r.servers(n.RoomId)
 	if err != nil {
 		return err

@@ -26,6 +26,7 @@ type transaction struct {
 	schema.DestinationTransaction
 	durable bool                 // it is in the store: not so when it has nothing in it that must not be lost
 	eduRows []schema.OutboundEDU // those in it
+	again   bool                 // what it says of MissedRoom is to be sent again
 }
 
 // cursor is where the next transaction begins.
@@ -48,30 +49,54 @@ func (a *actor) send() {
 	request := federation.Request{
 		Destination: a.row.Destination, Method: http.MethodPut, URI: "/_matrix/federation/v1/send/" + url.PathEscape(a.txn.TxnID),
 		Body: a.txn.Body, Limit: answerLimit, Timeout: sendTimeout, Eager: true}
+	sent := a.txn.PDUs
 	go func() {
 		defer cancel()
 		answer, err := a.deps.Caller.Call(ctx, request)
-		if err == nil {
-			a.logRefused(answer)
-		}
-		a.self.Send(answered{err})
+		a.self.Send(answered{err, err == nil && a.logRefused(answer) < sent})
 	}()
 }
 
-// logRefused tells which events the server did not take. They are not sent again: it has seen them.
-func (a *actor) logRefused(answer []byte) {
+// logRefused tells which events the server did not take, and counts those that it did. They are not sent again: it has seen them. Only what it
+// lacks of a room is: it may not have known yet that it is in the room, in which case it says nothing of its events; see notYet.
+func (a *actor) logRefused(answer []byte) (taken int64) {
 	gjson.GetBytes(answer, "pdus").ForEach(func(id, result gjson.Result) bool {
 		if why := result.Get("error"); why.Exists() {
 			a.deps.Log.Info("another server refuses an event", "destination", a.self.Identity().ID, "event", id.Str, "error", clip(why.Str))
+		} else {
+			taken++
 		}
 		return true
 	})
+	return taken
+}
+
+// missedTries is how often what a server lacks of a room is sent when it does not take all of that, with pauses that double.
+const missedTries = 5
+
+// notYet has what the server lacks of a room sent once more when it did not take all of that: who has just been let into a room may be told of the room
+// before the news that it is in.
+func (a *actor) notYet(refused bool) {
+	room := a.done.MissedRoom
+	if room == "" {
+		return
+	}
+	tries := a.tries[room] + 1
+	delete(a.tries, room)
+	if !refused || tries >= missedTries {
+		return
+	}
+	if a.tries == nil {
+		a.tries = map[string]int{}
+	}
+	a.tries[room], a.done.again = tries, true
+	a.self.After(a.deps.FirstRetry<<(tries-1), lookAgain{})
 }
 
 func clip(s string) string { return s[:min(len(s), errorLimit)] }
 
 // answered takes in what became of the transaction that was on its way.
-func (a *actor) answered(err error) {
+func (a *actor) answered(err error, refused bool) {
 	a.working, a.halt = false, nil
 	now := a.deps.Now()
 	remake := a.remake
@@ -79,6 +104,7 @@ func (a *actor) answered(err error) {
 	switch {
 	case err == nil:
 		a.succeeded(now)
+		a.notYet(refused)
 	case a.draining:
 	case remake:
 		a.drop()

@@ -7,6 +7,7 @@ import (
 	"io"
 	"log/slog"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -49,7 +50,10 @@ func (s sent) events() []string {
 var errDown = federation.Unreachable(errors.New("nobody listens"))
 
 // network is what destinations send into.
-type network struct{ sent chan sent }
+type network struct {
+	sent chan sent
+	deaf atomic.Bool // it takes no events
+}
 
 func (n *network) Call(ctx context.Context, r federation.Request) (jsontext.Value, error) {
 	txn := sent{strings.TrimPrefix(r.URI, "/_matrix/federation/v1/send/"), string(r.Body), make(chan error, 1)}
@@ -60,10 +64,22 @@ func (n *network) Call(ctx context.Context, r federation.Request) (jsontext.Valu
 	}
 	select {
 	case err := <-txn.end:
-		return jsontext.Value(`{"pdus":{}}`), err
+		return n.taken(r.Body), err
 	case <-ctx.Done():
 		return nil, ctx.Err()
 	}
+}
+
+// taken is the answer to a transaction.
+func (n *network) taken(body []byte) jsontext.Value {
+	var results []string
+	for i := range gjson.GetBytes(body, "pdus").Array() {
+		results = append(results, fmt.Sprintf(`"$%d":{}`, i))
+	}
+	if n.deaf.Load() {
+		results = nil
+	}
+	return jsontext.Value(`{"pdus":{` + strings.Join(results, ",") + `}}`)
 }
 
 func (n *network) Open(context.Context, federation.Request) (io.ReadCloser, string, error) {
@@ -80,7 +96,7 @@ type world struct {
 
 func newWorld(t *testing.T) *world {
 	t.Helper()
-	w := &world{World: actortest.OnDisk(t, t.TempDir()), net: &network{make(chan sent)}, seqs: map[string]uint64{}}
+	w := &world{World: actortest.OnDisk(t, t.TempDir()), net: &network{sent: make(chan sent)}, seqs: map[string]uint64{}}
 	w.register()
 	return w
 }

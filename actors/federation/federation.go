@@ -54,6 +54,9 @@ type Keys interface {
 // ErrNoKey says that no server gives the key, or that it was not valid at the time; test with errors.Is.
 var ErrNoKey = errors.New("federation: the key is not known, or was not valid then")
 
+// ErrKeyUnavailable is ErrNoKey for now: the server whose key it is does not answer, or is not asked again yet. Test with errors.Is, for both.
+var ErrKeyUnavailable = fmt.Errorf("%w: its server cannot be asked for now", ErrNoKey)
+
 // Error is an answer with which another homeserver refuses.
 type Error struct {
 	Destination string

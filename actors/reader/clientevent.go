@@ -8,6 +8,7 @@ import (
 	"github.com/tidwall/gjson"
 
 	"github.com/matrixon/matrixon/matrix/canonicaljson"
+	"github.com/matrixon/matrixon/matrix/event"
 	"github.com/matrixon/matrixon/matrix/room"
 	"github.com/matrixon/matrixon/persistence/schema"
 )
@@ -62,6 +63,9 @@ func appendClient(v View, row *schema.Event, unsigned []byte) jsontext.Value {
 	b = append(b, `{"content":`...)
 	b = appendContent(b, row, content, redacts)
 	b = appendString(b, `,"event_id":`, row.EventID)
+	if ms := event.StickyMS(row.JSON); ms != 0 {
+		b = append(strconv.AppendInt(append(b, `,"`+event.StickyKey+`":{"duration_ms":`...), ms, 10), '}')
+	}
 	b = append(b, `,"origin_server_ts":`...)
 	b = strconv.AppendInt(b, row.OriginServerTS, 10)
 	if redacts != "" {
@@ -132,6 +136,9 @@ func (a *Access) unsigned(ctx context.Context, v View, row *schema.Event) ([]byt
 	}
 	if row.DeviceID == room.DelayedDevice && row.Sender == a.UserID {
 		b = appendString(b, `,"org.matrix.msc4140.delay_id":`, row.TxnID)
+	}
+	if left := event.StickyUntil(row.JSON, row.OriginServerTS, row.ReceivedTS) - a.r.now().UnixMilli(); left > 0 {
+		b = strconv.AppendInt(append(b, `,"`+event.StickyKey+`_duration_ttl_ms":`...), left, 10)
 	}
 	var err error
 	if row.ReplacesSeq != 0 {

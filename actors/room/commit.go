@@ -44,7 +44,7 @@ func (a *actor) submitSnapshot() {
 // notices say what the batch brings, to be told when it is durable.
 func (a *actor) notices(b *room.Batch) []proto.Message {
 	var all []proto.Message
-	if len(b.Entries) > 0 || len(b.Receipts) > 0 || len(b.Outside) > 0 || b.Whole {
+	if len(b.Entries) > 0 || len(b.Receipts) > 0 || len(b.Outside) > 0 || b.Whole || stickBeside(b) {
 		all = append(all, a.notice(b))
 	}
 	if outbound := a.outboundNotice(b); outbound != nil {
@@ -57,7 +57,7 @@ func (a *actor) notices(b *room.Batch) []proto.Message {
 }
 
 func (a *actor) notice(b *room.Batch) *messages.RoomNotice {
-	n := &messages.RoomNotice{RoomId: a.roomID, LastSeq: max(a.seq, b.Seq()), Version: a.machine.Version(), Whole: b.Whole}
+	n := &messages.RoomNotice{RoomId: a.roomID, LastSeq: max(a.seq, b.Seq()), Version: a.machine.Version(), Whole: b.Whole, Sticky: stickBeside(b)}
 	for _, o := range b.Outside { // the state with which the room begins comes before the events that follow
 		n.Events = append(n.Events, outside(o))
 	}
@@ -135,6 +135,7 @@ func (a *actor) rows(b *room.Batch) []persistence.Mutation {
 			RoomID: a.roomID, UserID: r.UserID, Type: r.Type, ThreadID: r.ThreadID, EventID: r.EventID, Seq: r.Seq, TS: r.TS,
 		}))
 	}
+	a.stickyRows(&w, b)
 	for _, c := range b.Aliases {
 		w.alias(c)
 	}

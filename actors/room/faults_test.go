@@ -8,6 +8,7 @@ import (
 	"sync"
 	"sync/atomic"
 	"testing"
+	"time"
 
 	"google.golang.org/protobuf/proto"
 
@@ -141,6 +142,17 @@ func TestLoadDoesNotReadTheHistory(t *testing.T) {
 	next.must(roomID, text(alice, "x", "again"))
 	if n := counted.rows.Load(); n > transactionTail+300 {
 		t.Errorf("loading read %d events", n)
+	}
+	if again := next.must(roomID, text(alice, "x", "1300")); again.Seq != 1306+1 {
+		t.Errorf("a transaction among the newest gave event %d when it was repeated", again.Seq)
+	}
+	counted.rows.Store(0)
+	later := newServer(t, counted, func(d *Deps) {
+		d.Now = func() time.Time { return time.Now().Add(time.Hour) }
+	})
+	later.must(roomID, text(alice, "x", "much later"))
+	if n := counted.rows.Load(); n > 256+firstLook+20 {
+		t.Errorf("loading a room that was at rest read %d events", n)
 	}
 }
 

@@ -63,7 +63,7 @@ func proposalOf(p *messages.Proposal) room.Proposal {
 	if p == nil {
 		return room.Proposal{}
 	}
-	return room.Proposal{Type: p.Type, StateKey: p.StateKey, Sender: p.Sender, Content: p.Content, Redacts: p.Redacts}
+	return room.Proposal{Type: p.Type, StateKey: p.StateKey, Sender: p.Sender, Content: p.Content, Redacts: p.Redacts, StickyMS: p.StickyMs}
 }
 
 func proposalsOf(list []*messages.Proposal) []room.Proposal {

@@ -387,7 +387,7 @@ func (a *actor) Load(ctx context.Context, self cluster.Self) error {
 	if a.gaps, err = a.facts.hadGaps(ctx); err != nil {
 		return err
 	}
-	a.machine, err = a.facts.load(ctx, o, active)
+	a.machine, err = a.facts.load(ctx, o, active, a.deps.Now().UnixMilli()-room.TransactionsFor)
 	return err
 }
 

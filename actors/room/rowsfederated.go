@@ -83,6 +83,9 @@ func (a *actor) placed(w *writes, e *room.Entry) {
 // outboundNotice tells of events that other servers must get, nil when there is none.
 func (a *actor) outboundNotice(b *room.Batch) *messages.OutboundNotice {
 	var n *messages.OutboundNotice
+	if len(b.Lack) > 0 {
+		n = &messages.OutboundNotice{RoomId: a.roomID, Missed: b.Lack}
+	}
 	for _, e := range slices.Concat(b.Amended, b.Entries) {
 		if !e.Outbound {
 			continue

@@ -21,7 +21,7 @@ func (b *builder) extensions() error {
 		build func() error
 	}{
 		{x.ToDevice != nil, b.toDevice}, {x.E2EE, b.e2ee}, {x.AccountData != nil, b.accountData},
-		{x.Receipts != nil, b.receipts}, {x.Typing != nil, b.typing}, {x.ThreadSubscriptions > 0, b.threadSubscriptions},
+		{x.Receipts != nil, b.receipts}, {x.Typing != nil, b.typing}, {x.ThreadSubscriptions > 0, b.threadSubscriptions}, {x.Sticky != nil, b.sticky},
 	}
 	for _, p := range parts {
 		if !p.asked {

@@ -22,12 +22,14 @@ type room struct {
 	// Why and how the request chooses the room.
 	lists      []string
 	subscribed bool
+	matched    bool // a list lets it through, in its window or not
 	config     Config
 
 	// What the answer holds of it.
 	postponed bool           // the answer was full
 	begins    bool           // from scratch
 	timeline  []schema.Event // nil unless the timeline begins or was expanded
+	rows      []schema.Event // the timeline
 }
 
 // look finds the rooms that lists are about: those that the user is in, is invited to or knocks on, or was thrown out of. Those that the
@@ -108,6 +110,9 @@ func (b *builder) choose() error {
 		kept, err := b.keep(&list.Filters)
 		if err != nil {
 			return err
+		}
+		for _, r := range kept {
+			r.matched = true
 		}
 		b.resp.Lists[name] = ListResult{Count: len(kept), Ops: window(name, &list, kept)}
 	}

@@ -56,6 +56,7 @@ type Extensions struct {
 	Typing      *Scope
 	// ThreadSubscriptions is how many changes of these are wanted at most; 0: they are not asked for.
 	ThreadSubscriptions int
+	Sticky              *StickyQuery
 }
 
 // ToDeviceQuery asks for the device's messages after a position, which acknowledges those before.

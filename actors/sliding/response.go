@@ -75,6 +75,8 @@ type ExtensionResults struct {
 	Receipts    *RoomEvents        `json:"receipts,omitzero"`
 	Typing      *RoomEvents        `json:"typing,omitzero"`
 	Threads     *ThreadsResult     `json:"thread_subscriptions,omitzero"`
+	// Sticky is spelt in the same way in either dialect, while it is a proposal.
+	Sticky *StickyResult `json:"org.matrix.msc4354.sticky_events,omitzero"`
 	// ThreadsUnstable is how the unstable dialect spells Threads.
 	ThreadsUnstable *ThreadsResult `json:"io.element.msc4308.thread_subscriptions,omitzero"`
 }
@@ -103,6 +105,12 @@ type ThreadsResult struct {
 	Subscribed   map[string]map[string]reader.ThreadSubscribed   `json:"subscribed,omitempty"`
 	Unsubscribed map[string]map[string]reader.ThreadUnsubscribed `json:"unsubscribed,omitempty"`
 	PrevBatch    string                                          `json:"prev_batch,omitzero"`
+}
+
+// StickyResult are sticky events that are in no timeline of the answer (MSC4480).
+type StickyResult struct {
+	NextBatch string                   `json:"next_batch"`
+	Rooms     map[string]syncer.Events `json:"rooms"`
 }
 
 // RoomEvents has one event for each room (MSC3960, MSC3961).

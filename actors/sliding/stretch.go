@@ -39,7 +39,7 @@ func (b *builder) stretch(r *room, access *reader.Access, last schema.Event) (*R
 			return nil, err
 		}
 	}
-	r.begins = st.fresh
+	r.begins, r.rows = st.fresh, st.rows
 	if st.fresh || st.expanded {
 		r.timeline = st.rows
 	}

@@ -66,7 +66,10 @@ func (s *Syncer) DeviceListsBetween(ctx context.Context, userID string, rooms []
 }
 
 // meetings are the users whom the user began to share a room with since the token, and with whom the user stopped to share one.
-type meetings struct{ came, went map[string]bool }
+type meetings struct {
+	came, went map[string]bool
+	entered    bool // the user came into a room with others in it
+}
 
 // meetings looks at the rooms in which something happened; in an initial sync nobody is new.
 func (b *builder) meetings() (*meetings, error) {
@@ -85,9 +88,9 @@ func (b *builder) meetings() (*meetings, error) {
 }
 
 func (b *builder) meetingsIn(rooms []string) (*meetings, error) {
-	m := &meetings{map[string]bool{}, map[string]bool{}}
+	m := &meetings{came: map[string]bool{}, went: map[string]bool{}}
 	for _, roomID := range rooms {
-		if err := b.cameAndWent(roomID, m.came, m.went); err != nil {
+		if err := b.cameAndWent(roomID, m); err != nil {
 			return nil, err
 		}
 	}
@@ -125,13 +128,17 @@ func (b *builder) deviceListsOf(m *meetings, devices bool) (*DeviceLists, error)
 			lists.Left = append(lists.Left, userID)
 		}
 	}
+	if m.entered && !slices.Contains(lists.Changed, b.req.UserID) {
+		lists.Changed = append(lists.Changed, b.req.UserID) // who is in the room as well, for all that the client's other devices know
+	}
 	slices.Sort(lists.Changed)
 	slices.Sort(lists.Left)
 	return lists, nil
 }
 
 // cameAndWent finds the members of a room with whom the user began or stopped to share it.
-func (b *builder) cameAndWent(roomID string, came, went map[string]bool) error {
+func (b *builder) cameAndWent(roomID string, m *meetings) error {
+	came, went := m.came, m.went
 	access, err := b.reader.Access(b.ctx, roomID, b.req.UserID)
 	if err != nil || access.Member.JoinedSeq == 0 || !access.Joined() && access.Member.Pos <= b.plan.SincePos {
 		return err
@@ -144,7 +151,9 @@ func (b *builder) cameAndWent(roomID string, came, went map[string]bool) error {
 		return b.changedMembers(st, came, went)
 	}
 	if access.Joined() && st.whole {
-		return b.meet(roomID, came)
+		err := b.meet(roomID, came)
+		m.entered = m.entered || len(came) > 0
+		return err
 	}
 	// The user came or went. Those who are there now are met or left behind; so are those who went in the meantime.
 	met := came
@@ -173,7 +182,9 @@ func (b *builder) cameAndWent(roomID string, came, went map[string]bool) error {
 	} else if !access.Joined() {
 		return nil
 	}
-	return b.meet(roomID, met)
+	err = b.meet(roomID, met)
+	m.entered = m.entered || access.Joined() && was != "join" && len(came) > 0
+	return err
 }
 
 // meet adds the members of a room but the user.

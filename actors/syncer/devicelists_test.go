@@ -68,7 +68,7 @@ func TestDeviceListsOfWhoComesAndGoes(t *testing.T) {
 	alice.Sync()
 	none := []string{}
 	alice.Join(roomID)
-	lists(t, "joined, and shares already with bob", alice.Sync(), []string{bob.User, carol.User}, none)
+	lists(t, "joined, and shares already with bob", alice.Sync(), []string{alice.User, bob.User, carol.User}, none)
 }
 
 // Who was in the room that the user left is no longer shared with, even if they left it afterwards as well.

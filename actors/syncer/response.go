@@ -35,6 +35,7 @@ type JoinedRoom struct {
 	StateAfter          *Events                 `json:"state_after,omitzero"`
 	StateAfterUnstable  *Events                 `json:"org.matrix.msc4222.state_after,omitzero"`
 	Timeline            *Timeline               `json:"timeline,omitzero"`
+	Sticky              *Events                 `json:"msc4354_sticky,omitzero"`
 	Ephemeral           *Events                 `json:"ephemeral,omitzero"`
 	AccountData         *Events                 `json:"account_data,omitzero"`
 	UnreadNotifications *UnreadCounts           `json:"unread_notifications,omitzero"`

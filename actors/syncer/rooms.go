@@ -116,6 +116,9 @@ func (b *builder) joinedRoom(access *reader.Access, plan *messages.RoomPlan) (*J
 		if room.Summary, err = b.summary(st, t, delta.summary); err != nil {
 			return nil, err
 		}
+		if room.Sticky, err = b.sticky(st, t); err != nil {
+			return nil, err
+		}
 	}
 	if room.Ephemeral, err = b.ephemeral(st, plan); err != nil {
 		return nil, err
@@ -126,7 +129,7 @@ func (b *builder) joinedRoom(access *reader.Access, plan *messages.RoomPlan) (*J
 		}
 	}
 	if !fresh && !b.req.FullState && room.Timeline == nil && room.State == nil && room.StateAfter == nil && room.StateAfterUnstable == nil &&
-		room.Summary == nil && room.Ephemeral == nil && room.AccountData == nil {
+		room.Summary == nil && room.Sticky == nil && room.Ephemeral == nil && room.AccountData == nil {
 		return nil, nil
 	}
 	b.complete(room)

@@ -100,7 +100,7 @@ func (s *stamps) room(userID string, n *messages.RoomNotice) {
 	if r == nil || r.membership != "join" {
 		return
 	}
-	if len(n.Events) > 0 {
+	if len(n.Events) > 0 || n.Sticky {
 		r.events, r.activity = n.Pos, n.Pos
 	}
 	if n.Whole {

@@ -26,6 +26,9 @@ const collectAt = 200
 
 // Run serves until ctx ends.
 func (c serveCommand) Run(ctx context.Context, m *Main) error {
+	reload := make(chan os.Signal, 1)
+	signal.Notify(reload, syscall.SIGHUP) // from the start, since the signal would end the process while nobody waits for it
+	defer signal.Stop(reload)
 	conf, file, err := c.load(m)
 	if err != nil {
 		return err
@@ -46,9 +49,6 @@ func (c serveCommand) Run(ctx context.Context, m *Main) error {
 	debug.FreeOSMemory() // starting up takes memory that serving does not
 	failed := make(chan error, 1)
 	go func() { failed <- s.Serve() }()
-	reload := make(chan os.Signal, 1)
-	signal.Notify(reload, syscall.SIGHUP)
-	defer signal.Stop(reload)
 serving:
 	for {
 		select {

@@ -24,6 +24,7 @@ const (
 	LimitCreateRoom  Limit = "create_room"
 	LimitSearch      Limit = "search"
 	LimitMedia       Limit = "media"
+	LimitMediaRemote Limit = "media_remote" // KiB of files that are fetched from other servers
 	LimitKeys        Limit = "keys"
 	LimitAccount     Limit = "account" // changes of the account: profile, account data, push rules, devices
 	LimitRead        Limit = "read"    // costly reading
@@ -50,6 +51,7 @@ func DefaultRates() map[Limit]Rate {
 		LimitCreateRoom:  {0.5, 20},
 		LimitSearch:      {2, 20},
 		LimitMedia:       {20, 200},
+		LimitMediaRemote: {1024, 1 << 19},
 		LimitKeys:        {50, 500},
 		LimitAccount:     {10, 200},
 		LimitRead:        {50, 500},

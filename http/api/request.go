@@ -163,17 +163,19 @@ func (r *Request) Enum(name, missing string, allowed ...string) (string, error) 
 }
 
 // Take counts one action of this kind against the user who asks, or else the address; 429 M_LIMIT_EXCEEDED beyond its rate.
-func (r *Request) Take(kind Limit) error {
-	if r.Session != nil {
-		if r.Session.Unlimited {
-			return nil
-		}
-		return r.TakeFor(kind, r.Session.UserID)
+func (r *Request) Take(kind Limit) error { return r.TakeMany(kind, 1) }
+
+// TakeMany is Take of n actions; with 0 it refuses when none is left, but counts nothing.
+func (r *Request) TakeMany(kind Limit, n int) error {
+	switch {
+	case r.Session != nil && r.Session.Unlimited:
+		return nil
+	case r.Session != nil:
+		return r.limit(kind, r.Session.UserID, n)
+	case r.Origin != "":
+		return r.limit(kind, r.Origin, n)
 	}
-	if r.Origin != "" {
-		return r.TakeFor(kind, r.Origin)
-	}
-	return r.TakeFor(kind, r.IP())
+	return r.limit(kind, r.IP(), n)
 }
 
 // TakeFor is Take on behalf of something else than who asks, such as the account that a login is about.

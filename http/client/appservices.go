@@ -48,16 +48,22 @@ func (d Deps) owned(service, userID string) error {
 	return nil
 }
 
-// unreserved refuses users who are reserved to an application service.
+// unreserved refuses users who are reserved to an application service or to the server.
 func (d Deps) unreserved(userID string) error {
+	if userID == d.Notices.UserID {
+		return mxerr.New(http.StatusBadRequest, "M_EXCLUSIVE", "this user name is reserved for the server's notices")
+	}
 	if d.Appservices != nil && d.Appservices.Reserved(userID, "") {
 		return mxerr.New(http.StatusBadRequest, "M_EXCLUSIVE", "this user name is reserved for an application service")
 	}
 	return nil
 }
 
-// mayAlias refuses aliases that are reserved to application services, and to those all that are not theirs.
+// mayAlias refuses aliases that are reserved to application services or the server, and to the former all that are not theirs.
 func (d Deps) mayAlias(r *api.Request, alias string) error {
+	if d.Notices.owns(alias) {
+		return mxerr.New(http.StatusBadRequest, "M_EXCLUSIVE", "the alias %s is reserved for the server's notices", alias)
+	}
 	if d.Appservices != nil && !d.Appservices.MayAlias(alias, r.Session.Appservice) {
 		return mxerr.New(http.StatusBadRequest, "M_EXCLUSIVE", "the alias %s is reserved, or not in the namespaces of the application service", alias)
 	}

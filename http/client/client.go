@@ -25,6 +25,8 @@ type Deps struct {
 	Log        *slog.Logger
 	// Appservices knows the application services; nil when there are none.
 	Appservices Appservices
+	// Notices is the account that sends server notices.
+	Notices Notices
 }
 
 // AskUser asks the actor of a local user.

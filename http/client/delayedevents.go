@@ -103,6 +103,10 @@ func (h *rooms) schedule(r *api.Request, stateKey *string, content jsontext.Valu
 	if h.Delayed.MaxScheduled == 0 {
 		return nil, mxerr.Forbidden("this server takes no delayed events")
 	}
+	sticky, err := stickyMS(r)
+	if err != nil {
+		return nil, err
+	}
 	ts, err := massagedTS(r)
 	if err != nil {
 		return nil, err
@@ -120,7 +124,7 @@ func (h *rooms) schedule(r *api.Request, stateKey *string, content jsontext.Valu
 	}
 	answer, err := AskUser[*messages.DelayedEventScheduled](r.Ctx, h.Deps, r.User(), &messages.ScheduleDelayedEvent{
 		By: requester(r), DelayId: rand.Text(), RoomId: roomID, Type: typ, StateKey: stateKey, Content: content, DelayMs: delay, OriginServerTs: ts,
-		TxnId: r.Vars["txnId"], MaxScheduled: int64(h.Delayed.MaxScheduled), Unlimited: r.Session.Unlimited,
+		TxnId: r.Vars["txnId"], MaxScheduled: int64(h.Delayed.MaxScheduled), Unlimited: r.Session.Unlimited, StickyMs: sticky,
 	})
 	if err != nil {
 		return nil, err

@@ -65,6 +65,7 @@ var servedFeatures = []string{
 	"org.matrix.msc4155",
 	"org.matrix.msc4222",
 	"org.matrix.msc4306",
+	"org.matrix.msc4354",
 	"org.matrix.msc4380",
 	"org.matrix.msc4380.stable",
 	"org.matrix.simplified_msc3575",

@@ -212,3 +212,16 @@ func TestAFilteredChangeOfProfileIsNoNews(t *testing.T) {
 	alice.Get("/sync?timeout=0&since="+a.Text("next_batch")+filter).OK().
 		Has("rooms.join."+gjson.Escape(roomID)+".summary.m\\.joined_member_count", "2")
 }
+
+func TestTheInvitedMaySeeTheContextOfEventsTheyMaySee(t *testing.T) {
+	t.Parallel()
+	w := clienttest.New(t)
+	alice, bob := w.Register("alice"), w.Register("bob")
+	roomID := alice.CreateRoom(J{"initial_state": []J{{"type": "m.room.history_visibility", "state_key": "", "content": J{"history_visibility": "invited"}}}})
+	before := alice.Say(roomID, "before")
+	alice.Invite(roomID, bob)
+	since := alice.Say(roomID, "since")
+	bob.Get(clienttest.Room(roomID, "context", since)).OK().Has("event.content.body", `"since"`)
+	bob.Get(clienttest.Room(roomID, "context", before)).Refused(403, "M_FORBIDDEN")
+	w.Register("carol").Get(clienttest.Room(roomID, "context", since)).Refused(403, "M_FORBIDDEN")
+}

@@ -3,6 +3,7 @@ package client
 import (
 	"maps"
 	"math"
+	"net/http"
 	"slices"
 
 	"github.com/go-json-experiment/json/jsontext"
@@ -12,6 +13,7 @@ import (
 	"github.com/matrixon/matrixon/http/api"
 	"github.com/matrixon/matrixon/matrix/event"
 	"github.com/matrixon/matrixon/matrix/filter"
+	"github.com/matrixon/matrixon/matrix/mxerr"
 	"github.com/matrixon/matrixon/persistence/schema"
 )
 
@@ -142,7 +144,7 @@ func (h *rooms) context(r *api.Request) (any, error) {
 	if err != nil {
 		return nil, err
 	}
-	a, err := h.readable(r)
+	a, err := h.access(r)
 	if err != nil {
 		return nil, err
 	}
@@ -151,6 +153,10 @@ func (h *rooms) context(r *api.Request) (any, error) {
 	}
 	c, err := a.Context(r.Ctx, r.Vars["eventId"], int(limit), f)
 	if err != nil {
+		// Those who are invited may see single events; to whom there is nothing to see at all, the event is not missing.
+		if refused := a.RequireRead(r.Ctx); refused != nil && mxerr.From(err).Status == http.StatusNotFound {
+			err = refused
+		}
 		return nil, err
 	}
 	all := append(append([]schema.Event{c.Event}, c.Before...), c.After...)

@@ -155,6 +155,9 @@ func (h *rooms) leave(r *api.Request) (any, error) {
 	if err != nil {
 		return nil, err
 	}
+	if err := h.mayReject(r, roomID); err != nil {
+		return nil, err
+	}
 	_, err = h.leaveRoom(r, roomID, body.Reason)
 	return nil, err
 }

@@ -2,6 +2,7 @@ package client
 
 import (
 	"context"
+	"math"
 	"net/http"
 
 	"github.com/go-json-experiment/json"
@@ -9,6 +10,7 @@ import (
 	"github.com/tidwall/gjson"
 
 	"github.com/matrixon/matrixon/http/api"
+	"github.com/matrixon/matrixon/matrix/event"
 	"github.com/matrixon/matrixon/matrix/id"
 	"github.com/matrixon/matrixon/matrix/mxerr"
 	"github.com/matrixon/matrixon/messages"
@@ -50,11 +52,21 @@ func (h *rooms) sent(r *api.Request, roomID string, event *messages.Proposal, tx
 func (h *rooms) repeated(r *api.Request, roomID string, req *messages.SendEvent) (string, error) {
 	req.DeviceSince = r.Session.DeviceSince
 	done, ok, err := schema.RoomTransactions.Get(r.Ctx, h.Store, schema.RoomTransaction{
-		RoomID: roomID, UserID: r.User(), DeviceID: r.Device(), Type: req.Event.Type, Redacts: req.Event.Redacts, TxnID: req.TxnId})
+		RoomID: roomID, UserID: req.By.UserId, DeviceID: req.By.DeviceId, Type: req.Event.Type, Redacts: req.Event.Redacts, TxnID: req.TxnId})
 	if !ok || err != nil || done.TS < req.DeviceSince {
 		return "", err
 	}
 	return done.EventID, nil
+}
+
+// stickyMS is for how long the event of a request sticks, in ms (MSC4354); 0: not at all.
+func stickyMS(r *api.Request) (int64, error) {
+	const param = "org.matrix.msc4354.sticky_duration_ms"
+	ms, err := r.Int(param, 0, 0, math.MaxInt64)
+	if err == nil && ms > event.MaxStickyMS {
+		err = mxerr.InvalidParam("an event sticks for at most %d ms", event.MaxStickyMS)
+	}
+	return ms, err
 }
 
 func (h *rooms) send(r *api.Request) (any, error) {
@@ -69,10 +81,14 @@ func (h *rooms) send(r *api.Request) (any, error) {
 	if err != nil {
 		return nil, err
 	}
-	event := &messages.Proposal{Type: r.Vars["eventType"], Content: content}
-	if event.Type == "m.room.redaction" {
-		event.Redacts = gjson.GetBytes(content, "redacts").Str
-		if event.Redacts == "" {
+	sticky, err := stickyMS(r)
+	if err != nil {
+		return nil, err
+	}
+	proposal := &messages.Proposal{Type: r.Vars["eventType"], Content: content, StickyMs: sticky}
+	if proposal.Type == "m.room.redaction" {
+		proposal.Redacts = gjson.GetBytes(content, "redacts").Str
+		if proposal.Redacts == "" {
 			return nil, mxerr.BadJSON("a redaction needs redacts, the id of the event to redact")
 		}
 	}
@@ -80,7 +96,7 @@ func (h *rooms) send(r *api.Request) (any, error) {
 	if err != nil {
 		return nil, err
 	}
-	return h.sent(r, roomID, event, r.Vars["txnId"], ts)
+	return h.sent(r, roomID, proposal, r.Vars["txnId"], ts)
 }
 
 func (h *rooms) redact(r *api.Request) (any, error) {
@@ -140,6 +156,10 @@ func (h *rooms) putState(r *api.Request) (any, error) {
 	if err != nil {
 		return nil, err
 	}
+	sticky, err := stickyMS(r)
+	if err != nil {
+		return nil, err
+	}
 	switch typ {
 	case "m.room.canonical_alias":
 		if err := h.checkCanonicalAlias(r.Ctx, roomID, content); err != nil {
@@ -148,7 +168,7 @@ func (h *rooms) putState(r *api.Request) (any, error) {
 	case "m.room.member":
 		return h.putMember(r, roomID, stateKey, content, ts)
 	}
-	answer, err := h.sent(r, roomID, &messages.Proposal{Type: typ, StateKey: &stateKey, Content: content}, "", ts)
+	answer, err := h.sent(r, roomID, &messages.Proposal{Type: typ, StateKey: &stateKey, Content: content, StickyMs: sticky}, "", ts)
 	if replacement := gjson.GetBytes(content, "replacement_room").Str; err == nil && typ == "m.room.tombstone" && id.ValidRoomID(replacement) {
 		h.moveSettings(r.Ctx, r.User(), replacement) // a room that was replaced by hand
 	}
@@ -164,6 +184,12 @@ func (h *rooms) putMember(r *api.Request, roomID, target string, content jsontex
 	case "join", "knock":
 		if err := r.Take(api.LimitJoin); err != nil {
 			return nil, err
+		}
+	case "leave":
+		if target == r.User() {
+			if err := h.mayReject(r, roomID); err != nil {
+				return nil, err
+			}
 		}
 	case "invite":
 		if err := r.Take(api.LimitInvite); err != nil {

@@ -122,7 +122,8 @@ func newServer(t *testing.T, change ...func(*setup)) *server {
 	if err != nil {
 		t.Fatal(err)
 	}
-	s.deps = client.Deps{ServerName: serverName, Store: s.store, Caller: s.node, Now: s.clock.Now, Log: log}
+	s.deps = client.Deps{ServerName: serverName, Store: s.store, Caller: s.node, Now: s.clock.Now, Log: log,
+		Notices: client.Notices{UserID: "@_server:" + serverName}}
 	s.tokens = api.NewTokens(api.TokensOptions{Store: s.store, Now: s.clock.Now, Remember: time.Minute, FirstUse: client.ConfirmRefresh(s.deps)})
 	s.seen = api.NewLastSeen(client.WriteSightings(s.deps))
 	c := setup{registration: client.RegistrationOptions{Open: true, SharedSecret: "shared"}, account: client.AccountOptions{

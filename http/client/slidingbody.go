@@ -17,6 +17,7 @@ const (
 	longestConnID            = 255
 	largestRequiredState     = 32 << 10 // bytes, of all lists and subscriptions together
 	mostToDevice             = 100
+	mostSticky               = 100
 	slidingThreadsLimit      = 100
 )
 
@@ -78,6 +79,11 @@ type slidingExtensions struct {
 	Typing                      slidingScope    `json:"typing"`
 	ThreadSubscriptions         *slidingThreads `json:"thread_subscriptions"`
 	ThreadSubscriptionsUnstable *slidingThreads `json:"io.element.msc4308.thread_subscriptions"`
+	StickyEvents                struct {
+		Enabled bool   `json:"enabled"`
+		Limit   *int   `json:"limit"`
+		Since   string `json:"since"`
+	} `json:"org.matrix.msc4354.sticky_events"`
 }
 
 type slidingScope struct {
@@ -248,12 +254,8 @@ func (x *slidingExtensions) decode() (out sliding.Extensions, err error) {
 		if q.Limit, err = slidingLimit(x.ToDevice.Limit, mostToDevice); err != nil {
 			return out, err
 		}
-		if x.ToDevice.Since != "" {
-			since, err := token.ParseInbox(x.ToDevice.Since)
-			if err != nil {
-				return out, err
-			}
-			q.Since = since.Pos
+		if q.Since, err = inboxPos(x.ToDevice.Since); err != nil {
+			return out, err
 		}
 		out.ToDevice = q
 	}
@@ -264,7 +266,26 @@ func (x *slidingExtensions) decode() (out sliding.Extensions, err error) {
 			return out, err
 		}
 	}
+	if x.StickyEvents.Enabled {
+		q := &sliding.StickyQuery{}
+		if q.Limit, err = slidingLimit(x.StickyEvents.Limit, mostSticky); err != nil {
+			return out, err
+		}
+		if q.Since, err = inboxPos(x.StickyEvents.Since); err != nil {
+			return out, err
+		}
+		out.Sticky = q
+	}
 	return out, nil
+}
+
+// inboxPos is the position that a since of the device's messages, or of sticky events, names; 0 when there is none.
+func inboxPos(since string) (uint64, error) {
+	if since == "" {
+		return 0, nil
+	}
+	t, err := token.ParseInbox(since)
+	return t.Pos, err
 }
 
 // slidingLimit gives a limit of at least 1 and at most the bound, which is also what holds when none is given.

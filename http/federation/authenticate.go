@@ -20,6 +20,7 @@ import (
 type Authenticator struct {
 	ServerName string
 	Keys       federation.Keys
+	Heard      func(server string) // nil, or told which server asks, before its keys are wanted
 	Now        func() time.Time
 }
 
@@ -53,6 +54,9 @@ func (a *Authenticator) AuthenticateServer(ctx context.Context, r *http.Request,
 	}
 	ctx, cancel := context.WithTimeout(ctx, keyPatience)
 	defer cancel()
+	if a.Heard != nil {
+		a.Heard(origin)
+	}
 	known := false
 	for _, h := range headers {
 		key, err := a.Keys.Key(ctx, origin, h.Key, a.Now().UnixMilli())

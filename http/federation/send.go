@@ -11,11 +11,13 @@ import (
 	"github.com/tidwall/gjson"
 	"golang.org/x/sync/errgroup"
 
+	"github.com/matrixon/matrixon/actors/federation/pdus"
 	"github.com/matrixon/matrixon/actors/federation/policy"
 	"github.com/matrixon/matrixon/actors/federation/verify"
 	"github.com/matrixon/matrixon/cluster"
 	"github.com/matrixon/matrixon/http/api"
 	"github.com/matrixon/matrixon/matrix/event"
+	"github.com/matrixon/matrixon/matrix/id"
 	"github.com/matrixon/matrixon/matrix/mxerr"
 	"github.com/matrixon/matrixon/matrix/roomversion"
 	"github.com/matrixon/matrixon/messages"
@@ -46,7 +48,7 @@ type TransactionOptions struct {
 	Ended func(ctx context.Context, roomID string, raw []byte) (eventID string, err error)
 	// Originals puts events as their senders' servers have them in the place of those that were changed on their way.
 	Originals func(ctx context.Context, roomID, origin string, events []*event.Event) error
-	// Stage keeps events that their room cannot take for want of others, durably, and fetches those.
+	// Stage keeps events that their room cannot take for want of others, or of the keys that they are signed with, durably, and fetches those.
 	Stage func(ctx context.Context, roomID, origin string, events []*messages.Pdu) error
 	// EDUs takes the EDUs of one server, in order. It returns an error only when they should come again.
 	EDUs func(ctx context.Context, origin string, edus []EDU) error
@@ -154,17 +156,30 @@ func (h *transactions) tell(ctx context.Context, origin, roomID string, raws [][
 		return h.unknown(ctx, roomID, raws, version, err, results)
 	}
 	var good []*event.Event
+	var later []*messages.Pdu // that cannot be checked yet
 	for i, r := range h.Verifier.PDUs(ctx, raws, version) {
 		switch {
 		case ctx.Err() != nil:
 			return ctx.Err()
 		case r.Err == nil:
 			good = append(good, r.Event)
+		case verify.Later(r.Err) && h.mayCome(ctx, origin, roomID, raws[i], version):
+			e, err := event.Parse(raws[i], version)
+			if err != nil {
+				return err
+			}
+			later = append(later, pdus.Message(e))
+			results.set(e.ID(), "")
 		default:
 			h.Log.Info("an event of another server is dropped", "room", roomID, "server", origin, "error", r.Err)
 			if err := h.refused(raws[i:i+1], version, r.Err, results); err != nil {
 				return err
 			}
+		}
+	}
+	if len(later) > 0 {
+		if err := h.Stage(ctx, roomID, origin, later); err != nil {
+			return err
 		}
 	}
 	if len(good) == 0 {
@@ -204,6 +219,21 @@ func (h *transactions) tell(ctx context.Context, origin, roomID string, raws [][
 		return nil
 	}
 	return h.Stage(ctx, roomID, origin, missing)
+}
+
+// mayCome reports whether an event whose signatures cannot be checked yet is worth waiting for: its sender's server is in the room, and is not
+// the one that sends it, whose keys are known.
+func (h *transactions) mayCome(ctx context.Context, origin, roomID string, raw []byte, version *roomversion.Version) bool {
+	e, err := event.Parse(raw, version)
+	if err != nil || e.RoomID() != roomID {
+		return false
+	}
+	server := id.ServerOf(e.Sender())
+	if server == origin {
+		return false
+	}
+	resident, err := h.Reader.Resident(ctx, roomID, server)
+	return err == nil && resident
 }
 
 // unknown notes that events are not taken, but for those that end invites, which come from rooms that are not known here.

@@ -82,7 +82,7 @@ func (m *Repository) find(r *api.Request, server, mediaID string, wait time.Dura
 	case there:
 		return m.uploaded(r, row, wait)
 	case server != m.ServerName && remote && m.Remote != nil:
-		return m.fetch(r.Ctx, server, mediaID, wait)
+		return m.fetch(r, server, mediaID, wait)
 	}
 	return row, mxerr.NotFound("there is no such media")
 }

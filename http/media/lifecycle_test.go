@@ -12,6 +12,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/matrixon/matrixon/http/api"
 	"github.com/matrixon/matrixon/http/media"
 	"github.com/matrixon/matrixon/matrix/mxerr"
 	"github.com/matrixon/matrixon/persistence"
@@ -425,6 +426,38 @@ func TestRemoteMediaTakesOnlySoMuch(t *testing.T) {
 	}
 	alice.get(downloads + mine).ok()
 	alice.get(name(0)).ok()
+}
+
+// TestRemoteMediaIsFetchedOnlySoMuch: by each user, as far as it is not here.
+func TestRemoteMediaIsFetchedOnlySoMuch(t *testing.T) {
+	t.Parallel()
+	other := &remote{}
+	w := startLimited(t, map[api.Limit]api.Rate{api.LimitMediaRemote: {PerSecond: 100, Burst: 5000}}, func(o *media.Options) {
+		o.Remote, o.MaxRemote = other, 10<<20
+	})
+	alice, bob := w.user("alice"), w.user("bob")
+	other.file = func() (*media.RemoteFile, error) {
+		return &media.RemoteFile{Body: io.NopCloser(bytes.NewReader(noise(3 << 20))), Size: -1}, nil
+	}
+	name := func(i int) string { return fmt.Sprintf("%sother.example/%d", downloads, i) }
+	alice.get(name(0)).ok()
+	alice.get(name(1)).refused(http.StatusTooManyRequests, "M_LIMIT_EXCEEDED")
+	if n := w.objects(); n != 1 {
+		t.Errorf("%d objects", n)
+	}
+	alice.get(name(0)).ok()
+	bob.get(name(1)).ok()
+	alice.get(name(1)).ok()
+	w.advance(time.Minute)
+	alice.get(name(2)).ok()
+	before := other.fetched
+	w.advance(time.Second / 100)
+	for i := range 10 {
+		bob.get(name(10 + i))
+	}
+	if other.fetched-before > 2 {
+		t.Errorf("%d files were asked for by one who may fetch nothing more", other.fetched-before)
+	}
 }
 
 type endless struct{}

@@ -7,6 +7,7 @@ import (
 	"net/http"
 	"time"
 
+	"github.com/matrixon/matrixon/http/api"
 	"github.com/matrixon/matrixon/matrix/mxerr"
 	"github.com/matrixon/matrixon/persistence"
 	"github.com/matrixon/matrixon/persistence/schema"
@@ -18,27 +19,40 @@ const (
 	fromPreview = "preview"
 )
 
-// fetch brings media from another server into the cache. Requests of one node for the same share one download.
-func (m *Repository) fetch(ctx context.Context, server, mediaID string, wait time.Duration) (schema.Media, error) {
-	done := m.fetching.DoChan(server+"/"+mediaID, func() (any, error) {
-		// Whoever asked first may go; the others still want it.
-		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), fetchTimeout)
-		defer cancel()
-		return m.cache(ctx, server, mediaID, wait)
-	})
-	select {
-	case <-ctx.Done():
-		return schema.Media{}, ctx.Err()
-	case result := <-done:
-		row, _ := result.Val.(schema.Media)
-		return row, result.Err
+// fetch brings media from another server into the cache. Requests of one node for the same share one download, which counts for whoever
+// asked first.
+func (m *Repository) fetch(r *api.Request, server, mediaID string, wait time.Duration) (schema.Media, error) {
+	for {
+		first := false
+		done := m.fetching.DoChan(server+"/"+mediaID, func() (any, error) {
+			first = true
+			// Whoever asked first may go; the others still want it.
+			ctx, cancel := context.WithTimeout(context.WithoutCancel(r.Ctx), fetchTimeout)
+			defer cancel()
+			return m.cache(ctx, server, mediaID, wait, func(kib int) error { return r.TakeMany(api.LimitMediaRemote, kib) })
+		})
+		select {
+		case <-r.Ctx.Done():
+			return schema.Media{}, r.Ctx.Err()
+		case result := <-done:
+			row, _ := result.Val.(schema.Media)
+			var limited *mxerr.Error
+			if !first && errors.As(result.Err, &limited) && limited.Status == http.StatusTooManyRequests {
+				continue // it was the other who may not fetch more
+			}
+			return row, result.Err
+		}
 	}
 }
 
 // fetchTimeout bounds one download from another server.
 const fetchTimeout = 10 * time.Minute
 
-func (m *Repository) cache(ctx context.Context, server, mediaID string, wait time.Duration) (schema.Media, error) {
+// cache fetches the media; take counts the KiB that come.
+func (m *Repository) cache(ctx context.Context, server, mediaID string, wait time.Duration, take func(kib int) error) (schema.Media, error) {
+	if err := take(0); err != nil {
+		return schema.Media{}, err
+	}
 	file, err := m.Remote.Fetch(ctx, server, mediaID, wait)
 	if err != nil {
 		var refused *mxerr.Error
@@ -52,7 +66,7 @@ func (m *Repository) cache(ctx context.Context, server, mediaID string, wait tim
 	if file.Size > m.MaxRemote {
 		return schema.Media{}, tooLarge
 	}
-	o, err := m.put(ctx, &bounded{r: &sent{file.Body, server}, left: m.MaxRemote, beyond: tooLarge}, file.Size)
+	o, err := m.put(ctx, &bounded{r: &sent{r: file.Body, server: server, take: take}, left: m.MaxRemote, beyond: tooLarge}, file.Size)
 	if err != nil {
 		return schema.Media{}, err
 	}
@@ -74,17 +88,33 @@ func notWhole(server string, err error) error {
 	return mxerr.New(http.StatusBadGateway, "M_UNKNOWN", "%s did not give the media: %v", server, err)
 }
 
-// sent is what another server sends.
+// sent is what another server sends. It is counted in pieces.
 type sent struct {
-	r      io.Reader
-	server string
+	r         io.Reader
+	server    string
+	take      func(kib int) error
+	uncounted int
 }
 
 // Read implements io.Reader.
 func (s *sent) Read(p []byte) (int, error) {
+	const kib, piece = 1 << 10, 64 << 10
 	n, err := s.r.Read(p)
-	if err != nil && !errors.Is(err, io.EOF) {
-		err = notWhole(s.server, err)
+	s.uncounted += n
+	switch {
+	case errors.Is(err, io.EOF):
+		_ = s.take(s.uncounted/kib + 1) // it is here already
+		s.uncounted = 0
+	case err != nil:
+		return n, notWhole(s.server, err)
+	case s.uncounted >= piece:
+		if limited := s.take(s.uncounted / kib); limited != nil {
+			for left := s.uncounted / kib; left > 0; left /= 2 {
+				_ = s.take(left) // so that nothing is left, and no other file is begun
+			}
+			return 0, limited
+		}
+		s.uncounted = 0
 	}
 	return n, err
 }

@@ -58,6 +58,12 @@ func (w *world) advance(d time.Duration) {
 // start makes a world; change adjusts the options.
 func start(t *testing.T, change func(*media.Options)) *world {
 	t.Helper()
+	return startLimited(t, nil, change)
+}
+
+// startLimited is start with limits of requests.
+func startLimited(t *testing.T, rates map[api.Limit]api.Rate, change func(*media.Options)) *world {
+	t.Helper()
 	w := &world{t: t, rows: memory.New(memory.Options{}), now: time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC)}
 	log := slog.New(slog.NewTextHandler(t.Output(), nil))
 	node := cluster.NewNode(cluster.Options{Name: "a", Logger: log})
@@ -89,7 +95,9 @@ func start(t *testing.T, change func(*media.Options)) *world {
 	w.media = media.New(o)
 	tokens := api.NewTokens(api.TokensOptions{Store: w.rows, Now: w.time, Remember: time.Minute})
 	t.Cleanup(tokens.Close)
-	a := api.New(api.Options{Auth: tokens, Log: log, Now: w.time})
+	limits := api.NewLimits(rates, w.time)
+	t.Cleanup(limits.Close)
+	a := api.New(api.Options{Auth: tokens, Limits: limits, Log: log, Now: w.time})
 	a.Add(api.Media, w.media.Endpoints()...)
 	server := httptest.NewServer(a.Handler(api.Media))
 	t.Cleanup(server.Close)

@@ -21,6 +21,7 @@ type Proto struct {
 	Depth          int64
 	OriginServerTS int64  // ms since 1970
 	Redacts        string // put where the room version wants it
+	StickyMS       int64  // for how long the event sticks (MSC4354); 0: not at all
 	// EventIDRandom is the localpart of the event's id in room versions 1 and 2; unused later.
 	EventIDRandom string
 }
@@ -81,10 +82,13 @@ func (p *Proto) check() error {
 
 // fields lists the event's members in order, without hashes and signatures.
 func (p *Proto) fields(v *roomversion.Version, server string, content []byte) fields {
-	fs := make(fields, 0, 14)
+	fs := make(fields, 0, 15)
 	fs = append(fs, field{"auth_events", citations(p.AuthEvents, v)}, field{"content", content}, field{"depth", integer(min(p.Depth, MaxDepth(v)))})
 	if v.EventIDFormat == roomversion.EventIDField {
 		fs = append(fs, field{"event_id", quoted("$" + p.EventIDRandom + ":" + server)})
+	}
+	if p.StickyMS != 0 {
+		fs = append(fs, field{StickyKey, fields{{"duration_ms", integer(p.StickyMS)}}.bytes(nil)})
 	}
 	if !v.UpdatedRedaction {
 		fs = append(fs, field{"origin", quoted(server)})

@@ -48,7 +48,7 @@ func (d *draft) build(p Proposal, o origin) (*event.Event, error) {
 	prev, depth := d.tip()
 	proto := event.Proto{
 		Type: p.Type, StateKey: p.StateKey, Sender: p.Sender, RoomID: d.m.o.RoomID, Content: p.Content,
-		PrevEvents: prev, AuthEvents: authEvents, Depth: depth, OriginServerTS: ts, Redacts: p.Redacts,
+		PrevEvents: prev, AuthEvents: authEvents, Depth: depth, OriginServerTS: ts, Redacts: p.Redacts, StickyMS: p.StickyMS,
 	}
 	if d.version.EventIDFormat == roomversion.EventIDField {
 		proto.EventIDRandom = eventIDOf(proto, d.head.seq)
@@ -110,6 +110,7 @@ func (d *draft) append(e *event.Event, o origin) (*Entry, error) {
 	d.head.seq, d.head.receivedTS = entry.Seq, entry.ReceivedTS
 	d.head.extremities = []Extremity{{Seq: entry.Seq, EventID: e.ID(), Depth: e.Depth(), State: entry.StateAfter}}
 	d.relate(entry)
+	d.stick(entry)
 	if err := d.redact(entry); err != nil {
 		return nil, err
 	}

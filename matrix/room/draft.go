@@ -45,8 +45,12 @@ type draft struct {
 	// partial is what the room lacks, when partialChanged; whole says that its members have become known.
 	partial               *Partial
 	partialChanged, whole bool
-	abandoned             *Partial
-	told                  statetree.Tree // see toldNumber
+	// sticky are events that stick, or are told only now; unstuck those that have ended.
+	sticky    []Sticky
+	unstuck   []uint64
+	lack      []string // servers that lack what sticks
+	abandoned *Partial
+	told      statetree.Tree // see toldNumber
 	// moved says that the head's state was not made from the machine's by changes; see accept.
 	moved bool
 	hint  *roomversion.Version // of a room that does not exist yet; see ver
@@ -64,6 +68,7 @@ func (m *Machine) draft() *draft { return &draft{m: m, head: m.head, version: m.
 func (d *draft) keep() {
 	d.m.passing.came(d)
 	d.keepMerges()
+	d.keepSticky()
 	c := &d.m.cache
 	for _, e := range d.entries {
 		c.putEntry(e)
@@ -155,6 +160,9 @@ func (d *draft) moveInto(b *Batch) {
 	b.Nodes = append(b.Nodes, d.nodes...)
 	b.Transactions = append(b.Transactions, d.transactions...)
 	b.Forgotten = append(b.Forgotten, d.forgotten...)
+	b.Sticky = append(b.Sticky, d.sticky...)
+	b.Unstuck = append(b.Unstuck, d.unstuck...)
+	b.Lack = append(b.Lack, d.lack...)
 	if d.partialChanged {
 		b.Partial, b.PartialChanged = d.partial, true
 	}

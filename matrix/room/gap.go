@@ -262,6 +262,7 @@ func (d *draft) takeOlder(e *event.Event, in Backfill, number uint64) (Result, e
 	if entry.Status == Rejected {
 		r.Status = ResultRejected
 	}
+	d.stick(entry)
 	return r, d.enterOlder(entry, before)
 }
 

@@ -18,6 +18,7 @@ type Proposal struct {
 	Sender   string
 	Content  []byte
 	Redacts  string
+	StickyMS int64 // for how long it sticks (MSC4354); 0: not at all
 }
 
 // Create makes the room: all its events are accepted together or none is.

@@ -53,7 +53,12 @@ func (d *draft) proposeEvent(p Proposal, o origin, checkOnly bool) error {
 		d.built = e
 		return nil
 	}
-	if e.IsState() {
+	if p.StickyMS != 0 {
+		if err := d.mayStick(e.Sender(), o.now); err != nil {
+			return err
+		}
+	}
+	if e.IsState() && p.StickyMS == 0 {
 		current := d.stateEntry(e.Tuple())
 		if err := d.waiting(); err != nil {
 			return err

@@ -170,6 +170,11 @@ type Batch struct {
 	// Transactions are those of the entries. Who asks the room for something with a transaction id that is among the
 	// durable ones must be answered with its event instead.
 	Transactions []TransactionRow
+	// Sticky are events that stick from now on, or are told only now; Unstuck are the numbers of those that have ended.
+	Sticky  []Sticky
+	Unstuck []uint64
+	// Lack are servers that have come into the room, where events of ours stick that they have not been sent.
+	Lack []string
 	// Summary is set when the summary changed; PublicBefore is then the count under which the directory
 	// lists the room, -1 when it does not.
 	Summary      *Summary

@@ -155,7 +155,13 @@ func (d *draft) take(pdu PDU, now int64, told *statetree.Tree) (Result, error) {
 	}
 	r.Entry = entry
 	r.Status = map[Status]ResultStatus{Accepted: ResultAccepted, SoftFailed: ResultSoftFailed, Rejected: ResultRejected}[entry.Status]
-	return r, d.enter(entry, before)
+	if err := d.enter(entry, before); err != nil {
+		return r, err
+	}
+	if !pdu.SoftFail {
+		d.stick(entry)
+	}
+	return r, nil
 }
 
 // stateBefore is the state before an event: that of the previous events that are here, resolved with what another server tells. What it

@@ -78,6 +78,7 @@ type Machine struct {
 	servers map[string]ServerRow
 	partial *Partial       // nil: all members are known
 	gaps    map[uint64]Gap // by their Seq
+	sticky  map[uint64]Sticky
 	merges  map[string]statetree.Hash
 
 	cache        cache
@@ -112,7 +113,7 @@ func New(o Options) *Machine {
 	if o.TransactionMemory <= 0 {
 		o.TransactionMemory = 8192
 	}
-	m := &Machine{o: o, servers: map[string]ServerRow{}, gaps: map[uint64]Gap{}, approving: map[string]bool{}}
+	m := &Machine{o: o, servers: map[string]ServerRow{}, gaps: map[uint64]Gap{}, approving: map[string]bool{}, sticky: map[uint64]Sticky{}}
 	m.cache.reset()
 	m.transactions.limit = o.TransactionMemory
 	return m

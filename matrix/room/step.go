@@ -32,6 +32,9 @@ func (m *Machine) drain() {
 		if err == nil {
 			err = d.fold()
 		}
+		if err == nil {
+			err = d.restick()
+		}
 		if !d.need.empty() {
 			m.lookAhead(&d.need)
 			if v := d.ver(); v != nil {

@@ -49,8 +49,9 @@ type remembered struct {
 	ts  int64 // ms
 }
 
-// transactionsFor is how long they are remembered at most, in ms: far longer than a request takes from the look into the store to the room.
-const transactionsFor = 10 * 60 * 1000
+// TransactionsFor is how long transactions are remembered at most, in ms: far longer than a request takes from the look into the store to the
+// room.
+const TransactionsFor = 10 * 60 * 1000
 
 func (t *transactions) add(x TransactionRow) {
 	if t.seqs == nil {
@@ -58,7 +59,7 @@ func (t *transactions) add(x TransactionRow) {
 	}
 	t.seqs[x.Transaction] = x.Seq
 	t.order = append(t.order, remembered{x.Transaction, x.Seq, x.TS})
-	for oldest := t.order[0]; len(t.order) > t.limit || oldest.ts < x.TS-transactionsFor; oldest = t.order[0] {
+	for oldest := t.order[0]; len(t.order) > t.limit || oldest.ts < x.TS-TransactionsFor; oldest = t.order[0] {
 		if t.seqs[oldest.Transaction] == oldest.seq {
 			delete(t.seqs, oldest.Transaction)
 		}

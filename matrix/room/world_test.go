@@ -46,6 +46,8 @@ type world struct {
 	outbound  []uint64
 	current   map[event.Tuple]string
 	outside   []OutOfBand
+	sticky    map[uint64]Sticky
+	lack      []string          // servers
 	snapshots map[uint64][]byte // by the seq after which they were taken
 	flight    *Batch            // is being committed
 	fetched   *Facts            // were read, and are on their way to the machine
@@ -57,7 +59,7 @@ func newWorld(t testing.TB) *world {
 		replies: map[uint64]Reply{}, nodes: map[statetree.Hash][]byte{}, members: map[string]MemberRow{}, receipts: map[ReceiptKey]ReceiptRow{},
 		relations: map[uint64]RelationRow{}, aliases: map[string]AliasRow{}, elsewhere: map[Elsewhere]bool{}, snapshots: map[uint64][]byte{},
 		outliers: map[uint64]*Entry{}, servers: map[string]ServerRow{}, gaps: map[uint64]Gap{}, pending: map[string][]PendingRedaction{},
-		edges: map[uint64][]uint64{}, abroad: map[string]bool{},
+		edges: map[uint64][]uint64{}, abroad: map[string]bool{}, sticky: map[uint64]Sticky{},
 		current: map[event.Tuple]string{},
 	}
 }
@@ -235,6 +237,13 @@ func (w *world) store(b *Batch) {
 		}
 	}
 	w.outside = append(w.outside, b.Outside...)
+	for _, s := range b.Sticky {
+		w.sticky[s.Seq] = s
+	}
+	for _, seq := range b.Unstuck {
+		delete(w.sticky, seq)
+	}
+	w.lack = append(w.lack, b.Lack...)
 	for _, e := range b.Amended {
 		if e.Outbound {
 			w.outbound = append(w.outbound, e.Seq)
@@ -462,6 +471,9 @@ func (w *world) reload(snapshotSeq uint64) *Machine {
 	}
 	for _, gap := range w.gaps {
 		m.KnowGap(gap)
+	}
+	for _, s := range w.sticky {
+		m.KnowSticky(s)
 	}
 	if w.partial != nil {
 		m.KnowPartial(*w.partial)

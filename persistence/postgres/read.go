@@ -16,8 +16,10 @@ import (
 // readTimeout bounds one query.
 const readTimeout = 30 * time.Second
 
-// A scan fetches its rows in portions: few at first, because most scans end early.
+// A scan fetches its rows in portions: few at first, because most scans end early. fewRows is how many one query is tried for before, because
+// most ranges have no more, and a cursor takes four.
 const (
+	fewRows      = 100
 	firstPortion = 100
 	nextPortion  = 1000
 )
@@ -74,9 +76,14 @@ func (s *Store) ScanRows(ctx context.Context, schema *persistence.Schema, r pers
 		return err
 	}
 	sc := scan{pool: s.pool, timeout: readTimeout, table: t, row: schema.NewRow(), yield: yield}
-	all := sc.portions
-	if r.Limit > 0 && r.Limit <= nextPortion {
-		all = sc.whole
+	all := sc.whole
+	if r.Limit == 0 || r.Limit > nextPortion {
+		few := r
+		few.Limit = fewRows + 1
+		if sc.few, sc.fewArgs, err = t.scan(few); err != nil {
+			return err
+		}
+		all = sc.either
 	}
 	if r := s.replicaFor(ctx); r != nil {
 		sc.pool, sc.timeout = r.pool, replicaTimeout
@@ -149,7 +156,9 @@ type scan struct {
 	table   *table
 	row     any
 	yield   func(any) bool
-	given   bool // whether the caller has had a row
+	given   bool   // whether the caller has had a row
+	few     string // the query for not more than a few rows
+	fewArgs []any
 }
 
 // page is some rows, as Postgres sent them.
@@ -193,17 +202,35 @@ func (sc *scan) give(p page) (bool, error) {
 	return true, nil
 }
 
+// ask reads everything that a query finds.
+func (sc *scan) ask(ctx context.Context, query string, args []any) (page, error) {
+	ctx, cancel := context.WithTimeout(ctx, sc.timeout)
+	defer cancel()
+	rows, err := sc.pool.Query(ctx, query, append([]any{binaryFormat}, args...)...)
+	if err != nil {
+		return nil, err
+	}
+	return read(rows)
+}
+
 // whole reads a range that is known to be small.
 func (sc *scan) whole(ctx context.Context, query string, args []any) error {
-	ask, cancel := context.WithTimeout(ctx, sc.timeout)
-	defer cancel()
-	rows, err := sc.pool.Query(ask, query, append([]any{binaryFormat}, args...)...)
+	p, err := sc.ask(ctx, query, args)
 	if err != nil {
 		return err
 	}
-	p, err := read(rows)
+	_, err = sc.give(p)
+	return err
+}
+
+// either reads a range that may be small.
+func (sc *scan) either(ctx context.Context, query string, args []any) error {
+	p, err := sc.ask(ctx, sc.few, sc.fewArgs)
 	if err != nil {
 		return err
+	}
+	if len(p) > fewRows {
+		return sc.portions(ctx, query, args)
 	}
 	_, err = sc.give(p)
 	return err

@@ -295,23 +295,27 @@ func (s *Store) Claim(ctx context.Context, stream persistence.Stream) (persisten
 	if err := s.readable(ctx); err != nil {
 		return persistence.Activation{}, err
 	}
+	// In one piece, which is one transaction: as long as it lasts no batch with a commit of the stream gets on, and no other batch either.
 	var a persistence.Activation
-	err := pgx.BeginFunc(ctx, s.pool, func(tx pgx.Tx) error {
+	var q pgx.Batch
+	kind, id := escape(stream.Kind), escape(stream.ID)
+	q.Queue(`INSERT INTO streams (kind, id, epoch, seq) VALUES ($1, $2, 1, 0)
+		ON CONFLICT (kind, id) DO UPDATE SET epoch = streams.epoch + 1 RETURNING epoch, seq`, kind, id).QueryRow(func(row pgx.Row) error {
 		var epoch, seq int64
-		err := tx.QueryRow(ctx, `INSERT INTO streams (kind, id, epoch, seq) VALUES ($1, $2, 1, 0)
-			ON CONFLICT (kind, id) DO UPDATE SET epoch = streams.epoch + 1 RETURNING epoch, seq`, escape(stream.Kind), escape(stream.ID)).Scan(&epoch, &seq)
-		if err != nil {
-			return err
-		}
-		a = persistence.Activation{Epoch: persistence.Epoch(epoch), Seq: uint64(seq)}
+		err := row.Scan(&epoch, &seq)
+		a.Epoch, a.Seq = persistence.Epoch(epoch), uint64(seq)
+		return err
+	})
+	q.Queue("SELECT seq, data FROM snapshots WHERE kind = $1 AND id = $2", kind, id).QueryRow(func(row pgx.Row) error {
 		var at int64
-		err = tx.QueryRow(ctx, "SELECT seq, data FROM snapshots WHERE kind = $1 AND id = $2", escape(stream.Kind), escape(stream.ID)).Scan(&at, &a.Snapshot)
+		err := row.Scan(&at, &a.Snapshot)
 		if errors.Is(err, pgx.ErrNoRows) {
 			return nil
 		}
 		a.SnapshotSeq = uint64(at)
 		return err
 	})
+	err := s.pool.SendBatch(ctx, &q).Close()
 	if err != nil {
 		return persistence.Activation{}, s.readError(ctx, err)
 	}

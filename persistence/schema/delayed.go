@@ -22,6 +22,13 @@ type DelayedEvent struct {
 	Unlimited bool  `col:"unlimited"` // no rate is held against the user
 }
 
+// DelayedSticky says of a delayed event that it is a sticky one (MSC4354). Written and deleted with the DelayedEvent.
+type DelayedSticky struct {
+	UserID   string `col:"user_id,key"`
+	DelayID  string `col:"delay_id,key"`
+	StickyMS int64  `col:"sticky_ms"`
+}
+
 // DelayedDue orders the delayed events of all users by when they are due. Written with the DelayedEvent.
 type DelayedDue struct {
 	DueTS   int64  `col:"due_ts,key"`
@@ -55,6 +62,7 @@ type FinalisedDelayedEvent struct {
 // The tables of delayed events.
 var (
 	DelayedEvents          = persistence.NewTable[DelayedEvent]("delayed_events")
+	DelayedStickies        = persistence.NewTable[DelayedSticky]("delayed_sticky")
 	DelayedDues            = persistence.NewTable[DelayedDue]("delayed_due")
 	DelayIDs               = persistence.NewTable[DelayID]("delay_ids")
 	FinalisedDelayedEvents = persistence.NewTable[FinalisedDelayedEvent]("finalised_delayed_events")

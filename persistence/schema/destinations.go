@@ -53,8 +53,9 @@ type DeviceChange struct {
 	PrevID   []uint64 `json:"prev_id,omitempty"` // stream ids of the change before
 }
 
-// MissedRoom is a room of which events were swept from outbound_events before a server got them: it is sent the newest ones. Written by
-// the sweep, in the commit that deletes the events, and deleted when it was sent.
+// MissedRoom is a room of which events were swept from outbound_events before a server got them: it is sent the newest ones, and what sticks there.
+// Written by the sweep, in the commit that deletes the events, and by the room, when the server comes into it while something sticks there. Deleted
+// when it was sent.
 type MissedRoom struct {
 	Destination string `col:"destination,key"`
 	RoomID      string `col:"room_id,key"`

@@ -208,3 +208,34 @@ func repeated(one any, n int) []any {
 	}
 	return list
 }
+
+// TestEventsWaitForKeys: an event of a third server, whose keys cannot be had for now, is kept for when they can; that of a server
+// that is not in the room is refused.
+func TestEventsWaitForKeys(t *testing.T) {
+	t.Parallel()
+	authority, server := fortress(t)
+	s := besiege(t, authority, server, "11")
+	third := authority.Crafter(t)
+	trent := third.User("trent")
+	third.Join(server, s.room.ID, trent, s.room.Version)
+	s.alice.seesMember(s.room.ID, trent, "join")
+	s.c.Got(s.alice.say(s.room.ID, "trent is here"))
+	third.Key = signing.NewKey("new", []byte(strings.Repeat("n", 32)))
+	third.AnswerKeys(func(w http.ResponseWriter, _ *http.Request) { http.Error(w, "not now", http.StatusServiceUnavailable) })
+	for sender, kept := range map[string]bool{trent: true, "@x:127.0.0.1:1": false} {
+		p := s.room.Draft(sender, "m.room.message", `{"body":"signed with a key that nobody can have"}`)
+		_, name, _ := strings.Cut(sender, ":")
+		e, err := event.Build(p, s.room.Version, name, third.Key)
+		if err != nil {
+			t.Fatal(err)
+		}
+		fate, told := s.send(e.JSON())[e.ID()]
+		if !told || (fate == "") != kept {
+			t.Errorf("the event of %s is answered with %q", sender, fate)
+		}
+		if s.readable(e.ID()) {
+			t.Error("an event that was not checked can be read")
+		}
+	}
+	s.healthy()
+}

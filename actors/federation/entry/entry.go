@@ -19,6 +19,7 @@ import (
 
 	"github.com/go-json-experiment/json"
 	"github.com/go-json-experiment/json/jsontext"
+	"github.com/tidwall/gjson"
 	"google.golang.org/protobuf/proto"
 
 	"github.com/matrixon/matrixon/actors/federation"
@@ -159,9 +160,18 @@ func liar(server, format string, args ...any) error {
 func tell(err error, roomID string) error {
 	var e *federation.Error
 	if errors.As(err, &e) && forClients(e) {
-		return mxerr.New(e.Status, e.Code, "%s: %.500s", e.Destination, e.Message)
+		return passedOn(e)
 	}
 	return mxerr.New(http.StatusBadGateway, "M_UNKNOWN", "no server that is in the room %s could be reached, or none gave a usable answer: %v", roomID, err)
+}
+
+// passedOn is the refusal as a client is told it.
+func passedOn(e *federation.Error) error {
+	refusal := mxerr.New(e.Status, e.Code, "%s: %.500s", e.Destination, e.Message)
+	if version := gjson.GetBytes(e.Body, "room_version"); e.Code == "M_INCOMPATIBLE_ROOM_VERSION" && version.Type == gjson.String && len(version.Str) <= 64 {
+		return refusal.With("room_version", version.Str)
+	}
+	return refusal
 }
 
 // forClients reports whether a refusal is about what the client wants. Others are about how this server asked, or pass; these are

@@ -141,7 +141,7 @@ func unreachable(err error, server string) error {
 	}
 	var e *federation.Error
 	if errors.As(err, &e) && forClients(e) {
-		return mxerr.New(e.Status, e.Code, "%s: %.500s", e.Destination, e.Message)
+		return passedOn(e)
 	}
 	return mxerr.New(http.StatusBadGateway, "M_UNKNOWN", "%s could not be reached: %v", server, err)
 }

@@ -101,6 +101,30 @@ func TestWhatCannotBePlacedIsTriedAgain(t *testing.T) {
 	w.has(1, 6)
 }
 
+// An event whose signatures cannot be checked, since its sender's server does not answer, waits for its keys; one that turns out to be forged
+// goes nowhere.
+func TestWhatCannotBeCheckedWaitsForItsKeys(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, 3)
+	w.keys.gone.Store(true)
+	w.stage(1)
+	if left := w.staged(); len(left) != 1 || left[0].Attempts != 1 || len(w.placed) != 1 {
+		t.Fatalf("%+v", left)
+	}
+	forged := strings.Replace(string(w.line[2].JSON()), `"ed25519:k":"`, `"ed25519:k":"AAAA`, 1)
+	w.write(schema.StagedPDUs.Put(schema.StagedPDU{RoomID: roomID, EventID: w.line[2].ID(), Origin: "b.example", JSON: []byte(forged)}))
+	w.keys.gone.Store(false)
+	w.now = w.now.Add(firstPause)
+	if err := w.sweep(context.Background()); err != nil {
+		t.Fatal(err)
+	}
+	w.running.Wait()
+	w.has(1, 2)
+	if left := w.staged(); len(left) != 0 || len(w.placed) != 2 {
+		t.Fatalf("%+v %v", left, w.placed)
+	}
+}
+
 func TestWhatCannotBePlacedIsGivenUpInTheEnd(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t, 6)

@@ -352,7 +352,7 @@ func (h *History) receiveAt(ctx context.Context, in room, server string, e *even
 		if len(answer.Results) != 1 || answer.Results[0].Status != messages.PduResult_MISSING {
 			return nil
 		}
-		if len(answer.Results[0].MissingPrev) > 0 { // too much of a room waits for its members
+		if len(answer.Results[0].MissingAuth) == 0 { // too much of a room waits for its members
 			return errUnplaced
 		}
 		if err := h.authorising(ctx, server, in, answer.Results[0]); err != nil {

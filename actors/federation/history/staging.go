@@ -6,6 +6,7 @@ import (
 	"slices"
 	"time"
 
+	"github.com/matrixon/matrixon/actors/federation/verify"
 	"github.com/matrixon/matrixon/matrix/event"
 	"github.com/matrixon/matrixon/messages"
 	"github.com/matrixon/matrixon/persistence"
@@ -24,7 +25,8 @@ const (
 	sweepEvery = 30 * time.Second
 )
 
-// Stage keeps events that a room could not take for want of others (messages.PduResult MISSING), and begins to fetch those. When it
+// Stage keeps events that a room could not take for want of others (messages.PduResult MISSING), or whose signatures could not be checked for
+// want of keys (verify.Later), and begins to fetch those. When it
 // returns nil the events are durable: their sender may be told that they have come. A room has a bounded number of them; the
 // rest is dropped, and comes back with a later event.
 func (h *History) Stage(ctx context.Context, roomID, origin string, events []*messages.Pdu) error {
@@ -152,7 +154,15 @@ func (h *History) mend(ctx context.Context, roomID string) error {
 		if row.Attempts > 0 && row.NextTS > now {
 			continue
 		}
-		err := h.place(ctx, in, row.Origin, events[row.EventID], silent)
+		// What was staged for want of keys was not checked; what was is checked again, with keys that are here.
+		e, err := h.d.Verifier.PDU(ctx, row.JSON, in.version)
+		switch {
+		case err == nil:
+			err = h.place(ctx, in, row.Origin, e, silent)
+		case ctx.Err() == nil && !verify.Later(err):
+			h.d.Log.Info("an event that waited is dropped", "room", row.RoomID, "event", row.EventID, "server", row.Origin, "error", err)
+			err = nil
+		}
 		if h.ctx.Err() != nil {
 			return h.ctx.Err()
 		}

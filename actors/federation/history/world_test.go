@@ -14,6 +14,7 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -42,9 +43,13 @@ const roomID = "!room:b.example"
 
 var key = signing.NewKey("k", make([]byte, ed25519.SeedSize))
 
-type keys struct{}
+// keys is the key, while it can be had.
+type keys struct{ gone atomic.Bool }
 
-func (keys) Key(context.Context, string, string, int64) (ed25519.PublicKey, error) {
+func (k *keys) Key(context.Context, string, string, int64) (ed25519.PublicKey, error) {
+	if k.gone.Load() {
+		return nil, federation.ErrKeyUnavailable
+	}
 	return key.Public(), nil
 }
 
@@ -55,6 +60,7 @@ type world struct {
 	version *roomversion.Version
 	now     time.Time
 	line    []*event.Event // the history; its first event is the create event
+	keys    *keys
 
 	mu      sync.Mutex
 	refuses map[string]bool                 // servers that do not answer
@@ -70,12 +76,12 @@ type world struct {
 func newWorld(t *testing.T, length int) *world {
 	t.Helper()
 	version, _ := roomversion.Get("10")
-	w := &world{t: t, version: version, now: time.UnixMilli(1_000_000), refuses: map[string]bool{}, blind: map[string]bool{}, most: 20,
+	w := &world{t: t, version: version, keys: &keys{}, now: time.UnixMilli(1_000_000), refuses: map[string]bool{}, blind: map[string]bool{}, most: 20,
 		known: map[string]bool{}, states: map[string][]string{}, gaps: map[uint64][]*messages.Backfill{}}
 	store := memory.New(memory.Options{})
 	t.Cleanup(func() { _ = store.Close() })
 	r := reader.New(store, func() time.Time { return w.now })
-	w.History = New(Deps{ServerName: "a.example", Store: store, Reader: r, Rooms: w, Servers: w, Verifier: verify.New(keys{}, 2), Policy: &policy.Servers{Reader: r},
+	w.History = New(Deps{ServerName: "a.example", Store: store, Reader: r, Rooms: w, Servers: w, Verifier: verify.New(w.keys, 2), Policy: &policy.Servers{Reader: r},
 		Leads: func() bool { return true }, Mine: func(string) bool { return true }, Now: func() time.Time { return w.now }, Log: slog.New(slog.DiscardHandler)})
 	t.Cleanup(w.Close)
 	w.write(schema.Rooms.Put(schema.Room{RoomID: roomID, Version: version.ID}),

@@ -41,6 +41,7 @@ type name struct{ server, keyID string }
 // attempt is when a server, or the notaries for a key, may be asked again.
 type attempt struct {
 	failed int
+	begun  time.Time
 	next   time.Time
 }
 
@@ -76,6 +77,7 @@ func (r *Ring) Key(ctx context.Context, server, keyID string, at int64) (ed25519
 	if err != nil {
 		return nil, err
 	}
+	before, asked := r.attempts.Get(server)
 	if !good(row, at) && row.ExpiredTS == 0 {
 		for _, fetch := range []func(context.Context) error{
 			func(ctx context.Context) error { return r.direct(ctx, server) },
@@ -91,6 +93,11 @@ func (r *Ring) Key(ctx context.Context, server, keyID string, at int64) (ed25519
 				break
 			}
 		}
+	}
+	// Who was asked a short while ago, and not now, may have the key by now.
+	passed := asked && r.o.Now().Before(before.next)
+	if a, _ := r.attempts.Get(server); !good(row, at) && row.ExpiredTS == 0 && (a.failed > 0 || passed) {
+		return nil, fmt.Errorf("%w: %.255s of %.255s", federation.ErrKeyUnavailable, keyID, server)
 	}
 	if !good(row, at) {
 		return nil, none
@@ -141,9 +148,9 @@ func (r *Ring) once(ctx context.Context, what string, fetch func(context.Context
 		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), fetchTimeout)
 		defer cancel()
 		gave, err := fetch(ctx)
-		next := attempt{next: r.o.Now().Add(attemptShortest)}
+		next := attempt{begun: r.o.Now(), next: r.o.Now().Add(attemptShortest)}
 		if !gave {
-			next = attempt{failed: was.failed + 1, next: r.o.Now().Add(min(attemptShortest<<min(was.failed, 10), attemptLongest))}
+			next.failed, next.next = was.failed+1, r.o.Now().Add(min(attemptShortest<<min(was.failed, 10), attemptLongest))
 		}
 		r.attempts.Set(what, next)
 		return nil, err
@@ -153,6 +160,18 @@ func (r *Ring) once(ctx context.Context, what string, fetch func(context.Context
 		return ctx.Err()
 	case result := <-done:
 		return result.Err
+	}
+}
+
+// heardPause is how long a failed attempt must be past for the server to be asked again because somebody speaks in its name.
+const heardPause = 10 * time.Second
+
+// Heard has a server that did not give its keys be asked again for the next one that is wanted, since it seems to be back.
+func (r *Ring) Heard(server string) {
+	a, ok := r.attempts.Get(server)
+	if now := r.o.Now(); ok && a.failed > 0 && now.Before(a.next) && !now.Before(a.begun.Add(heardPause)) {
+		a.next = now
+		r.attempts.Set(server, a)
 	}
 }
 

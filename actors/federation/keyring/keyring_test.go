@@ -171,6 +171,27 @@ func TestAServerThatGivesNothingIsLeftAlone(t *testing.T) {
 	w.calls()
 }
 
+func TestAServerThatIsHeardOfIsAskedAgain(t *testing.T) {
+	w := newWorld(t)
+	a := key("a")
+	for range 3 {
+		w.knowsNot("remote", a.ID, 0)
+		w.calls("remote server")
+		w.ring.Heard("remote") // too soon
+		w.knowsNot("remote", a.ID, 0)
+		w.calls()
+		w.pass(heardPause)
+		w.ring.Heard("remote")
+	}
+	w.publishes("remote", w.published("remote", time.Hour, []signing.Key{a}, nil))
+	w.knows("remote", a, w.clock().UnixMilli())
+	w.calls("remote server")
+	w.pass(heardPause)
+	w.ring.Heard("remote") // which has given its keys
+	w.knowsNot("remote", "ed25519:b", 0)
+	w.calls()
+}
+
 func TestValidity(t *testing.T) {
 	w := newWorld(t)
 	a, b := key("a"), key("b")

@@ -117,7 +117,7 @@ func (v *Verifier) signatures(ctx context.Context, e *event.Event, but string) e
 
 // signedBy checks that one of the server's signatures is right.
 func (v *Verifier) signedBy(ctx context.Context, e *event.Event, server string, signatures map[string]string) error {
-	refusal := mxerr.Forbidden("the event %s is not signed by %q", e.ID(), server)
+	refusal := error(mxerr.Forbidden("the event %s is not signed by %q", e.ID(), server))
 	tried := 0
 	for _, keyID := range slices.Sorted(maps.Keys(signatures)) {
 		if !strings.HasPrefix(keyID, "ed25519:") {
@@ -132,6 +132,9 @@ func (v *Verifier) signedBy(ctx context.Context, e *event.Event, server string, 
 		}
 		if err != nil {
 			refusal = mxerr.Forbidden("the event %s is signed by %s with the key %s, which cannot be had: %v", e.ID(), server, keyID, reason(err))
+			if errors.Is(err, federation.ErrKeyUnavailable) {
+				refusal = unavailable{refusal}
+			}
 			continue
 		}
 		if err = v.work(ctx, func() error { return e.VerifySignature(server, keyID, key) }); err == nil {
@@ -143,6 +146,17 @@ func (v *Verifier) signedBy(ctx context.Context, e *event.Event, server string, 
 		refusal = mxerr.Forbidden("the signature of the event %s by %s is wrong", e.ID(), server)
 	}
 	return refusal
+}
+
+// unavailable marks the error of an event whose signatures cannot be checked for now.
+type unavailable struct{ error }
+
+func (u unavailable) Unwrap() error { return u.error }
+
+// Later reports whether an event was refused because a server whose key it needs does not answer: the same check may succeed later.
+func Later(err error) bool {
+	var u unavailable
+	return errors.As(err, &u)
 }
 
 // reason is what may be told of a key that is not there: not what the network said.

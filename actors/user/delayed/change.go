@@ -68,6 +68,10 @@ func begin(ctx context.Context, o *user.Op, m *messages.BeginDelayedEvent) (*mes
 	case !m.ByHand && row.DueTS > o.Now.UnixMilli():
 		return &messages.DelayedEventBegun{State: messages.DelayedEventBegun_NOT_DUE}, nil
 	}
+	sticky, _, err := schema.DelayedStickies.Get(ctx, o.Store, schema.DelayedSticky{UserID: o.UserID, DelayID: row.DelayID})
+	if err != nil {
+		return nil, err
+	}
 	row.Sending = true
 	row.Attempts++
 	// Should nobody tell how it ended, because a node died, it is tried again.
@@ -76,7 +80,7 @@ func begin(ctx context.Context, o *user.Op, m *messages.BeginDelayedEvent) (*mes
 	}
 	return &messages.DelayedEventBegun{
 		Attempt: row.Attempts, RoomId: row.RoomID, Type: row.Type, StateKey: row.StateKey, Content: row.Content,
-		OriginServerTs: row.OriginServerTS, Unlimited: row.Unlimited,
+		OriginServerTs: row.OriginServerTS, Unlimited: row.Unlimited, StickyMs: sticky.StickyMS,
 	}, nil
 }
 
@@ -121,14 +125,12 @@ func finalise(ctx context.Context, o *user.Op, row *schema.DelayedEvent, eventID
 		return err
 	}
 	now := o.Now.UnixMilli()
-	writes := []persistence.Mutation{
-		schema.DelayedEvents.Delete(*row), notDue(*row),
+	writes := append(unscheduled(*row),
 		schema.FinalisedDelayedEvents.Put(schema.FinalisedDelayedEvent{
 			UserID: row.UserID, FinalisedTS: now, DelayID: row.DelayID, RoomID: row.RoomID, Type: row.Type, StateKey: row.StateKey,
 			Content: row.Content, DelayMS: row.DelayMS, ScheduledTS: row.ScheduledTS, EventID: eventID, Error: refusal,
 		}),
-		schema.DelayIDs.Put(schema.DelayID{DelayID: row.DelayID, UserID: row.UserID, FinalisedTS: now}),
-	}
+		schema.DelayIDs.Put(schema.DelayID{DelayID: row.DelayID, UserID: row.UserID, FinalisedTS: now}))
 	for i, f := range old {
 		if i >= mostKept-1 || now-f.FinalisedTS > Kept.Milliseconds() {
 			writes = append(writes, Forgotten(f)...)
@@ -136,6 +138,12 @@ func finalise(ctx context.Context, o *user.Op, row *schema.DelayedEvent, eventID
 	}
 	_, err = o.Commit(ctx, writes, nil, user.Notices{})
 	return err
+}
+
+// unscheduled deletes what says that the event is to be sent.
+func unscheduled(row schema.DelayedEvent) []persistence.Mutation {
+	return []persistence.Mutation{schema.DelayedEvents.Delete(row), notDue(row),
+		schema.DelayedStickies.Delete(schema.DelayedSticky{UserID: row.UserID, DelayID: row.DelayID})}
 }
 
 // Forgotten deletes a finalised event.
@@ -155,7 +163,7 @@ func Drop(ctx context.Context, o *user.Op, _ string) ([]persistence.Mutation, er
 	}
 	var writes []persistence.Mutation
 	for _, row := range scheduled {
-		writes = append(writes, schema.DelayedEvents.Delete(row), notDue(row), schema.DelayIDs.Delete(schema.DelayID{DelayID: row.DelayID}))
+		writes = append(append(writes, unscheduled(row)...), schema.DelayIDs.Delete(schema.DelayID{DelayID: row.DelayID}))
 	}
 	for _, row := range finalised {
 		writes = append(writes, Forgotten(row)...)

@@ -65,6 +65,9 @@ func schedule(ctx context.Context, o *user.Op, m *messages.ScheduleDelayedEvent)
 	writes := []persistence.Mutation{
 		schema.DelayedEvents.Put(row), due(row), schema.DelayIDs.Put(schema.DelayID{DelayID: row.DelayID, UserID: o.UserID}),
 	}
+	if m.StickyMs != 0 {
+		writes = append(writes, schema.DelayedStickies.Put(schema.DelayedSticky{UserID: o.UserID, DelayID: m.DelayId, StickyMS: m.StickyMs}))
+	}
 	if m.TxnId != "" {
 		answer, err := json.Marshal(answered{m.DelayId})
 		if err != nil {

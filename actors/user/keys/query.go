@@ -10,7 +10,8 @@ import (
 	"github.com/matrixon/matrixon/persistence/schema"
 )
 
-// Answer is what POST /keys/query tells of local users.
+// Answer is what POST /keys/query tells. Everybody who was asked for and whose server answered is among the device keys, also without any
+// device: clients (matrix-rust-sdk) take those who are missing for not answered, and ask again and again.
 type Answer struct {
 	DeviceKeys      map[string]map[string]jsontext.Value `json:"device_keys"`
 	MasterKeys      map[string]jsontext.Value            `json:"master_keys"`
@@ -55,18 +56,17 @@ func (a *Answer) Query(ctx context.Context, r persistence.Reader, asker, userID 
 			return err
 		}
 	}
-	if len(found) > 0 {
-		a.DeviceKeys[userID] = found
-	}
+	a.DeviceKeys[userID] = found
 	return a.crossSigning(ctx, r, asker, userID, signatures)
 }
 
 // Add adds what is known of a user of another server: devices, and the cross-signing keys, nil when there are none. The asker sees, besides
 // what came with the keys, their own signature of the master key.
 func (a *Answer) Add(ctx context.Context, r persistence.Reader, asker, userID string, devices map[string]jsontext.Value, masterKey, selfSigningKey jsontext.Value) error {
-	if len(devices) > 0 {
-		a.DeviceKeys[userID] = devices
+	if devices == nil {
+		devices = map[string]jsontext.Value{}
 	}
+	a.DeviceKeys[userID] = devices
 	if selfSigningKey != nil {
 		a.SelfSigningKeys[userID] = selfSigningKey
 	}

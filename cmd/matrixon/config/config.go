@@ -31,6 +31,7 @@ type Config struct {
 	Events          Events         `yaml:"events"`
 	DelayedEvents   DelayedEvents  `yaml:"delayed_events"`
 	UserDirectory   UserDirectory  `yaml:"user_directory"`
+	ServerNotices   ServerNotices  `yaml:"server_notices"`
 	Push            Push           `yaml:"push"`
 	Email           Email          `yaml:"email"`
 	TURN            TURN           `yaml:"turn"`
@@ -204,6 +205,12 @@ type UserDirectory struct {
 	AllUsers bool `yaml:"all_users"` // of this server, whether or not they share a room
 }
 
+// ServerNotices is the account that tells users what the operators have to say.
+type ServerNotices struct {
+	User string `yaml:"user"` // its name, without @ and server; empty: none
+	Name string `yaml:"name"` // of the account and of the rooms
+}
+
 // TURN are the servers through which calls go when two clients do not reach each other.
 type TURN struct {
 	URIs         []string `yaml:"uris"` // turn: or turns:; empty: none
@@ -234,6 +241,7 @@ type Limits struct {
 	CreateRoom  Rate `yaml:"create_room"`
 	Search      Rate `yaml:"search"`
 	Media       Rate `yaml:"media"`
+	MediaRemote Rate `yaml:"media_remote"`
 	Keys        Rate `yaml:"keys"`
 	Account     Rate `yaml:"account"`
 	Read        Rate `yaml:"read"`

@@ -67,6 +67,7 @@ func TestDefaults(t *testing.T) {
 		Events:          config.Events{MaxBody: api.DefaultMaxBody},
 		DelayedEvents:   config.DelayedEvents{MaxDelay: config.Duration(24 * time.Hour), MaxScheduled: 100},
 		UserDirectory:   config.UserDirectory{Enabled: true},
+		ServerNotices:   config.ServerNotices{User: "_server", Name: "Server notices"},
 		Email:           config.Email{Port: 587, TLS: "starttls"},
 		TURN:            config.TURN{Lifetime: config.Duration(24 * time.Hour)},
 		Federation:      config.Federation{Enabled: true, Timeout: config.Duration(2 * time.Minute), RetryLongest: config.Duration(time.Hour)},

@@ -52,6 +52,9 @@ func (b *binder) validate() {
 	b.rtc()
 	b.atLeast("delayed_events.max_delay", c.DelayedEvents.MaxDelay, time.Second)
 	b.between("delayed_events.max_scheduled", int64(c.DelayedEvents.MaxScheduled), 0, 10_000)
+	if user := c.ServerNotices.User; user != "" && !id.ValidNewLocalpart(user) {
+		b.reject("server_notices.user", "%q is no user name: it may hold only a-z, 0-9 and . _ = - / +", user)
+	}
 	for i, name := range c.Federation.TrustedKeyServers {
 		b.check(fmt.Sprintf("federation.trusted_key_servers.%d", i), serverName(name))
 	}

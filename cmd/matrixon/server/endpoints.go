@@ -63,6 +63,7 @@ func (s *Server) buildAPI(ctx context.Context) error {
 		Check: client.DelayedCheck(deps, rooms, &s.limits), Elsewhere: client.DelayedElsewhere(deps, rooms)})
 	s.delayed = rooms.Delayed.Sender
 	s.api.Add(api.Client, client.Rooms(deps, rooms)...)
+	s.api.Add(api.Admin, client.ServerNotices(deps, rooms)...)
 	encryption := client.EncryptionOptions{UIA: engine, Syncer: s.syncer, Remote: s.deviceLists, ResetPage: s.resetPage}
 	s.api.Add(api.Client, client.Encryption(deps, encryption)...)
 	s.api.Add(api.Client, client.Sync(deps, s.syncer, s.config.Presence.Enabled)...)
@@ -94,7 +95,17 @@ func (s *Server) sessionMemory() time.Duration {
 
 // deps are what the endpoints of clients share.
 func (s *Server) deps() client.Deps {
-	return client.Deps{ServerName: s.config.ServerName, Store: s.store, Caller: s.node, Now: time.Now, Log: s.log, Appservices: s.appservices.services}
+	return client.Deps{ServerName: s.config.ServerName, Store: s.store, Caller: s.node, Now: time.Now, Log: s.log, Appservices: s.appservices.services,
+		Notices: s.notices()}
+}
+
+// notices is the account that sends server notices.
+func (s *Server) notices() client.Notices {
+	n := s.config.ServerNotices
+	if n.User == "" {
+		return client.Notices{}
+	}
+	return client.Notices{UserID: "@" + n.User + ":" + s.config.ServerName, Name: n.Name}
 }
 
 func (s *Server) rtc() client.RTC { return client.RTC{LiveKit: s.config.RTC.LiveKit} }

@@ -151,7 +151,7 @@ func (s *Server) federationAuth() api.FederationAuthenticator {
 	if s.keys == nil {
 		return nil
 	}
-	return listener{&federation.Authenticator{ServerName: s.config.ServerName, Keys: s.keys, Now: time.Now}, s.node}
+	return listener{&federation.Authenticator{ServerName: s.config.ServerName, Keys: s.keys, Heard: s.keys.Heard, Now: time.Now}, s.node}
 }
 
 // federationEndpoints adds the server-server API.

@@ -40,7 +40,7 @@ type Answer struct {
 }
 
 // Do makes a request; body is marshalled unless it is a string, or nil for none. A path that does not begin with
-// /_matrix/ stands below /_matrix/client/v3.
+// /_ stands below /_matrix/client/v3.
 func (u *User) Do(method, path string, body any) *Answer {
 	t := u.world.T
 	t.Helper()
@@ -56,7 +56,7 @@ func (u *User) Do(method, path string, body any) *Answer {
 		}
 		reader = strings.NewReader(string(raw))
 	}
-	if !strings.HasPrefix(path, "/_matrix") {
+	if !strings.HasPrefix(path, "/_") {
 		path = "/_matrix/client/v3" + path
 	}
 	req, err := http.NewRequestWithContext(t.Context(), method, u.world.http.URL+path, reader)

@@ -140,7 +140,8 @@ func newWorld(t *testing.T, noPasswords bool, providers []sso.Provider) *World {
 			t.Fatal(err)
 		}
 	}
-	deps := client.Deps{ServerName: ServerName, Store: w.Store, Caller: w.Node, Now: w.Clock.Now, Log: log}
+	deps := client.Deps{ServerName: ServerName, Store: w.Store, Caller: w.Node, Now: w.Clock.Now, Log: log,
+		Notices: client.Notices{UserID: "@_server:" + ServerName, Name: "Notices"}}
 	w.Tokens = api.NewTokens(api.TokensOptions{Store: w.Store, Now: w.Clock.Now, Remember: time.Minute, FirstUse: client.ConfirmRefresh(deps)})
 	passwords, err := password.New(password.Parameters{MemoryKiB: 8, Iterations: 1, Parallelism: 1})
 	if err != nil {
@@ -182,6 +183,7 @@ func newWorld(t *testing.T, noPasswords bool, providers []sso.Provider) *World {
 	w.Delayed = sender.New(sender.Options{Store: w.Store, Caller: w.Node, Now: w.Clock.Now, Log: log, Check: client.DelayedCheck(deps, rooms, nil)})
 	rooms.Delayed.Sender = w.Delayed
 	a.Add(api.Client, client.Rooms(deps, rooms)...)
+	a.Add(api.Admin, client.ServerNotices(deps, rooms)...)
 	a.Add(api.Client, client.Encryption(deps, client.EncryptionOptions{UIA: engine, Syncer: sync, ResetPage: func() string { return pages.ActionURL(browser.ActionReset) }})...)
 	a.Add(api.Client, client.Sync(deps, sync, true)...)
 	slide := sliding.New(w.Node, w.Reader, sync, counter, w.Clock.Now)
@@ -194,7 +196,7 @@ func newWorld(t *testing.T, noPasswords bool, providers []sso.Provider) *World {
 		MaxUpload: 1 << 20, MaxRemote: 1 << 20, MostPending: 10, PendingLifetime: time.Hour,
 		Pictures: picture.NewWorkshop(picture.Limits{MaxPixels: 1 << 20, Memory: 32 << 20})})
 	a.Add(api.Media, w.Media.Endpoints()...)
-	w.http = httptest.NewServer(a.Handler(api.Client, api.Media))
+	w.http = httptest.NewServer(a.Handler(api.Client, api.Media, api.Admin))
 	addresses.BaseURL = w.http.URL
 	return w
 }
