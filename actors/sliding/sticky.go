@@ -29,20 +29,25 @@ func (b *builder) sticky() error {
 	var found []stuck
 	accesses := map[string]*reader.Access{}
 	for _, r := range b.concerned() {
-		after, access, err := b.stickySince(r)
+		if r.stamps.Activity <= q.Since {
+			continue
+		}
+		rows, err := b.reader.Sticky(b.ctx, r.id, 0, b.plan.Pos)
 		if err != nil {
 			return err
 		}
-		if access == nil {
+		if len(rows) == 0 { // as nearly always
 			continue
 		}
-		rows, err := b.reader.Sticky(b.ctx, r.id, after, b.plan.Pos)
+		after, access, err := b.stickySince(r)
 		if err != nil {
 			return err
 		}
 		accesses[r.id] = access
 		for _, row := range rows {
-			found = append(found, stuck{r, row})
+			if access.Joined() && row.Pos > after {
+				found = append(found, stuck{r, row})
+			}
 		}
 	}
 	slices.SortFunc(found, func(x, y stuck) int {
@@ -94,18 +99,14 @@ func (b *builder) concerned() []*room {
 	return rooms
 }
 
-// stickySince tells after which position the room's sticky events are new: all of them when the user has come into the room since. Without access
-// nothing is.
+// stickySince tells after which position the room's sticky events are new to the user: all of them when the user has come into the room since.
 func (b *builder) stickySince(r *room) (uint64, *reader.Access, error) {
 	since := b.req.Extensions.Sticky.Since
-	if r.stamps.Activity <= since {
-		return 0, nil, nil
-	}
 	access, err := b.reader.Access(b.ctx, r.id, b.req.UserID)
-	if err != nil || !access.Joined() {
+	if err != nil {
 		return 0, nil, err
 	}
-	if r.stamps.Member > since {
+	if access.Joined() && r.stamps.Member > since {
 		joined, err := b.reader.EventAt(b.ctx, r.id, access.Member.JoinedSeq)
 		if err != nil {
 			return 0, nil, err

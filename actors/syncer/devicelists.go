@@ -151,15 +151,9 @@ func (b *builder) cameAndWent(roomID string, m *meetings) error {
 		return b.changedMembers(st, came, went)
 	}
 	if access.Joined() && st.whole {
-		err := b.meet(roomID, came)
-		m.entered = m.entered || len(came) > 0
-		return err
+		return b.enter(roomID, m)
 	}
 	// The user came or went. Those who are there now are met or left behind; so are those who went in the meantime.
-	met := came
-	if !access.Joined() {
-		met = went
-	}
 	from, ok, err := b.reader.Last(b.ctx, roomID, b.plan.SincePos)
 	if err != nil {
 		return err
@@ -179,11 +173,24 @@ func (b *builder) cameAndWent(roomID string, m *meetings) error {
 		if err := b.changedMembers(st, map[string]bool{}, went); err != nil {
 			return err
 		}
-	} else if !access.Joined() {
-		return nil
 	}
-	err = b.meet(roomID, met)
-	m.entered = m.entered || access.Joined() && was != "join" && len(came) > 0
+	switch {
+	case was != "join" && access.Joined():
+		return b.enter(roomID, m)
+	case access.Joined():
+		return b.meet(roomID, came)
+	case was == "join":
+		return b.meet(roomID, went)
+	}
+	return nil
+}
+
+// enter meets the members of a room that the user has come into.
+func (b *builder) enter(roomID string, m *meetings) error {
+	others := map[string]bool{}
+	err := b.meet(roomID, others)
+	m.entered = m.entered || len(others) > 0
+	maps.Copy(m.came, others)
 	return err
 }
 

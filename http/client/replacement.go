@@ -18,7 +18,7 @@ func (h *rooms) moveSettings(ctx context.Context, userID, roomID string) {
 		_, err = AskUser[*messages.Done](ctx, h.Deps, userID, &messages.TransferRoomSettings{OldRoom: old, NewRoom: roomID})
 	}
 	if err != nil {
-		h.Log.Warn("The settings for an upgraded room have not been moved.", "room", roomID, "error", err)
+		h.Log.Warn("what a user has set for a room was not moved to the one that replaces it", "room", roomID, "error", err)
 	}
 }
 
@@ -32,14 +32,13 @@ func (h *rooms) replacedBy(ctx context.Context, userID, roomID string) (string, 
 	if old == "" || old == roomID {
 		return "", nil
 	}
-	for room, in := range map[string]func(schema.Membership) bool{
-		roomID: func(m schema.Membership) bool { return m.Membership == "join" },
-		old:    func(m schema.Membership) bool { return m.JoinedSeq > 0 },
-	} {
-		m, _, err := schema.Memberships.Get(ctx, h.Store, schema.Membership{UserID: userID, RoomID: room})
-		if err != nil || !in(m) {
-			return "", err
-		}
+	now, _, err := schema.Memberships.Get(ctx, h.Store, schema.Membership{UserID: userID, RoomID: roomID})
+	if err != nil || now.Membership != "join" {
+		return "", err
+	}
+	before, _, err := schema.Memberships.Get(ctx, h.Store, schema.Membership{UserID: userID, RoomID: old})
+	if err != nil || before.JoinedSeq == 0 {
+		return "", err
 	}
 	tombstone, ok, err := h.Reader.Current(ctx, old, "m.room.tombstone", "")
 	if err != nil || !ok || gjson.GetBytes(tombstone.JSON, "content.replacement_room").Str != roomID {

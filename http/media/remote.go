@@ -29,7 +29,9 @@ func (m *Repository) fetch(r *api.Request, server, mediaID string, wait time.Dur
 			// Whoever asked first may go; the others still want it.
 			ctx, cancel := context.WithTimeout(context.WithoutCancel(r.Ctx), fetchTimeout)
 			defer cancel()
-			return m.cache(ctx, server, mediaID, wait, func(kib int) error { return r.TakeMany(api.LimitMediaRemote, kib) })
+			counted := *r
+			counted.Ctx = ctx
+			return m.cache(ctx, server, mediaID, wait, func(kib int) error { return counted.TakeMany(api.LimitMediaRemote, kib) })
 		})
 		select {
 		case <-r.Ctx.Done():

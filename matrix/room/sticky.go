@@ -110,8 +110,8 @@ func (d *draft) restick() error {
 			d.sticky = append(d.sticky, s)
 		}
 	}
-	for server, row := range d.servers {
-		if ours && row.Joined > 0 && d.m.servers[server].Joined == 0 && server != d.m.o.ServerName {
+	for _, server := range slices.Sorted(maps.Keys(d.servers)) {
+		if ours && d.servers[server].Joined > 0 && d.m.servers[server].Joined == 0 && server != d.m.o.ServerName {
 			d.lack = append(d.lack, server)
 		}
 	}

@@ -188,28 +188,30 @@ func (x *Index) recent(ctx context.Context, reader index.IndexReader, q question
 
 // best finds the best of those that are new, which are so many that nobody reads all. What comes after a hit is of the same.
 func (x *Index) best(ctx context.Context, reader index.IndexReader, q question) (hits []persistence.TextHit, err error) {
-	const more = 4 // times as many are ranked
+	const ranked = 4 // times as many as are looked at for what is recent
 	since := int64(0)
 	if q.After != nil {
 		since = q.After.Since
 	}
 	walk := newNewest(reader, since, latest)
 	var when []span
-	for portion := more * x.portion; ; portion *= 4 {
+	for portion := ranked * x.portion; ; portion *= 4 {
 		if q.After != nil {
 			portion = math.MaxUint64
 		}
-		more, err := walk.next(ctx, portion)
+		next, err := walk.next(ctx, portion)
 		if err != nil {
 			return nil, fmt.Errorf("search index: %w", err)
 		}
-		when = append(when, more...)
+		if when = append(when, next...); q.After != nil && len(next) > 0 {
+			continue // all that there are
+		}
 		q.texts = portion
 		var total uint64
 		if hits, total, err = x.find(ctx, q, when); err != nil {
 			return nil, err
 		}
-		if len(more) == 0 || q.After == nil && total >= x.portion/2 {
+		if len(next) == 0 || total >= x.portion/2 {
 			break
 		}
 	}

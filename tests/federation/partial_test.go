@@ -147,13 +147,19 @@ func TestJoiningALargeRoom(t *testing.T) {
 	}
 }
 
-// TestEagerClientsWaitForTheMembers: who does not load members lazily is shown a room when they are known (MSC3902).
-func TestEagerClientsWaitForTheMembers(t *testing.T) {
-	t.Parallel()
+// besideHall makes a server, and a stranger who has a hall with so many members.
+func besideHall(t *testing.T, members int) (*peers.Server, *peers.Stranger, *peers.Hall) {
+	t.Helper()
 	authority := peers.NewAuthority(t)
 	server := authority.Start(1)[0]
 	host := authority.Stranger(t)
-	hall := peers.NewHall(t, host, roomversion.Default, 120)
+	return server, host, peers.NewHall(t, host, roomversion.Default, members)
+}
+
+// TestEagerClientsWaitForTheMembers: who does not load members lazily is shown a room when they are known (MSC3902).
+func TestEagerClientsWaitForTheMembers(t *testing.T) {
+	t.Parallel()
+	server, host, hall := besideHall(t, 120)
 	hall.Gate = make(chan struct{})
 	eager := newPerson(t, server, "eager")
 	eager.joinVia(hall.ID, host.Name)
@@ -241,10 +247,7 @@ func TestMembersFromAnotherServer(t *testing.T) {
 // TestWholeJoinsStay: a server that does not leave the members out is joined as ever.
 func TestWholeJoinsStay(t *testing.T) {
 	t.Parallel()
-	authority := peers.NewAuthority(t)
-	server := authority.Start(1)[0]
-	host := authority.Stranger(t)
-	hall := peers.NewHall(t, host, roomversion.Default, 150)
+	server, host, hall := besideHall(t, 150)
 	hall.Whole = true
 	eager := newPerson(t, server, "eager")
 	eager.joinVia(hall.ID, host.Name)
@@ -256,10 +259,7 @@ func TestWholeJoinsStay(t *testing.T) {
 // TestWholeJoinsOfManyAreTakenInPieceByPiece: a server that does not leave many members out is joined as if it had, and not asked for them again.
 func TestWholeJoinsOfManyAreTakenInPieceByPiece(t *testing.T) {
 	t.Parallel()
-	authority := peers.NewAuthority(t)
-	server := authority.Start(1)[0]
-	host := authority.Stranger(t)
-	hall := peers.NewHall(t, host, roomversion.Default, 1200)
+	server, host, hall := besideHall(t, 1200)
 	hall.Whole = true
 	alice, eager := newVisitor(t, server, "alice"), newPerson(t, server, "eager")
 	alice.joinVia(hall.ID, host.Name)
@@ -278,10 +278,7 @@ func TestWholeJoinsOfManyAreTakenInPieceByPiece(t *testing.T) {
 // TestWholeJoinsSurviveDeath: what a server has not taken in of an answer when it is killed, it asks for.
 func TestWholeJoinsSurviveDeath(t *testing.T) {
 	t.Parallel()
-	authority := peers.NewAuthority(t)
-	server := authority.Start(1)[0]
-	host := authority.Stranger(t)
-	hall := peers.NewHall(t, host, roomversion.Default, 1200)
+	server, host, hall := besideHall(t, 1200)
 	hall.Whole = true
 	alice := newVisitor(t, server, "alice")
 	alice.joinVia(hall.ID, host.Name)
@@ -295,10 +292,7 @@ func TestWholeJoinsSurviveDeath(t *testing.T) {
 // TestLeavingBeforeTheMembersAreKnown: nobody fetches what nobody needs any more.
 func TestLeavingBeforeTheMembersAreKnown(t *testing.T) {
 	t.Parallel()
-	authority := peers.NewAuthority(t)
-	server := authority.Start(1)[0]
-	host := authority.Stranger(t)
-	hall := peers.NewHall(t, host, roomversion.Default, 150)
+	server, host, hall := besideHall(t, 150)
 	hall.Gate = make(chan struct{})
 	alice := newVisitor(t, server, "alice")
 	alice.joinVia(hall.ID, host.Name)

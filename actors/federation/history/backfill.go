@@ -3,7 +3,6 @@ package history
 import (
 	"context"
 	"errors"
-	"slices"
 	"time"
 
 	"github.com/go-json-experiment/json"
@@ -140,16 +139,8 @@ func (h *History) backfillFrom(ctx context.Context, in room, server string, gap 
 
 // endsGraph reports whether an event has predecessors that are neither here nor among what was fetched with it.
 func (h *History) endsGraph(ctx context.Context, in room, e *event.Event, set *pdus.Set) (bool, error) {
-	var err error
-	ends := slices.ContainsFunc(e.PrevEvents(), func(id string) bool {
-		if err != nil || set.Events[id] != nil {
-			return false
-		}
-		here, failed := h.placed(ctx, in, id)
-		err = failed
-		return !here
-	})
-	return ends, err
+	missing, err := h.missingPrev(ctx, in, e, set.Events)
+	return len(missing) > 0, err
 }
 
 // gone is the error, unless it says that the gap is not there any more.

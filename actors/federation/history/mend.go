@@ -107,8 +107,7 @@ func (h *History) placeFrom(ctx context.Context, in room, server string, e *even
 			break
 		}
 	}
-	left, err := h.receive(ctx, in, server, ordered(found))
-	if err != nil || !slices.Contains(left, e) {
+	if err := h.receiveWith(ctx, in, server, e, found); !errors.Is(err, errUnplaced) {
 		return err
 	}
 	// What is still missing is too much, or nobody has it: the room goes on from the state before the oldest events.
@@ -121,7 +120,12 @@ func (h *History) placeFrom(ctx context.Context, in room, server string, e *even
 			return err
 		}
 	}
-	left, err = h.receive(ctx, in, server, ordered(found))
+	return h.receiveWith(ctx, in, server, e, found)
+}
+
+// receiveWith gives the room an event with all that was found for it; errUnplaced when it still cannot take the event.
+func (h *History) receiveWith(ctx context.Context, in room, server string, e *event.Event, found map[string]*event.Event) error {
+	left, err := h.receive(ctx, in, server, ordered(found))
 	if err == nil && slices.Contains(left, e) {
 		err = errUnplaced
 	}
@@ -158,30 +162,20 @@ func (h *History) placePartially(ctx context.Context, in room, server string, e 
 	if err != nil {
 		return err
 	}
-	left, err = h.receive(ctx, in, server, ordered(found))
-	if err == nil && slices.Contains(left, e) {
-		err = errUnplaced
-	}
-	return err
+	return h.receiveWith(ctx, in, server, e, found)
 }
 
 // connected are those of the events, in order, that follow what is here.
 func (h *History) connected(ctx context.Context, in room, found map[string]*event.Event) ([]*event.Event, error) {
 	var events []*event.Event
-	reached := map[string]bool{}
+	reached := map[string]*event.Event{}
 	for _, e := range ordered(found) {
-		follows := true
-		for _, id := range e.PrevEvents() {
-			if !follows || reached[id] {
-				continue
-			}
-			var err error
-			if follows, err = h.placed(ctx, in, id); err != nil {
-				return nil, err
-			}
+		missing, err := h.missingPrev(ctx, in, e, reached)
+		if err != nil {
+			return nil, err
 		}
-		if follows {
-			reached[e.ID()] = true
+		if len(missing) == 0 {
+			reached[e.ID()] = e
 			events = append(events, e)
 		}
 	}
@@ -248,24 +242,35 @@ func (h *History) follow(ctx context.Context, in room, from []string, set *pdus.
 func (h *History) ends(ctx context.Context, in room, found map[string]*event.Event) ([]*event.Event, error) {
 	var ends []*event.Event
 	for _, e := range found {
-		for _, id := range e.PrevEvents() {
-			if found[id] != nil {
-				continue
-			}
-			here, err := h.placed(ctx, in, id)
-			if err != nil {
-				return nil, err
-			}
-			if !here {
-				ends = append(ends, e)
-				break
-			}
+		missing, err := h.missingPrev(ctx, in, e, found)
+		if err != nil {
+			return nil, err
+		}
+		if len(missing) > 0 {
+			ends = append(ends, e)
 		}
 	}
 	slices.SortFunc(ends, func(a, b *event.Event) int {
 		return cmp.Or(cmp.Compare(a.Depth(), b.Depth()), cmp.Compare(a.ID(), b.ID()))
 	})
 	return ends[:min(len(ends), mostEnds)], nil
+}
+
+// missingPrev are the events before the event that neither have a place here nor were found.
+func (h *History) missingPrev(ctx context.Context, in room, e *event.Event, found map[string]*event.Event) (missing []string, err error) {
+	for _, id := range e.PrevEvents() {
+		if found[id] != nil {
+			continue
+		}
+		here, err := h.placed(ctx, in, id)
+		if err != nil {
+			return nil, err
+		}
+		if !here {
+			missing = append(missing, id)
+		}
+	}
+	return missing, nil
 }
 
 // placed reports whether the room has an event in its graph.

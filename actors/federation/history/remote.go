@@ -193,7 +193,7 @@ func (h *History) stateBefore(ctx context.Context, server string, in room, event
 // stateAt is stateBefore for an event of which the other server has told what came before, as far as it goes: where that is one event, it is
 // asked for the state before that, which is what most servers ask for, and there is nothing that a server which has both would not tell.
 func (h *History) stateAt(ctx context.Context, server string, in room, e *event.Event, divulged bool) (state []string, left int, err error) {
-	if missing, err := h.missingPrev(ctx, in, e); err != nil {
+	if missing, err := h.missingPrev(ctx, in, e, nil); err != nil {
 		return nil, 0, err
 	} else if divulged && len(missing) == 1 {
 		state, left, err := h.stateAfter(ctx, server, in, missing[0])
@@ -239,20 +239,6 @@ func (h *History) stateAfter(ctx context.Context, server string, in room, eventI
 		}
 	}
 	return append(state, eventID), left, nil
-}
-
-// missingPrev are the events before the event that have no place here.
-func (h *History) missingPrev(ctx context.Context, in room, e *event.Event) (missing []string, err error) {
-	for _, id := range e.PrevEvents() {
-		here, err := h.placed(ctx, in, id)
-		if err != nil {
-			return nil, err
-		}
-		if !here {
-			missing = append(missing, id)
-		}
-	}
-	return missing, nil
 }
 
 // fetchState fetches what is unknown of a state and stores it; see pdus.Account.Store.
