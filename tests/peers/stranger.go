@@ -49,10 +49,7 @@ func (a *Authority) Stranger(t testing.TB) *Stranger {
 	if _, err := rand.Read(seed); err != nil {
 		t.Fatal(err)
 	}
-	ln, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
+	ln := listen(t)
 	s := &Stranger{t: t, Name: ln.Addr().String(), Key: signing.NewKey("stranger", seed), Mux: http.NewServeMux()}
 	s.Caller = outbound.NewFederation(outbound.FederationOptions{ServerName: s.Name, Key: s.Key, Now: time.Now,
 		Policy: outbound.Policy{AllowNetworks: []netip.Prefix{netip.MustParsePrefix("127.0.0.0/8")}, Roots: a.Pool, UserAgent: "stranger"}})
@@ -79,6 +76,27 @@ func (a *Authority) Stranger(t testing.TB) *Stranger {
 		<-ended
 	})
 	return s
+}
+
+// names are those that strangers had. A port is given out again soon after it is closed, and who knew the stranger that had it before would
+// take the next one's signatures for forged.
+var names sync.Map
+
+// listen listens on a port that no stranger had before.
+func listen(t testing.TB) net.Listener {
+	t.Helper()
+	for {
+		ln, err := net.Listen("tcp", "127.0.0.1:0")
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, had := names.LoadOrStore(ln.Addr().String(), true); !had {
+			return ln
+		}
+		if err := ln.Close(); err != nil {
+			t.Fatal(err)
+		}
+	}
 }
 
 // Keys is what the stranger publishes about its key.
