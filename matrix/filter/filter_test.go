@@ -305,11 +305,11 @@ func TestRelations(t *testing.T) {
 		"reply": `{"m.relates_to":{"m.in_reply_to":{"event_id":"$x"}}}`, "none": `{"body":"m.thread"}`, "odd": `{"m.relates_to":{"rel_type":3}}`,
 	}
 	for raw, want := range map[string]string{
-		`{"org.matrix.msc3874.rel_types":["m.thread"]}`:                                                            "thread",
-		`{"org.matrix.msc3874.rel_types":[]}`:                                                                      "",
-		`{"org.matrix.msc3874.not_rel_types":["m.thread"]}`:                                                        "edit none odd reply",
+		`{"org.matrix.msc3874.rel_types":["m.thread"]}`:                                                             "thread",
+		`{"org.matrix.msc3874.rel_types":[]}`:                                                                       "",
+		`{"org.matrix.msc3874.not_rel_types":["m.thread"]}`:                                                         "edit none odd reply",
 		`{"org.matrix.msc3874.not_rel_types":["m.thread"],"org.matrix.msc3874.rel_types":["m.thread","m.replace"]}`: "edit",
-		`{"contains_url":true,"org.matrix.msc3874.not_rel_types":["m.thread"]}`:                                    "",
+		`{"contains_url":true,"org.matrix.msc3874.not_rel_types":["m.thread"]}`:                                     "",
 	} {
 		f, err := ParseRoomEvent(raw)
 		if err != nil {
