@@ -1,11 +1,13 @@
 package room
 
 import (
+	"github.com/matrixon/matrixon/cluster"
 	"github.com/matrixon/matrixon/matrix/mxerr"
 	"github.com/matrixon/matrixon/matrix/room"
+	"github.com/matrixon/matrixon/messages"
 )
 
-// mostApproving bounds how many events of one room wait for its policy server at a time.
+// mostApproving bounds how many events of one room wait for its policy server at a time, another one or this.
 const mostApproving = 200
 
 // approve has the room's policy server asked beside the actor (server-server API, "Asking for a Policy Server signature on an event"). What
@@ -22,12 +24,38 @@ func (a *actor) approve(p *room.Approval) {
 		a.self.Send(answer)
 	default:
 		go func() {
-			signature, err := a.deps.Approve(a.self.Context(), p.Server.Name, p.Event)
+			signature, err := a.deps.Approve(a.self.Context(), p.Server, p.Event)
 			if err != nil {
 				answer.Err = mxerr.From(err)
 			}
 			answer.Signature = signature
 			a.self.Send(answer)
+		}()
+	}
+}
+
+// vouch has this server, as the room's policy server, look at an event beside the actor. All such questions go through the actor, so that one
+// node answers them.
+func (a *actor) vouch(m cluster.Message, body *messages.VouchForEvent) {
+	switch {
+	case a.deps.Vouch == nil || !a.machine.Exists():
+		m.Fail(mxerr.NotFound("this server is not the policy server of the room %s", a.roomID))
+	case a.approving >= mostApproving:
+		m.Fail(mxerr.LimitExceeded(overloadedRetryMS))
+	default:
+		a.approving++
+		ctx := a.self.Context()
+		go func() {
+			signature, err := a.deps.Vouch(ctx, a.roomID, body.Json)
+			switch {
+			case err == nil:
+				m.Reply(&messages.Vouched{Signature: signature})
+			case ctx.Err() != nil:
+				m.Fail(cluster.Retry())
+			default:
+				m.Fail(err)
+			}
+			a.self.Send(vouched{})
 		}()
 	}
 }

@@ -39,7 +39,9 @@ type Deps struct {
 	// SnapshotEvery is after how many events a commit carries a snapshot; 256 by default.
 	SnapshotEvery uint64
 	// Approve asks a room's policy server to sign an event of this server, and gives its signature. Nil when other servers are not spoken to.
-	Approve func(ctx context.Context, server string, e *event.Event) (signature string, err error)
+	Approve func(ctx context.Context, server room.PolicyServer, e *event.Event) (signature string, err error)
+	// Vouch signs an event of a room whose policy server this server is (messages.VouchForEvent). Nil when it is none.
+	Vouch func(ctx context.Context, roomID string, raw []byte) (signature string, err error)
 }
 
 // Pushing knows which users may have a pusher (client-server API, "Push Notifications"). Whom it denies had none when the newest commit was
@@ -80,7 +82,7 @@ type actor struct {
 	snapshotSeq uint64
 	inFlight    *commit
 	fetching    bool
-	approving   int // requests that wait for a policy server
+	approving   int // requests that wait for a policy server, or for this one as one
 	ended       bool
 	gaps        bool // the room has or had some, and so has positions (schema.RoomPosition)
 
@@ -110,6 +112,7 @@ type (
 		err    error
 	}
 	approved  struct{ room.Approved }
+	vouched   struct{}
 	typingDue struct{}
 )
 
@@ -135,6 +138,10 @@ func (a *actor) Receive(m cluster.Message) {
 		a.approving--
 		body.Now = a.now()
 		a.machine.Step(body.Approved)
+	case vouched:
+		a.approving--
+	case *messages.VouchForEvent:
+		a.vouch(m, body)
 	case typingDue:
 		a.machine.Step(room.TypingExpired{Now: a.now()})
 	case proto.Message:

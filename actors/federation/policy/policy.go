@@ -16,6 +16,7 @@ import (
 	"github.com/matrixon/matrixon/actors/federation"
 	"github.com/matrixon/matrixon/actors/federation/pdus"
 	"github.com/matrixon/matrixon/actors/reader"
+	"github.com/matrixon/matrixon/cluster"
 	"github.com/matrixon/matrixon/matrix/event"
 	"github.com/matrixon/matrixon/matrix/mxerr"
 	"github.com/matrixon/matrixon/matrix/room"
@@ -26,7 +27,10 @@ import (
 type Servers struct {
 	Caller federation.Caller
 	Reader *reader.Reader
-	Log    *slog.Logger
+	// Own is this server as a policy server, which is asked without a request; nil: it is none.
+	Own   *Own
+	Rooms cluster.Caller
+	Log   *slog.Logger
 }
 
 // The bounds of asking.
@@ -36,10 +40,13 @@ const (
 	atOnce      = 8 // events of one transaction that are asked about at a time
 )
 
-// Approve has the server sign an event of this server, and gives its signature. Errors are *mxerr.Error: what the policy server refuses with,
-// as it says it, or 502 M_UNKNOWN when it gives no answer that counts.
-func (s *Servers) Approve(ctx context.Context, server string, e *event.Event) (string, error) {
-	return s.ask(ctx, server, e, true)
+// Approve has the server sign an event of this server, and gives its signature. The room's actor has it called, beside itself. Errors are
+// *mxerr.Error: what the policy server refuses with, as it says it, or 502 M_UNKNOWN when it gives no answer that counts.
+func (s *Servers) Approve(ctx context.Context, server room.PolicyServer, e *event.Event) (string, error) {
+	if s.Own.Serves(server) {
+		return s.Own.Sign(ctx, e.RoomID(), e)
+	}
+	return s.ask(ctx, server.Name, e, true)
 }
 
 func (s *Servers) ask(ctx context.Context, server string, e *event.Event, eager bool) (string, error) {
@@ -120,7 +127,7 @@ func (s *Servers) Signed(ctx context.Context, roomID string, e *event.Event) (*e
 }
 
 func (s *Servers) signed(ctx context.Context, server room.PolicyServer, e *event.Event, eager bool) (*event.Event, error) {
-	signature, err := s.ask(ctx, server.Name, e, eager)
+	signature, err := s.signature(ctx, server, e, eager)
 	if err != nil {
 		return nil, err
 	}
@@ -129,6 +136,40 @@ func (s *Servers) signed(ctx context.Context, server room.PolicyServer, e *event
 		err = mxerr.Forbidden("the policy server %s of this room did not sign the event with the key that the room knows", server.Name)
 	}
 	return signed, err
+}
+
+func (s *Servers) signature(ctx context.Context, server room.PolicyServer, e *event.Event, eager bool) (string, error) {
+	if !s.Own.Serves(server) {
+		return s.ask(ctx, server.Name, e, eager)
+	}
+	return Vouch(ctx, s.Rooms, e)
+}
+
+// Vouch has a room whose policy server this server is sign an event, whose own signatures are right. Errors are *mxerr.Error: 400 M_FORBIDDEN when
+// this server does not vouch for it, 404 M_NOT_FOUND when the room has another policy server, or none.
+func Vouch(ctx context.Context, rooms cluster.Caller, e *event.Event) (string, error) {
+	answer, err := cluster.Ask[*messages.Vouched](ctx, rooms, cluster.Identity{Kind: cluster.KindRoom, ID: e.RoomID()}, &messages.VouchForEvent{Json: e.JSON()})
+	return answer.GetSignature(), err
+}
+
+// Answer gives the signature that Vouch asks for. The room's actor has it called, beside itself.
+func (s *Servers) Answer(ctx context.Context, roomID string, raw []byte) (string, error) {
+	server, ok, err := s.of(ctx, roomID)
+	switch {
+	case err != nil:
+		return "", err
+	case !ok || !s.Own.Serves(server):
+		return "", mxerr.NotFound("this server is not the policy server of the room %s", roomID)
+	}
+	version, err := s.Reader.Version(ctx, roomID)
+	if err != nil {
+		return "", err
+	}
+	e, err := event.Parse(raw, version)
+	if err != nil {
+		return "", err
+	}
+	return s.Own.Sign(ctx, roomID, e)
 }
 
 // of is the policy server that the room uses.

@@ -8,7 +8,9 @@ import (
 )
 
 // live are the keys, and those below them, that can change while the server runs.
-var live = []string{"logging.level", "limits", "registration", "cluster.weight", "cluster.rebalance", "appservices"}
+var live = []string{"logging.level", "limits", "registration", "cluster.weight", "cluster.rebalance", "appservices",
+	"policy_server.exempt_power", "policy_server.blocked_users", "policy_server.blocked_servers", "policy_server.blocked_types", "policy_server.blocked_text",
+	"policy_server.max_text", "policy_server.max_mentions", "policy_server.rate", "policy_server.newcomers"}
 
 // Live reports whether a key can change while the server runs.
 func Live(key string) bool {

@@ -35,7 +35,7 @@ func TestChanged(t *testing.T) {
 func TestLive(t *testing.T) {
 	t.Parallel()
 	for key, want := range map[string]bool{"logging.level": true, "logging.format": false, "limits.message.burst": true, "registration.open": true,
-		"cluster.weight": true, "cluster.node": false, "server_name": false, "limitsy": false} {
+		"cluster.weight": true, "cluster.node": false, "policy_server.rate.burst": true, "policy_server.enabled": false, "server_name": false, "limitsy": false} {
 		if Live(key) != want {
 			t.Errorf("%s can change while the server runs: %v", key, !want)
 		}

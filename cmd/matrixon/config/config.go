@@ -38,6 +38,7 @@ type Config struct {
 	RTC             RTC            `yaml:"rtc"`
 	Limits          Limits         `yaml:"limits"`
 	Federation      Federation     `yaml:"federation"`
+	PolicyServer    PolicyServer   `yaml:"policy_server"`
 	Appservices     []string       `yaml:"appservices"` // registration files, or folders of them
 	Media           Media          `yaml:"media"`
 	Cluster         Cluster        `yaml:"cluster"`
@@ -259,6 +260,26 @@ type Federation struct {
 	Resolver          string         `yaml:"resolver"`      // host:port of a DNS server; empty: the system's
 	Timeout           Duration       `yaml:"timeout"`       // the longest that any request waits for an answer, or for more of it
 	RetryLongest      Duration       `yaml:"retry_longest"` // the longest pause before a server that does not answer is sent its transaction again
+}
+
+// PolicyServer is what this server vouches for in rooms that choose it as their policy server.
+type PolicyServer struct {
+	Enabled        bool      `yaml:"enabled"`
+	ExemptPower    int       `yaml:"exempt_power"`    // from which power level on nothing is refused
+	BlockedUsers   []string  `yaml:"blocked_users"`   // globs of user ids
+	BlockedServers []string  `yaml:"blocked_servers"` // globs of server names
+	BlockedTypes   []string  `yaml:"blocked_types"`   // of events, and of messages
+	BlockedText    []string  `yaml:"blocked_text"`    // regular expressions (RE2)
+	MaxText        Size      `yaml:"max_text"`        // of a message; 0: no bound
+	MaxMentions    int       `yaml:"max_mentions"`    // 0: no bound
+	Rate           Rate      `yaml:"rate"`            // of one user in one room
+	Newcomers      Newcomers `yaml:"newcomers"`
+}
+
+// Newcomers are those who have just joined a room.
+type Newcomers struct {
+	Time         Duration `yaml:"time"` // how long; 0: nobody is one
+	BlockedTypes []string `yaml:"blocked_types"`
 }
 
 // Media is the content repository: where files lie, and how much and how long.

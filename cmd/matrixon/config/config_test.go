@@ -71,6 +71,7 @@ func TestDefaults(t *testing.T) {
 		Email:           config.Email{Port: 587, TLS: "starttls"},
 		TURN:            config.TURN{Lifetime: config.Duration(24 * time.Hour)},
 		Federation:      config.Federation{Enabled: true, Timeout: config.Duration(2 * time.Minute), RetryLongest: config.Duration(time.Hour)},
+		PolicyServer:    config.PolicyServer{Enabled: true, ExemptPower: 50, Newcomers: config.Newcomers{BlockedTypes: []string{"m.image", "m.video", "m.audio", "m.file", "m.sticker"}}},
 		Media: config.Media{
 			Store: "auto", MaxUpload: 50 << 20, MaxRemote: 100 << 20,
 			Pending:    config.MediaPending{Most: 20, Lifetime: config.Duration(24 * time.Hour)},
@@ -223,6 +224,14 @@ func TestProblems(t *testing.T) {
 		}},
 		"policy key": {file: "well_known: {policy_key: abc}", want: []string{
 			`matrixon.yaml:1:26: well_known.policy_key: "abc" is no ed25519 public key in base64`,
+		}},
+		"policy server": {file: "policy_server: {blocked_users: [''], blocked_text: ['(', 'x*', ok], max_mentions: -1, rate: {per_second: 1}, newcomers: {time: 400d}}", want: []string{
+			`matrixon.yaml:1:33: policy_server.blocked_users.0: "" is not between 1 and 255 bytes`,
+			"matrixon.yaml:1:53: policy_server.blocked_text.0: error parsing regexp: missing closing ): `(`",
+			`matrixon.yaml:1:58: policy_server.blocked_text.1: the pattern matches every text`,
+			`matrixon.yaml:1:83: policy_server.max_mentions: -1 is not from 0 to 1000`,
+			`matrixon.yaml:1:93: policy_server.rate.burst: 0 lets nothing happen; at least 1 is needed`,
+			`matrixon.yaml:1:128: policy_server.newcomers.time: 400d is not between 0 and 365d`,
 		}},
 		"contacts": {file: "well_known: {support: {contacts: [{role: m.role.admin}, {matrix_id: admin, email_address: a}]}}", want: []string{
 			`matrixon.yaml:1:35: well_known.support.contacts.0: matrix_id or email_address is needed`,

@@ -46,6 +46,7 @@ func (b *binder) validate() {
 	b.accounts()
 	b.wellKnown()
 	b.limits()
+	b.policyServer()
 	b.email()
 	b.signingIn()
 	b.turn()
@@ -251,13 +252,16 @@ func (b *binder) wellKnown() {
 func (b *binder) limits() {
 	rates := b.config.Limits.Rates()
 	for _, kind := range slices.Sorted(maps.Keys(rates)) {
-		rate := rates[kind]
-		if rate.PerSecond < 0 {
-			b.reject("limits."+kind+".per_second", "%v is negative; 0 means no limit", rate.PerSecond)
-		}
-		if rate.PerSecond > 0 && rate.Burst < 1 {
-			b.reject("limits."+kind+".burst", "%d lets nothing happen; at least 1 is needed", rate.Burst)
-		}
+		b.rate("limits."+kind, rates[kind])
+	}
+}
+
+func (b *binder) rate(path string, rate Rate) {
+	if rate.PerSecond < 0 {
+		b.reject(path+".per_second", "%v is negative; 0 means no limit", rate.PerSecond)
+	}
+	if rate.PerSecond > 0 && rate.Burst < 1 {
+		b.reject(path+".burst", "%d lets nothing happen; at least 1 is needed", rate.Burst)
 	}
 }
 

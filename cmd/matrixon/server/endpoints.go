@@ -113,6 +113,9 @@ func (s *Server) rtc() client.RTC { return client.RTC{LiveKit: s.config.RTC.Live
 func (s *Server) discovery() client.DiscoveryOptions {
 	w := s.config.WellKnown
 	d := client.DiscoveryOptions{BaseURL: w.ClientBaseURL, PolicyKey: w.PolicyKey, Features: map[string]bool{}, Capabilities: map[string]any{}, WellKnown: map[string]any{}}
+	if s.vouching != nil {
+		d.PolicyKey = s.vouching.Key()
+	}
 	if scheduled := s.config.DelayedEvents; scheduled.MaxScheduled > 0 {
 		d.Features["org.matrix.msc4140"] = true
 		d.Capabilities["org.matrix.msc4140.delayed_events"] = map[string]int64{

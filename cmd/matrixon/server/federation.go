@@ -170,6 +170,9 @@ func (s *Server) federationEndpoints() {
 	s.api.Add(api.Federation, federation.Transactions(deps, federation.TransactionOptions{
 		Verifier: s.verifier, Policy: s.policies, Ended: s.handshakes.Ended, Originals: s.history.Originals, Stage: s.history.Stage, EDUs: s.takeEDUs})...)
 	s.api.Add(api.Federation, federation.Memberships(deps, federation.MembershipOptions{Verifier: s.verifier, Policy: s.policies, Key: s.key, Handshakes: s.handshakes})...)
+	if s.vouching != nil {
+		s.api.Add(api.Federation, federation.PolicyServer(deps, s.verifier))
+	}
 	for _, area := range [][]api.Endpoint{federation.Keys(deps), federation.Queries(deps), federation.Devices(deps), federation.History(deps), federation.Directory(deps), s.media.Federated()} {
 		s.api.Add(api.Federation, area...)
 	}

@@ -14,32 +14,44 @@ import (
 	"github.com/matrixon/matrixon/persistence/schema"
 )
 
-// signingKeySetting holds the server's key when the nodes of a cluster share a database.
-const signingKeySetting = "signing_key"
+// keptKey is a secret key of the server. It is the server's, not the node's: so it lies in data_dir beside Pebble, and in the database where nodes
+// share one. A key in data_dir goes there with the first start, so that a server that moves keeps it.
+type keptKey struct {
+	setting string // its name in the database
+	file    string // its name in the data_dir of a single node
+	make    func() (signing.Key, error)
+}
 
-// keyFile holds it in the data_dir of a single node.
-const keyFile = "signing.key"
+var (
+	eventKey  = keptKey{"signing_key", "signing.key", newSigningKey} // signs events and requests
+	policyKey = keptKey{"policy_key", "policy.key", newPolicyKey}    // vouches for events, in rooms whose policy server this is
+	keptKeys  = [...]keptKey{eventKey, policyKey}
+)
 
-// signingKey is the key that signs events. It is the server's, not the node's: so it lies in data_dir beside Pebble, and in the
-// database where nodes share one. A key in data_dir goes there with the first start, so that a server that moves keeps it.
+// signingKey is the key with which nodes sign that start now.
 func (s *Server) signingKey(ctx context.Context) (signing.Key, error) {
-	file := filepath.Join(s.config.DataDir, keyFile)
+	return s.keptKey(ctx, eventKey)
+}
+
+// keptKey reads a key, or makes it.
+func (s *Server) keptKey(ctx context.Context, k keptKey) (signing.Key, error) {
+	file := filepath.Join(s.config.DataDir, k.file)
 	if s.config.Storage == config.Pebble {
-		return fileKey(file)
+		return k.inFile(file)
 	}
 	for {
-		row, ok, err := schema.Settings.Get(ctx, s.store, schema.Setting{Name: signingKeySetting})
+		row, ok, err := schema.Settings.Get(ctx, s.store, schema.Setting{Name: k.setting})
 		if err != nil {
 			return signing.Key{}, err
 		}
 		if ok {
 			return signing.ParseKey([]byte(row.Value))
 		}
-		key, err := fileKey(file)
+		key, err := k.inFile(file)
 		if err != nil {
 			return key, err
 		}
-		fact := schema.Settings.Put(schema.Setting{Name: signingKeySetting, Value: string(key.Format())})
+		fact := k.row(key)
 		_, err = persistence.Await(ctx, s.store, &persistence.Commit{Write: []persistence.Mutation{fact}, Absent: []persistence.Mutation{fact}})
 		if !errors.Is(err, persistence.ErrExists) {
 			return key, err
@@ -47,50 +59,72 @@ func (s *Server) signingKey(ctx context.Context) (signing.Key, error) {
 	}
 }
 
+// row is the key as the database has it.
+func (k keptKey) row(key signing.Key) persistence.Mutation {
+	return schema.Settings.Put(schema.Setting{Name: k.setting, Value: string(key.Format())})
+}
+
 // MovedSettings are the rows that a node's data has in files of its data_dir when Pebble keeps it, and in the database when
-// Postgres does: the key that signs.
+// Postgres does: the keys that sign.
 func MovedSettings(dataDir string) ([]persistence.Mutation, error) {
-	text, err := os.ReadFile(filepath.Join(dataDir, keyFile))
-	if errors.Is(err, os.ErrNotExist) {
-		return nil, fmt.Errorf("%s: the key with which the server signs is not there", filepath.Join(dataDir, keyFile))
+	var rows []persistence.Mutation
+	for _, k := range keptKeys {
+		file := filepath.Join(dataDir, k.file)
+		text, err := os.ReadFile(file)
+		switch {
+		case errors.Is(err, os.ErrNotExist) && k.file == eventKey.file:
+			return nil, fmt.Errorf("%s: the key with which the server signs is not there", file)
+		case errors.Is(err, os.ErrNotExist):
+			continue // a server that never was a policy server
+		case err != nil:
+			return nil, err
+		}
+		key, err := signing.ParseKey(text)
+		if err != nil {
+			return nil, fmt.Errorf("%s: %w", file, err)
+		}
+		rows = append(rows, k.row(key))
 	}
-	if err != nil {
-		return nil, err
-	}
-	key, err := signing.ParseKey(text)
-	if err != nil {
-		return nil, fmt.Errorf("%s: %w", filepath.Join(dataDir, keyFile), err)
-	}
-	return []persistence.Mutation{schema.Settings.Put(schema.Setting{Name: signingKeySetting, Value: string(key.Format())})}, nil
+	return rows, nil
 }
 
 // KeepSettings is the other way: it writes what MovedSettings would read into the files of a data_dir. A key that is there must be
 // the same.
 func KeepSettings(ctx context.Context, rows persistence.Reader, dataDir string) error {
-	row, ok, err := schema.Settings.Get(ctx, rows, schema.Setting{Name: signingKeySetting})
-	if err != nil {
-		return err
-	}
-	if !ok {
-		return errors.New("the key with which the server signs is not in the database")
-	}
 	if err := os.MkdirAll(dataDir, 0o700); err != nil {
 		return err
 	}
-	file := filepath.Join(dataDir, keyFile)
+	for _, k := range keptKeys {
+		row, ok, err := schema.Settings.Get(ctx, rows, schema.Setting{Name: k.setting})
+		switch {
+		case err != nil:
+			return err
+		case !ok && k.file == eventKey.file:
+			return errors.New("the key with which the server signs is not in the database")
+		case !ok:
+			continue
+		}
+		if err := k.keep(filepath.Join(dataDir, k.file), row.Value); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (k keptKey) keep(file, value string) error {
 	switch text, err := os.ReadFile(file); {
 	case errors.Is(err, os.ErrNotExist):
-		return writeDurably(file, []byte(row.Value))
+		return writeDurably(file, []byte(value))
 	case err != nil:
 		return err
-	case strings.TrimSpace(string(text)) != strings.TrimSpace(row.Value):
+	case strings.TrimSpace(string(text)) != strings.TrimSpace(value):
 		return fmt.Errorf("%s holds the key of another server", file)
 	}
 	return nil
 }
 
-// fileKey reads the key in the file, or makes it.
-func fileKey(file string) (signing.Key, error) {
+// inFile reads the key in the file, or makes it.
+func (k keptKey) inFile(file string) (signing.Key, error) {
 	text, err := os.ReadFile(file)
 	if err == nil {
 		key, err := signing.ParseKey(text)
@@ -102,7 +136,7 @@ func fileKey(file string) (signing.Key, error) {
 	if !errors.Is(err, os.ErrNotExist) {
 		return signing.Key{}, err
 	}
-	key, err := newSigningKey()
+	key, err := k.make()
 	if err != nil {
 		return key, err
 	}

@@ -46,14 +46,22 @@ func (l *limits) counted(kind, key string, n int) error {
 	return l.local.Load().Take(context.Background(), api.Limit(kind), key, n)
 }
 
+// policyRate is what the rooms count whose policy server this server is. It is a rule of theirs, and no limit of limits.
+const policyRate api.Limit = "policy_server"
+
 // set makes these limits those that hold, with nothing counted yet.
-func (l *limits) set(c config.Limits) {
-	var local *api.Limits
-	if c.Enabled {
-		rates := map[api.Limit]api.Rate{}
-		for kind, r := range c.Rates() {
-			rates[api.Limit(kind)] = api.Rate{PerSecond: r.PerSecond, Burst: r.Burst}
+func (l *limits) set(c *config.Config) {
+	rates := map[api.Limit]api.Rate{}
+	if c.Limits.Enabled {
+		for kind, r := range c.Limits.Rates() {
+			rates[api.Limit(kind)] = api.Rate(r)
 		}
+	}
+	if r := c.PolicyServer.Rate; r.PerSecond > 0 {
+		rates[policyRate] = api.Rate(r)
+	}
+	var local *api.Limits
+	if len(rates) > 0 {
 		local = api.NewLimits(rates, time.Now)
 	}
 	l.local.Swap(local).Close()

@@ -28,12 +28,17 @@ func (s *Server) Reload(ctx context.Context, c *config.Config) error {
 	if err != nil {
 		return err
 	}
+	rules, err := c.PolicyServer.Rules()
+	if err != nil {
+		return err
+	}
 	if err := s.setWeight(ctx, c.Cluster.Weight); err != nil {
 		return fmt.Errorf("cluster.weight: %w", err)
 	}
 	if err := s.registrationTokens(ctx, c.Registration); err != nil {
 		return errors.Join(fmt.Errorf("registration.tokens: %w", err), s.setWeight(ctx, was.Cluster.Weight))
 	}
+	s.policyRules.Store(rules)
 	s.live.Store(c)
 	if s.listener != nil {
 		if err := s.listener.Renew(); err != nil {
@@ -41,8 +46,8 @@ func (s *Server) Reload(ctx context.Context, c *config.Config) error {
 		}
 	}
 	s.reregister(services)
-	if was.Limits != c.Limits {
-		s.limits.set(c.Limits)
+	if was.Limits != c.Limits || was.PolicyServer.Rate != c.PolicyServer.Rate {
+		s.limits.set(c)
 	}
 	if was.Cluster.Rebalance != c.Cluster.Rebalance {
 		s.balanceByItself()

@@ -2,15 +2,18 @@ package server
 
 import (
 	"context"
+	"crypto/ed25519"
 	"crypto/rand"
 	"errors"
 	"net/http"
 	"path/filepath"
+	"strings"
 	"time"
 
 	"github.com/matrixon/matrixon/cmd/matrixon/config"
 	"github.com/matrixon/matrixon/http/admin"
 	"github.com/matrixon/matrixon/matrix/mxerr"
+	"github.com/matrixon/matrixon/matrix/room"
 	"github.com/matrixon/matrixon/matrix/signing"
 	"github.com/matrixon/matrixon/persistence"
 	"github.com/matrixon/matrixon/persistence/schema"
@@ -55,7 +58,7 @@ func (k signingKeys) Rotate(ctx context.Context, grace time.Duration) ([]admin.S
 	commit := &persistence.Commit{Write: []persistence.Mutation{old}}
 	alone := k.s.config.Storage == config.Pebble
 	if !alone {
-		commit.Write = append(commit.Write, schema.Settings.Put(schema.Setting{Name: signingKeySetting, Value: string(next.Format())}))
+		commit.Write = append(commit.Write, eventKey.row(next))
 		commit.Absent = []persistence.Mutation{old}
 	}
 	switch _, err = persistence.Await(ctx, k.s.store, commit); {
@@ -65,7 +68,7 @@ func (k signingKeys) Rotate(ctx context.Context, grace time.Duration) ([]admin.S
 		return nil, err
 	}
 	if alone {
-		if err := writeDurably(filepath.Join(k.s.config.DataDir, keyFile), next.Format()); err != nil {
+		if err := writeDurably(filepath.Join(k.s.config.DataDir, eventKey.file), next.Format()); err != nil {
 			return nil, err
 		}
 	}
@@ -73,12 +76,19 @@ func (k signingKeys) Rotate(ctx context.Context, grace time.Duration) ([]admin.S
 }
 
 // newSigningKey makes a key with a name that no other has.
-func newSigningKey() (signing.Key, error) {
-	seed := make([]byte, 32)
+func newSigningKey() (signing.Key, error) { return newKey("a_" + rand.Text()[:6]) }
+
+// newPolicyKey makes a key with the name that those of policy servers have.
+func newPolicyKey() (signing.Key, error) {
+	return newKey(strings.TrimPrefix(room.PolicyKeyID, "ed25519:"))
+}
+
+func newKey(name string) (signing.Key, error) {
+	seed := make([]byte, ed25519.SeedSize)
 	if _, err := rand.Read(seed); err != nil {
 		return signing.Key{}, err
 	}
-	return signing.NewKey("a_"+rand.Text()[:6], seed), nil
+	return signing.NewKey(name, seed), nil
 }
 
 // warnOfOldKey says when this node still signs with a key that was replaced.

@@ -54,6 +54,7 @@ import (
 	"github.com/matrixon/matrixon/http/outbound"
 	"github.com/matrixon/matrixon/http/outbound/mail"
 	"github.com/matrixon/matrixon/matrix/signing"
+	"github.com/matrixon/matrixon/matrix/verdict"
 	"github.com/matrixon/matrixon/persistence"
 	"github.com/matrixon/matrixon/persistence/schema"
 )
@@ -110,8 +111,10 @@ type Server struct {
 	origin      *media.Origin        // likewise
 	verifier    *verify.Verifier     // likewise
 	policies    *policy.Servers      // likewise
-	handshakes  *entry.Handshakes    // likewise
-	history     *history.History     // likewise
+	vouching    *policy.Own          // nil when the server is no policy server
+	policyRules atomic.Pointer[verdict.Rules]
+	handshakes  *entry.Handshakes // likewise
+	history     *history.History  // likewise
 	appservices appservices
 	oauth       *oauth.Server // nil when apps are not let in with OAuth 2.0
 	// endRendezvous ends what runs beside the rendezvous sessions; nil when there are none.
@@ -214,13 +217,13 @@ func (s *Server) startActors() error {
 	s.node = cluster.NewNode(cluster.Options{Name: name, Logger: s.log})
 	s.metrics.MustRegister(s.node.Metrics())
 	s.limits.node = s.node
-	s.limits.set(s.config.Limits)
+	s.limits.set(s.config)
 	s.hub = hub.New(s.node)
 	if s.federation != nil {
 		s.dispatcher = destination.NewDispatcher(destination.DispatcherOptions{Store: s.store, Caller: s.node, Mine: s.mine, ServerName: s.config.ServerName, Log: s.log})
 	}
-	s.reader = reader.New(s.store, time.Now)
-	s.unread = unread.New(s.store)
+	s.reader = reader.New(s.store, time.Now, s.notices().UserID)
+	s.unread = unread.New(s.store, s.notices().UserID)
 	s.search = search.New(s.store, s.searcher, func() bool { return s.node.Owner(indexer) == s.node.Name() }, s.log)
 	s.syncer = syncer.New(s.node, s.reader, s.unread, s.config.Presence.Enabled, time.Now)
 	s.sliding = sliding.New(s.node, s.reader, s.syncer, s.unread, time.Now)
@@ -232,8 +235,14 @@ func (s *Server) startActors() error {
 	s.store.Follow(s.told)
 	roomDeps := room.Deps{Store: s.recorder(), Typing: s.tellTyping, ServerName: s.config.ServerName, Key: s.key, Now: time.Now}
 	if s.federation != nil {
-		s.policies = &policy.Servers{Caller: s.federation, Reader: s.reader, Log: s.log}
+		if err := s.startPolicyServer(); err != nil {
+			return err
+		}
+		s.policies = &policy.Servers{Caller: s.federation, Reader: s.reader, Own: s.vouching, Rooms: s.node, Log: s.log}
 		roomDeps.Approve = s.policies.Approve
+		if s.vouching != nil {
+			roomDeps.Vouch = s.policies.Answer
+		}
 	}
 	if s.alone() {
 		roomDeps.Pushing = s.pushes // which, in a cluster, hears of another node's pushers a little later than they are acknowledged
