@@ -103,8 +103,8 @@ func (w *World) begin() {
 // read makes the side that reads, with empty caches.
 func (w *World) read() {
 	w.T.Helper()
-	w.Reader = reader.New(w.Store, w.Clock.Now)
-	counter := unread.New(w.Store)
+	w.Reader = reader.New(w.Store, w.Clock.Now, "")
+	counter := unread.New(w.Store, "")
 	w.Syncer = syncer.New(w.Node, w.Reader, counter, true, w.Clock.Now)
 }
 

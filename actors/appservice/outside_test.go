@@ -31,7 +31,7 @@ func TestOutsideInvites(t *testing.T) {
 	}
 	set := appservice.NewSet("example.org", &appservice.Registration{ID: "irc", URL: "http://irc", SenderLocalpart: "_irc", Users: []appservice.Namespace{{Regexp: users}}})
 	now := func() time.Time { return time.UnixMilli(5000) }
-	rows := reader.New(store, now)
+	rows := reader.New(store, now, "")
 	var events []gjson.Result
 	p := &pump{id: "irc", publish: func(*status) {}, desk: NewBoard().enter("irc", func() {}, func() figures { return figures{} }), deps: Deps{
 		Store: store, Reader: rows, Set: func() *appservice.Set { return set }, Now: now,

@@ -12,7 +12,6 @@ import (
 	"time"
 
 	"github.com/go-json-experiment/json"
-	"github.com/tidwall/gjson"
 	"google.golang.org/protobuf/proto"
 
 	"github.com/matrixon/matrixon/actors/user/delayed"
@@ -192,13 +191,11 @@ func (s *Sender) attempt(ctx context.Context, userID, delayID string, byHand boo
 
 // send asks the room. Final is false for a refusal that says nothing about the event: the room is too busy.
 func (s *Sender) send(ctx context.Context, userID, delayID string, e *messages.DelayedEventBegun) (eventID string, final bool, err error) {
-	event := &messages.Proposal{Type: e.Type, StateKey: e.StateKey, Sender: userID, Content: e.Content, StickyMs: e.StickyMs}
-	if e.Type == "m.room.redaction" && e.StateKey == nil {
-		event.Redacts = gjson.GetBytes(e.Content, "redacts").Str
-	}
+	txn := delayed.Transaction(schema.DelayedEvent{
+		UserID: userID, DelayID: delayID, RoomID: e.RoomId, Type: e.Type, StateKey: e.StateKey, Content: e.Content})
+	event := &messages.Proposal{Type: e.Type, StateKey: e.StateKey, Sender: userID, Redacts: txn.Redacts, Content: e.Content, StickyMs: e.StickyMs}
 	// The store knows every transaction, and the room those that are on their way there.
-	done, ok, err := schema.RoomTransactions.Get(ctx, s.o.Store, schema.RoomTransaction{
-		RoomID: e.RoomId, UserID: userID, DeviceID: room.DelayedDevice, Type: event.Type, Redacts: event.Redacts, TxnID: delayID})
+	done, ok, err := schema.RoomTransactions.Get(ctx, s.o.Store, txn)
 	if ok || err != nil {
 		return done.EventID, false, err
 	}

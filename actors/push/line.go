@@ -123,7 +123,7 @@ func (l *line) drop(ctx context.Context, items []schema.PushItem) error {
 func (l *line) deliver(ctx context.Context, p schema.Pusher, item schema.PushItem, last bool) (ok bool, err error) {
 	deps := l.actor.deps
 	n, err := l.notification(ctx, item)
-	if err == nil && n == nil && last {
+	if err == nil && n == nil && last && !countsItself(p) {
 		n, err = l.count(ctx)
 	}
 	if err != nil || n == nil {

@@ -80,7 +80,7 @@ type (
 		UserIsTarget      bool           `json:"user_is_target,omitzero"`
 		Content           jsontext.Value `json:"content,omitzero"`
 		Prio              string         `json:"prio"`
-		Counts            counts         `json:"counts"`
+		Counts            *counts        `json:"counts,omitzero"`
 		Devices           []device       `json:"devices"`
 	}
 	// Zeros should be left out, but gateways take a missing number for no news: only a zero clears the number on the app's icon.
@@ -96,6 +96,11 @@ type (
 	}
 )
 
+// countsItself reports whether the app does not want to be told how much is unread (MSC4076): it knows what is encrypted.
+func countsItself(p schema.Pusher) bool {
+	return gjson.GetBytes(p.Data, "disable_badge_count").Bool() || gjson.GetBytes(p.Data, `org\.matrix\.msc4076\.disable_badge_count`).Bool()
+}
+
 // body is the notification for a pusher.
 func (n *notification) body(p schema.Pusher) ([]byte, error) {
 	data := map[string]jsontext.Value{}
@@ -103,9 +108,12 @@ func (n *notification) body(p schema.Pusher) ([]byte, error) {
 		return nil, err
 	}
 	delete(data, "url")
-	w := wire{Prio: "low", Counts: counts{n.unread}, Devices: []device{{
+	w := wire{Prio: "low", Devices: []device{{
 		AppID: p.AppID, Pushkey: p.Pushkey, PushkeyTS: p.SetTS / 1000, Data: data, Tweaks: map[string]jsontext.Value{},
 	}}}
+	if !countsItself(p) {
+		w.Counts = &counts{n.unread}
+	}
 	if n.event != nil {
 		w.Devices[0].Tweaks = tweaks(n.actions)
 		w.Prio = n.prio(w.Devices[0].Tweaks)

@@ -67,6 +67,23 @@ func TestEventIDOnly(t *testing.T) {
 	}
 }
 
+// An app that counts by itself is told of events only (MSC4076).
+func TestAppThatCountsItself(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	w.phone(w.alice, "k", data(`{"url":"https://x.org/_matrix/push/v1/notify","org.matrix.msc4076.disable_badge_count":true}`))
+	first := w.bob.Say(w.room, "one")
+	w.look()
+	n := w.gateway.next()
+	same(t, n, "event_id", `"`+first+`"`)
+	same(t, n, "counts", "")
+	w.alice.Read(w.room, "m.read", first, "")
+	w.look()
+	second := w.bob.Say(w.room, "two")
+	w.look()
+	same(t, w.gateway.next(), "event_id", `"`+second+`"`)
+}
+
 func TestInvite(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)

@@ -132,7 +132,7 @@ func (w *world) begin() {
 	w.t.Helper()
 	w.gateway = &gateway{t: w.t, came: make(chan request)}
 	w.mail = make(chan letter)
-	counter := unread.New(w.Store)
+	counter := unread.New(w.Store, "")
 	deps := push.Deps{Store: w.Store, Reader: w.Reader, Unread: counter, Caller: w.Node, Gateways: w.gateway, Mail: w.take,
 		ServerName: actortest.ServerName, Now: w.Clock.Now, Log: slog.New(slog.DiscardHandler)}
 	w.dispatcher = push.NewDispatcher(deps, func(cluster.Identity) bool { return true })

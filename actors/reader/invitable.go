@@ -19,7 +19,7 @@ func (r *Reader) Invitable(ctx context.Context, userID, inviter string) error {
 	if !ok || a.Deactivated {
 		return mxerr.NotFound("there is no user %s", userID)
 	}
-	verdict, err := InviteVerdict(ctx, r.store, userID, inviter)
+	verdict, err := InviteVerdict(ctx, r.store, r.notices, userID, inviter)
 	if err == nil && verdict == invites.Block && userID != inviter {
 		err = mxerr.New(http.StatusForbidden, "M_INVITE_BLOCKED", "%s takes no invites by %s", userID, inviter)
 	}

@@ -8,8 +8,12 @@ import (
 	"github.com/matrixon/matrixon/persistence/schema"
 )
 
-// InviteVerdict is what becomes of an invite to a user of this server, by what the user has set.
-func InviteVerdict(ctx context.Context, r persistence.Reader, userID, inviter string) (invites.Verdict, error) {
+// InviteVerdict is what becomes of an invite to a user of this server, by what the user has set. Nobody refuses the invites of the
+// account notices, which tells what the operators have to say.
+func InviteVerdict(ctx context.Context, r persistence.Reader, notices, userID, inviter string) (invites.Verdict, error) {
+	if inviter == notices {
+		return invites.Allow, nil
+	}
 	contents, err := inviteSettings(ctx, r, userID)
 	if err != nil {
 		return invites.Block, err
@@ -47,8 +51,11 @@ func (r *Reader) InviteFilter(userID string, ignored map[string]bool) *InviteFil
 
 // Shows reports whether the user is to see an invite by the inviter at all.
 func (f *InviteFilter) Shows(ctx context.Context, inviter string) (bool, error) {
-	if f.ignored[inviter] {
+	switch {
+	case f.ignored[inviter]:
 		return false, nil
+	case inviter == f.reader.notices:
+		return true, nil
 	}
 	if !f.read {
 		var err error

@@ -63,7 +63,7 @@ func TestLastAgreesWithTheCommits(t *testing.T) {
 				commit(schema.Events.Put(schema.Event{RoomID: "!other", Seq: uint64(len(moments)), JSON: []byte("{}")}))
 			}
 		}
-		r := reader.New(store, time.Now)
+		r := reader.New(store, time.Now, "")
 		for pos := range uint64(store.Position()) + 3 {
 			want := uint64(0)
 			for _, m := range moments {
@@ -89,7 +89,7 @@ func TestLastBeforeARoomBegan(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	r := reader.New(store, time.Now)
+	r := reader.New(store, time.Now, "")
 	if row, ok, err := r.Last(t.Context(), "!r", uint64(pos)-1); ok || err != nil {
 		t.Errorf("before the room began the last is %d, %v", row.Seq, err)
 	}

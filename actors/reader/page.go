@@ -119,7 +119,7 @@ func (a *Access) keeps(ctx context.Context, f *filter.RoomEvent, row *schema.Eve
 	if f == nil || f.KeepsAll() {
 		return true, nil
 	}
-	if !f.Keeps(row.Sender, row.Type) || !f.KeepsContent([]byte(gjson.GetBytes(row.JSON, "content").Raw)) {
+	if !f.Keeps(row.Sender, row.Type) || f.AsksContent() && !f.KeepsContent([]byte(gjson.GetBytes(row.JSON, "content").Raw)) {
 		return false, nil
 	}
 	if len(f.RelatedByRelTypes) == 0 && len(f.RelatedBySenders) == 0 {

@@ -27,6 +27,7 @@ const (
 type Reader struct {
 	store      persistence.Reader
 	now        func() time.Time
+	notices    string
 	nodes      *cache.Cache[nodeKey, []byte]
 	visibility *cache.Cache[nodeKey, string]
 	insiders   *cache.Cache[insider, struct{}]
@@ -35,12 +36,12 @@ type Reader struct {
 // nodeKey names a node of a room's state trees by the bytes of its hash.
 type nodeKey struct{ roomID, hash string }
 
-// New makes a reader of the store.
-func New(store persistence.Reader, now func() time.Time) *Reader {
+// New makes a reader of the store. Notices is the account of the server's notices, whose invites nobody refuses; empty: there is none.
+func New(store persistence.Reader, now func() time.Time, notices string) *Reader {
 	nodes := cache.New(cache.Options[nodeKey, []byte]{Size: nodeCacheSize})
 	visibility := cache.New(cache.Options[nodeKey, string]{Size: visibilityCacheSize})
 	insiders := cache.New(cache.Options[insider, struct{}]{Size: insiderCacheSize})
-	return &Reader{store: store, now: now, nodes: nodes, visibility: visibility, insiders: insiders}
+	return &Reader{store: store, now: now, notices: notices, nodes: nodes, visibility: visibility, insiders: insiders}
 }
 
 // Store is what the reader reads.

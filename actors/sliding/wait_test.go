@@ -19,7 +19,7 @@ const poll = 30*time.Second + time.Millisecond
 
 func newSyncer(t actortest.TB, w *actortest.World) *sliding.Syncer {
 	t.Helper()
-	counter := unread.New(w.Store)
+	counter := unread.New(w.Store, "")
 	s := sliding.New(w.Node, w.Reader, w.Syncer, counter, w.Clock.Now)
 	return s
 }

@@ -76,7 +76,7 @@ func (b *builder) keepState(roomID string, rows []schema.Event) []schema.Event {
 		return nil
 	}
 	rows = slices.DeleteFunc(rows, func(row schema.Event) bool {
-		return !f.Keeps(row.Sender, row.Type) || f.ContainsURL != nil && !f.KeepsContent([]byte(gjson.GetBytes(row.JSON, "content").Raw))
+		return !f.Keeps(row.Sender, row.Type) || f.AsksContent() && !f.KeepsContent([]byte(gjson.GetBytes(row.JSON, "content").Raw))
 	})
 	if f.Limit > 0 && len(rows) > f.Limit {
 		rows = rows[:f.Limit]

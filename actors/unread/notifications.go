@@ -98,6 +98,6 @@ func (s *survey) hides(ctx context.Context, row *schema.Event) (bool, error) {
 		gjson.GetBytes(row.JSON, "content.membership").Str != "invite" {
 		return false, nil
 	}
-	verdict, err := reader.InviteVerdict(ctx, s.c.store, s.member.UserID, row.Sender)
+	verdict, err := reader.InviteVerdict(ctx, s.c.store, s.c.notices, s.member.UserID, row.Sender)
 	return verdict != invites.Allow, err
 }

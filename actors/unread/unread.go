@@ -52,6 +52,7 @@ func (c Counts) Total() Count {
 // Counter counts. It is safe for concurrent use.
 type Counter struct {
 	store     persistence.Reader
+	notices   string
 	tallies   *cache.Cache[tallyKey, *tally]
 	judgments *cache.Cache[string, *judgment]
 	ignores   *cache.Cache[string, *ignores]
@@ -75,12 +76,13 @@ type basis struct {
 	threadsPos uint64 // when the user last subscribed to a thread or unsubscribed; 0 when the rules do not ask for it
 }
 
-// New makes a counter that reads the store.
-func New(store persistence.Reader) *Counter {
+// New makes a counter that reads the store. Notices is the account of the server's notices, whose invites nobody refuses; empty: there is
+// none.
+func New(store persistence.Reader, notices string) *Counter {
 	tallies := cache.New(cache.Options[tallyKey, *tally]{Size: tallyCacheSize})
 	judgments := cache.New(cache.Options[string, *judgment]{Size: subjectCacheSize})
 	ignored := cache.New(cache.Options[string, *ignores]{Size: subjectCacheSize})
-	return &Counter{store: store, tallies: tallies, judgments: judgments, ignores: ignored}
+	return &Counter{store: store, notices: notices, tallies: tallies, judgments: judgments, ignores: ignored}
 }
 
 // Counts gives the unread notifications of the user in the room up to the event with the number uptoSeq. Who is not in the room

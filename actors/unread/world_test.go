@@ -48,7 +48,7 @@ func newWorld(t fataler) *world {
 }
 
 // fresh is a counter that remembers nothing.
-func (w *world) fresh() *Counter { return New(w.store) }
+func (w *world) fresh() *Counter { return New(w.store, "") }
 
 func (w *world) put(rows ...persistence.Mutation) {
 	w.t.Helper()

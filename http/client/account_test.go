@@ -345,7 +345,7 @@ func TestAccountData(t *testing.T) {
 		if got := s.v3("GET", path+"m.direct", p.token, nil).ok(); got.raw != `{"@b:x": ["!a:x"], "n": 9007199254740993}` {
 			t.Errorf("%s", got.raw)
 		}
-		s.v3("PUT", path+"a%2Fb%25%F0%9F%98%80", p.token, m{}).ok()
+		s.v3("PUT", path+"a%2Fb%25%F0%9F%98%80", p.token, m{"a": 1}).ok()
 		s.v3("GET", path+"a%2Fb%25%F0%9F%98%80", p.token, nil).ok()
 		s.v3("PUT", path+"m.fully_read", p.token, m{}).refused(405, "M_BAD_JSON")
 		s.v3("PUT", path+"m.push_rules", p.token, m{}).refused(405, "M_BAD_JSON")

@@ -214,9 +214,14 @@ func (h *rooms) listDelayed(r *api.Request) (any, error) {
 	if err != nil {
 		return nil, err
 	}
-	events := make([]delayedEvent, len(rows))
-	for i, row := range rows {
-		events[i] = scheduledEvent(row)
+	events := []delayedEvent{}
+	for _, row := range rows {
+		switch eventID, err := delayed.Sent(r.Ctx, h.Store, row); {
+		case err != nil:
+			return nil, err
+		case eventID == "":
+			events = append(events, scheduledEvent(row))
+		}
 	}
 	slices.SortStableFunc(events, func(a, b delayedEvent) int {
 		return cmp.Compare(a.ScheduledTS+a.DelayMS, b.ScheduledTS+b.DelayMS)
@@ -230,7 +235,21 @@ func (h *rooms) oneDelayed(r *api.Request) (any, error) {
 	case err != nil:
 		return nil, err
 	case scheduled != nil:
-		return scheduledEvent(*scheduled), nil
+		return h.perhapsSent(r, *scheduled)
 	}
 	return finalisedEvent(*finalised), nil
+}
+
+// perhapsSent is a scheduled event, or a finalised one when it has been sent a moment ago.
+func (h *rooms) perhapsSent(r *api.Request, row schema.DelayedEvent) (any, error) {
+	e := scheduledEvent(row)
+	eventID, err := delayed.Sent(r.Ctx, h.Store, row)
+	if err != nil || eventID == "" {
+		return e, err
+	}
+	sent, ok, err := h.Reader.Event(r.Ctx, row.RoomID, eventID)
+	if ok {
+		e.EventID, e.FinalisedTS = eventID, sent.ReceivedTS
+	}
+	return e, err
 }

@@ -5,7 +5,10 @@ import (
 	"testing"
 	"time"
 
+	"github.com/matrixon/matrixon/cluster"
 	"github.com/matrixon/matrixon/http/client/clienttest"
+	brain "github.com/matrixon/matrixon/matrix/room"
+	"github.com/matrixon/matrixon/messages"
 )
 
 const msc4140 = "/_matrix/client/unstable/org.matrix.msc4140"
@@ -142,6 +145,35 @@ func TestDelayedEventIsManaged(t *testing.T) {
 		w.Nobody().Post(delayedPath("nothing", action), J{}).Refused(404, "M_NOT_FOUND")
 	}
 	w.Nobody().Get(delayedPath()).Refused(401, "M_MISSING_TOKEN")
+}
+
+// Between the room and whoever waits for its answer an event is sent already.
+func TestDelayedEventIsNotScheduledOnceItIsInTheRoom(t *testing.T) {
+	t.Parallel()
+	w := clienttest.New(t)
+	alice := w.Register("alice")
+	roomID := alice.CreateRoom(J{})
+	id := delay(alice, roomID, "hello", time.Hour)
+	begun, err := cluster.Ask[*messages.DelayedEventBegun](t.Context(), w.Node, cluster.Identity{Kind: cluster.KindUser, ID: alice.ID},
+		&messages.BeginDelayedEvent{DelayId: id, ByHand: true})
+	if err != nil {
+		t.Fatal(err)
+	}
+	alice.Get(delayedPath()).OK().Has("delayed_events.#", "1")
+	alice.Post(delayedPath(id, "restart"), J{}).Refused(409, "M_UNKNOWN")
+	sent, err := cluster.Ask[*messages.EventSent](t.Context(), w.Node, cluster.Identity{Kind: cluster.KindRoom, ID: roomID}, &messages.SendEvent{
+		By:    &messages.Requester{UserId: alice.ID, DeviceId: brain.DelayedDevice},
+		Event: &messages.Proposal{Type: begun.Type, Sender: alice.ID, Content: begun.Content}, TxnId: id})
+	if err != nil {
+		t.Fatal(err)
+	}
+	alice.Get(delayedPath()).OK().Has("delayed_events.#", "0")
+	alice.Get(delayedPath(id)).OK().Has("event_id", strconv.Quote(sent.EventId)).Has("finalised_ts", strconv.FormatInt(w.Clock.Now().UnixMilli(), 10))
+	alice.Post(delayedPath(id, "restart"), J{}).Refused(404, "M_NOT_FOUND")
+	alice.Post(delayedPath(id, "cancel"), J{}).Refused(409, "M_UNKNOWN")
+	alice.Post(delayedPath(id, "send"), J{}).OK()
+	alice.Get(delayedPath(id)).OK().Has("event_id", strconv.Quote(sent.EventId))
+	saidIs(t, said(alice, roomID), "hello")
 }
 
 // What a user may not do is found out when it is time.

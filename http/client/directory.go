@@ -150,7 +150,11 @@ func (h *rooms) deleteAlias(r *api.Request) (any, error) {
 	if _, err := AskRoom[*messages.Done](r.Ctx, h.Deps, row.RoomID, &messages.DeleteAlias{By: requester(r), Alias: alias, Admin: full}); err != nil {
 		return nil, err
 	}
-	return nil, h.withoutAlias(r, row.RoomID, alias)
+	// The alias is gone, whatever becomes of the event.
+	if err := h.withoutAlias(r, row.RoomID, alias); err != nil {
+		h.Log.Warn("an alias that was deleted stays in the canonical alias event of its room", "alias", alias, "room", row.RoomID, "error", err)
+	}
+	return nil, nil
 }
 
 // withoutAlias takes a deleted alias out of the room's canonical alias event, if the user may change that.

@@ -45,6 +45,7 @@ var versions = []string{
 // servedFeatures are proposals that are always served, and older clients' way to learn what the list of versions says.
 var servedFeatures = []string{
 	"com.beeper.msc4169",
+	"com.beeper.msc4446",
 	"fi.mau.msc2659",
 	"fi.mau.msc2659.stable",
 	"io.element.msc4190",
@@ -58,6 +59,7 @@ var servedFeatures = []string{
 	"org.matrix.msc3773",
 	"org.matrix.msc3814",
 	"org.matrix.msc3827.stable",
+	"org.matrix.msc3874",
 	"org.matrix.msc3881",
 	"org.matrix.msc3882",
 	"org.matrix.msc3916.stable",

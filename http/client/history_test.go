@@ -276,3 +276,27 @@ func TestStateIsThatOfTheLeave(t *testing.T) {
 	}
 	bob.Get(clienttest.Room(roomID, "event", alice.Say(roomID, "after"))).Refused(404, "M_NOT_FOUND")
 }
+
+// What is in threads can be left out of a page, or be all of it (MSC3874).
+func TestHistoryByRelation(t *testing.T) {
+	t.Parallel()
+	w := clienttest.New(t)
+	alice := w.Register("alice")
+	roomID := alice.CreateRoom(J{})
+	root := alice.Say(roomID, "root")
+	alice.Send(roomID, "m.room.message", J{"msgtype": "m.text", "body": "reply", "m.relates_to": J{"rel_type": "m.thread", "event_id": root}})
+	alice.Say(roomID, "end")
+	for filter, want := range map[string][]string{
+		`{"org.matrix.msc3874.not_rel_types":["m.thread"],"types":["m.room.message"]}`: {"end", "root"},
+		`{"org.matrix.msc3874.rel_types":["m.thread"]}`:                                {"reply"},
+	} {
+		if got := bodies(history(alice, roomID, url.Values{"dir": {"b"}, "filter": {filter}}), "chunk"); !slices.Equal(got, want) {
+			t.Errorf("%s gives %v", filter, got)
+		}
+		sync := alice.Get("/sync?filter=" + url.QueryEscape(`{"room":{"timeline":`+filter+`}}`))
+		slices.Reverse(want)
+		if got := bodies(sync, "rooms.join.*.timeline.events"); !slices.Equal(got, want) {
+			t.Errorf("a sync with %s gives %v", filter, got)
+		}
+	}
+}

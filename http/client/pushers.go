@@ -83,6 +83,9 @@ type pusherRequest struct {
 	Data              jsontext.Value `json:"data"`
 	Append            bool           `json:"append"`
 	Enabled           *bool          `json:"org.matrix.msc3881.enabled"`
+	// NoCount says that the app counts by itself what is unread (MSC4076). Most apps say so in the data instead, where it is kept.
+	NoCount       bool `json:"org.matrix.msc4076.disable_badge_count"`
+	NoCountStable bool `json:"disable_badge_count"`
 }
 
 // setPusher makes, changes or removes a pusher (client-server API, "POST /_matrix/client/v3/pushers/set").
@@ -162,6 +165,17 @@ func (a *accounts) pusher(q *pusherRequest) (*messages.SetPusher, error) {
 	data := q.Data.Clone()
 	if data.Kind() != '{' {
 		return nil, mxerr.BadJSON("data must be an object")
+	}
+	if q.NoCount || q.NoCountStable {
+		members := map[string]jsontext.Value{}
+		if err := json.Unmarshal(data, &members); err != nil {
+			return nil, mxerr.BadJSON("data must be an object")
+		}
+		members["disable_badge_count"] = jsontext.Value("true")
+		var err error
+		if data, err = json.Marshal(members, json.Deterministic(true)); err != nil {
+			return nil, err
+		}
 	}
 	if err := data.Compact(); err != nil {
 		return nil, mxerr.BadJSON("data must be an object")

@@ -73,6 +73,12 @@ func TestPushers(t *testing.T) {
 	if has(s, schema.PushersByKey, schema.PusherByKey{AppID: "org.example.app", Pushkey: "k1"}, 2) {
 		t.Error("the removed pusher is still found by its key")
 	}
+	for _, name := range []string{"disable_badge_count", "org.matrix.msc4076.disable_badge_count"} {
+		s.setPusher(p, phone("k2", m{name: true})).ok()
+		if got := s.v3("GET", "/pushers", p.token, nil).ok(); !strings.Contains(got.raw, `"disable_badge_count":true`) {
+			t.Errorf("%s", got.raw)
+		}
+	}
 	s.v3("GET", "/pushers", "", nil).refused(401, "M_MISSING_TOKEN")
 }
 

@@ -1,7 +1,6 @@
 package client
 
 import (
-	"github.com/go-json-experiment/json"
 	"github.com/go-json-experiment/json/jsontext"
 	"github.com/tidwall/gjson"
 
@@ -61,6 +60,7 @@ const (
 func (h *rooms) receipt(r *api.Request) (any, error) {
 	var body struct {
 		ThreadID jsontext.Value `json:"thread_id"`
+		backward
 	}
 	if err := r.DecodeOptional(&body); err != nil {
 		return nil, err
@@ -77,30 +77,45 @@ func (h *rooms) receipt(r *api.Request) (any, error) {
 			return nil, mxerr.InvalidParam("thread_id must be main or the id of a thread's root")
 		}
 	}
+	if body.allowed() && typ != fullyRead {
+		return nil, mxerr.InvalidParam("allow_backward is for m.fully_read, not for %s", typ)
+	}
 	a, err := h.joined(r)
 	if err != nil {
 		return nil, err
 	}
-	return nil, h.markRead(r, a, typ, r.Vars["eventId"], thread)
+	return nil, h.markRead(r, a, mark{typ: typ, eventID: r.Vars["eventId"], thread: thread, backward: body.allowed()})
+}
+
+// backward is how clients say that the marker of what was fully read may go back (MSC4446).
+type backward struct {
+	Allow    bool `json:"allow_backward"`
+	Unstable bool `json:"com.beeper.allow_backward"`
+}
+
+func (b backward) allowed() bool { return b.Allow || b.Unstable }
+
+// mark is where a receipt, or the marker of what was fully read, is to be.
+type mark struct {
+	typ, eventID, thread string
+	backward             bool // the marker may go back
 }
 
 // markRead moves a receipt, or the marker of what was fully read, to an event of the room that the user may see.
-func (h *rooms) markRead(r *api.Request, a *reader.Access, typ, eventID, thread string) error {
-	if !id.ValidEventID(eventID) {
-		return mxerr.InvalidParam("%.255q is no event id", eventID)
+func (h *rooms) markRead(r *api.Request, a *reader.Access, m mark) error {
+	if !id.ValidEventID(m.eventID) {
+		return mxerr.InvalidParam("%.255q is no event id", m.eventID)
 	}
-	if _, err := a.Event(r.Ctx, eventID); err != nil {
+	if _, err := a.Event(r.Ctx, m.eventID); err != nil {
 		return err
 	}
-	if typ == fullyRead {
-		content, err := json.Marshal(map[string]string{"event_id": eventID})
-		if err != nil {
-			return err
-		}
-		_, err = AskUser[*messages.Done](r.Ctx, h.Deps, r.User(), &messages.SetAccountData{RoomId: a.RoomID, Type: fullyRead, Content: content})
+	if m.typ == fullyRead {
+		_, err := AskUser[*messages.Done](r.Ctx, h.Deps, r.User(),
+			&messages.SetFullyRead{RoomId: a.RoomID, EventId: m.eventID, AllowBackward: m.backward})
 		return err
 	}
-	_, err := AskRoom[*messages.Done](r.Ctx, h.Deps, a.RoomID, &messages.SendReceipt{By: requester(r), ReceiptType: typ, EventId: eventID, ThreadId: thread})
+	_, err := AskRoom[*messages.Done](r.Ctx, h.Deps, a.RoomID,
+		&messages.SendReceipt{By: requester(r), ReceiptType: m.typ, EventId: m.eventID, ThreadId: m.thread})
 	return err
 }
 
@@ -109,6 +124,7 @@ func (h *rooms) readMarkers(r *api.Request) (any, error) {
 		FullyRead *string `json:"m.fully_read"`
 		Read      *string `json:"m.read"`
 		Private   *string `json:"m.read.private"`
+		backward
 	}
 	if err := r.Decode(&body); err != nil {
 		return nil, err
@@ -124,7 +140,7 @@ func (h *rooms) readMarkers(r *api.Request) (any, error) {
 		if m.event == nil {
 			continue
 		}
-		if err := h.markRead(r, a, m.typ, *m.event, ""); err != nil {
+		if err := h.markRead(r, a, mark{typ: m.typ, eventID: *m.event, backward: body.allowed()}); err != nil {
 			return nil, err
 		}
 	}

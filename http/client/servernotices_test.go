@@ -114,7 +114,10 @@ func TestServerNoticesAreOfAdministratorsToLocalUsers(t *testing.T) {
 
 	wary := w.Register("wary")
 	wary.Put("/user/"+wary.ID+"/account_data/m.invite_permission_config", J{"default_action": "block"}).OK()
-	boss.Post(noticePath, notice(wary, "x")).Refused(403, "M_INVITE_BLOCKED")
+	boss.Post("/createRoom", J{"invite": []string{wary.ID}}).Refused(403, "M_INVITE_BLOCKED")
+	boss.Post(noticePath, notice(wary, "x")).OK() // the server's own notices come through
+	wary.Get("/sync").OK().Has("rooms.invite.@keys.#", "1")
+	wary.Get("/notifications").OK().Has("notifications.#", "1")
 	reserved := "#_server_notices_x:" + clienttest.ServerName
 	alice.Put("/directory/room/"+url.PathEscape(reserved), J{"room_id": alice.CreateRoom(J{})}).Refused(400, "M_EXCLUSIVE")
 	alice.Post("/createRoom", J{"room_alias_name": "_server_notices_x"}).Refused(400, "M_EXCLUSIVE")

@@ -61,6 +61,9 @@ type RoomEvent struct {
 	UnreadThreadNotifications bool      `json:"unread_thread_notifications,omitempty"`
 	RelatedByRelTypes         []string  `json:"related_by_rel_types,omitempty"`
 	RelatedBySenders          []string  `json:"related_by_senders,omitempty"`
+	// RelTypes and NotRelTypes are the relations that an event itself may have (MSC3874).
+	RelTypes    *[]string `json:"org.matrix.msc3874.rel_types,omitzero"`
+	NotRelTypes []string  `json:"org.matrix.msc3874.not_rel_types,omitempty"`
 }
 
 // Parse reads and checks a filter. Errors are *mxerr.Error.
@@ -121,8 +124,10 @@ func (e *RoomEvent) check() error {
 	if err := checkRooms(e.Rooms, e.NotRooms); err != nil {
 		return err
 	}
-	if len(e.RelatedByRelTypes) > MaxList || len(e.RelatedBySenders) > MaxList {
-		return mxerr.InvalidParam("a list of the filter has more than %d entries", MaxList)
+	for _, list := range [][]string{e.RelatedByRelTypes, e.RelatedBySenders, deref(e.RelTypes), e.NotRelTypes} {
+		if len(list) > MaxList {
+			return mxerr.InvalidParam("a list of the filter has more than %d entries", MaxList)
+		}
 	}
 	return e.Event.check()
 }
@@ -204,15 +209,27 @@ func anyMatches(patterns []string, typ string) bool {
 // KeepsContent reports whether the filter lets an event with this content through. Whether other events relate to it
 // (related_by_rel_types, related_by_senders) is not in the content.
 func (e *RoomEvent) KeepsContent(content []byte) bool {
-	if e.ContainsURL == nil {
+	if e.ContainsURL != nil && gjson.GetBytes(content, "url").Exists() != *e.ContainsURL {
+		return false
+	}
+	if e.RelTypes == nil && len(e.NotRelTypes) == 0 {
 		return true
 	}
-	return gjson.GetBytes(content, "url").Exists() == *e.ContainsURL
+	relation := gjson.GetBytes(content, `m\.relates_to.rel_type`)
+	if relation.Type != gjson.String {
+		return e.RelTypes == nil
+	}
+	return keeps(e.RelTypes, e.NotRelTypes, relation.Str)
+}
+
+// AsksContent reports whether KeepsContent depends on the content.
+func (e *RoomEvent) AsksContent() bool {
+	return e.ContainsURL != nil || e.RelTypes != nil || len(e.NotRelTypes) > 0
 }
 
 // KeepsAll reports whether the filter restricts nothing about single events.
 func (e *RoomEvent) KeepsAll() bool {
-	return e.Types == nil && e.Senders == nil && e.ContainsURL == nil && len(e.NotTypes)+len(e.NotSenders)+len(e.RelatedByRelTypes)+len(e.RelatedBySenders) == 0
+	return e.Types == nil && e.Senders == nil && !e.AsksContent() && len(e.NotTypes)+len(e.NotSenders)+len(e.RelatedByRelTypes)+len(e.RelatedBySenders) == 0
 }
 
 // matchType matches a type against a pattern in which * stands for any characters, in time proportional to both.

@@ -4,6 +4,7 @@ import (
 	"maps"
 	"reflect"
 	"regexp"
+	"slices"
 	"strings"
 	"testing"
 
@@ -294,4 +295,37 @@ func FuzzParse(f *testing.F) {
 			t.Fatalf("%q leaves %q of %q", raw, trimmed, event)
 		}
 	})
+}
+
+// What an event relates to, and how, may decide too (MSC3874).
+func TestRelations(t *testing.T) {
+	t.Parallel()
+	events := map[string]string{
+		"thread": `{"m.relates_to":{"rel_type":"m.thread","event_id":"$x"}}`, "edit": `{"m.relates_to":{"rel_type":"m.replace","event_id":"$x"}}`,
+		"reply": `{"m.relates_to":{"m.in_reply_to":{"event_id":"$x"}}}`, "none": `{"body":"m.thread"}`, "odd": `{"m.relates_to":{"rel_type":3}}`,
+	}
+	for raw, want := range map[string]string{
+		`{"org.matrix.msc3874.rel_types":["m.thread"]}`:                                                             "thread",
+		`{"org.matrix.msc3874.rel_types":[]}`:                                                                       "",
+		`{"org.matrix.msc3874.not_rel_types":["m.thread"]}`:                                                         "edit none odd reply",
+		`{"org.matrix.msc3874.not_rel_types":["m.thread"],"org.matrix.msc3874.rel_types":["m.thread","m.replace"]}`: "edit",
+		`{"contains_url":true,"org.matrix.msc3874.not_rel_types":["m.thread"]}`:                                     "",
+	} {
+		f, err := ParseRoomEvent(raw)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if f.KeepsAll() || !f.AsksContent() {
+			t.Errorf("%s keeps all", raw)
+		}
+		var kept []string
+		for _, name := range slices.Sorted(maps.Keys(events)) {
+			if f.KeepsContent([]byte(events[name])) {
+				kept = append(kept, name)
+			}
+		}
+		if got := strings.Join(kept, " "); got != want {
+			t.Errorf("%s keeps %q, not %q", raw, got, want)
+		}
+	}
 }

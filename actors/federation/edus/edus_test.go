@@ -48,7 +48,7 @@ func newWorld(t *testing.T) *world {
 	})
 	t.Cleanup(func() { _ = w.store.Close() })
 	clock := func() time.Time { return w.now }
-	r := reader.New(w.store, clock)
+	r := reader.New(w.store, clock, "")
 	log := slog.New(slog.DiscardHandler)
 	w.receiver = edus.New(edus.Deps{ServerName: "here", Store: w.store, Reader: r, Actors: w, Presence: true, Now: clock, Log: log,
 		Devices: devicelists.New(devicelists.Options{ServerName: "here", Store: w.store, Caller: w, Leads: func() bool { return true }, Now: clock, Log: log})})

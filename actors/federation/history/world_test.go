@@ -80,7 +80,7 @@ func newWorld(t *testing.T, length int) *world {
 		known: map[string]bool{}, states: map[string][]string{}, gaps: map[uint64][]*messages.Backfill{}}
 	store := memory.New(memory.Options{})
 	t.Cleanup(func() { _ = store.Close() })
-	r := reader.New(store, func() time.Time { return w.now })
+	r := reader.New(store, func() time.Time { return w.now }, "")
 	w.History = New(Deps{ServerName: "a.example", Store: store, Reader: r, Rooms: w, Servers: w, Verifier: verify.New(w.keys, 2), Policy: &policy.Servers{Reader: r},
 		Leads: func() bool { return true }, Mine: func(string) bool { return true }, Now: func() time.Time { return w.now }, Log: slog.New(slog.DiscardHandler)})
 	t.Cleanup(w.Close)

@@ -41,6 +41,7 @@ func Handlers(o Options) []user.Handler {
 		user.Handle(ops.setFlags),
 		user.Handle(ops.setProfileField),
 		user.Handle(ops.setAccountData),
+		user.Handle(ops.setFullyRead),
 		user.Handle(ops.setTag),
 		user.Handle(ops.storeFilter),
 		user.Handle(ops.issueShortToken),

@@ -6,6 +6,7 @@ import (
 
 	"github.com/go-json-experiment/json"
 	"github.com/go-json-experiment/json/jsontext"
+	"github.com/tidwall/gjson"
 
 	"github.com/matrixon/matrixon/actors/user"
 	"github.com/matrixon/matrixon/matrix/mxerr"
@@ -25,7 +26,58 @@ const (
 
 // setAccountData stores account data and tells the user's devices (client-server API, "Client Config").
 func (ops *operations) setAccountData(ctx context.Context, o *user.Op, m *messages.SetAccountData) (*messages.Done, error) {
+	if len(m.Content) > 0 && emptyObject(m.Content) {
+		// To clients that know nothing of deleting it is the same (MSC3391). They may wait until a sync has what they have set, and so one
+		// always will.
+		return &messages.Done{}, writeData(ctx, o, schema.AccountData{UserID: o.UserID, RoomID: m.RoomId, Type: m.Type})
+	}
 	return &messages.Done{}, storeData(ctx, o, m.RoomId, m.Type, m.Content)
+}
+
+func emptyObject(raw []byte) bool {
+	empty := true
+	gjson.ParseBytes(raw).ForEach(func(_, _ gjson.Result) bool {
+		empty = false
+		return false
+	})
+	return empty
+}
+
+// fullyRead is the type, and the content, of the account data that says how far a room was read.
+const fullyRead = "m.fully_read"
+
+type fullyReadContent struct {
+	EventID string `json:"event_id"`
+}
+
+// setFullyRead moves the marker (client-server API, "Fully read markers"). It goes back only when a client says that it means that
+// (MSC4446): one that lags behind must not take away what another has read.
+func (ops *operations) setFullyRead(ctx context.Context, o *user.Op, m *messages.SetFullyRead) (*messages.Done, error) {
+	if !m.AllowBackward {
+		later, err := later(ctx, o, m.RoomId, m.EventId)
+		if err != nil || !later {
+			return &messages.Done{}, err
+		}
+	}
+	content, err := json.Marshal(fullyReadContent{m.EventId})
+	if err != nil {
+		return nil, err
+	}
+	return &messages.Done{}, storeData(ctx, o, m.RoomId, fullyRead, content)
+}
+
+// later reports whether an event comes after the one at the marker. Every event does when there is none.
+func later(ctx context.Context, o *user.Op, roomID, eventID string) (bool, error) {
+	row, _, err := schema.AccountDatas.Get(ctx, o.Store, schema.AccountData{UserID: o.UserID, RoomID: roomID, Type: fullyRead})
+	if err != nil {
+		return false, err
+	}
+	at, ok, err := schema.EventsByID.Get(ctx, o.Store, schema.EventByID{RoomID: roomID, EventID: gjson.GetBytes(row.Content, "event_id").Str})
+	if err != nil || !ok {
+		return true, err
+	}
+	to, ok, err := schema.EventsByID.Get(ctx, o.Store, schema.EventByID{RoomID: roomID, EventID: eventID})
+	return !ok || to.Seq > at.Seq, err
 }
 
 // storeData writes one piece of account data unless it is there already. Empty content deletes it (MSC3391): a row without content
@@ -39,20 +91,28 @@ func storeData(ctx context.Context, o *user.Op, roomID, kind string, content []b
 	if ok && bytes.Equal(old.Content, content) || !ok && len(content) == 0 {
 		return nil
 	}
+	if len(content) > 0 {
+		row.Content = content
+	}
+	return writeData(ctx, o, row)
+}
+
+// writeData writes one piece of account data, and tells the user's devices.
+func writeData(ctx context.Context, o *user.Op, row schema.AccountData) error {
+	_, ok, err := schema.AccountDatas.Get(ctx, o.Store, row)
+	if err != nil {
+		return err
+	}
 	var writes []persistence.Mutation
 	if !ok {
-		if writes, err = spaceForData(ctx, o, roomID); err != nil {
+		if writes, err = spaceForData(ctx, o, row.RoomID); err != nil {
 			return err
 		}
 	}
-	row.Content = content
-	if len(content) == 0 {
-		row.Content = nil
-	}
 	writes = append(writes, schema.AccountDatas.Put(row))
-	notice := &messages.UserNotice{AccountData: roomID == ""}
-	if roomID != "" {
-		notice.AccountRooms = []string{roomID}
+	notice := &messages.UserNotice{AccountData: row.RoomID == ""}
+	if row.RoomID != "" {
+		notice.AccountRooms = []string{row.RoomID}
 	}
 	_, err = o.Commit(ctx, writes, nil, user.Notices{User: notice})
 	return err

@@ -1,6 +1,7 @@
 package delayed
 
 import (
+	"cmp"
 	"context"
 	"time"
 
@@ -37,6 +38,9 @@ func restart(ctx context.Context, o *user.Op, m *messages.RestartDelayedEvent) (
 	case finalised != nil:
 		return nil, TooLate("the event has been cancelled")
 	case row.Sending:
+		if eventID, err := Sent(ctx, o.Store, *row); eventID != "" || err != nil {
+			return nil, cmp.Or(err, Unknown())
+		}
 		return nil, TooLate("the event is being sent")
 	}
 	row.ScheduledTS = o.Now.UnixMilli()

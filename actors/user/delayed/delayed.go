@@ -16,6 +16,7 @@ import (
 
 	"github.com/matrixon/matrixon/actors/user"
 	"github.com/matrixon/matrixon/matrix/mxerr"
+	"github.com/matrixon/matrixon/matrix/room"
 	"github.com/matrixon/matrixon/messages"
 	"github.com/matrixon/matrixon/persistence"
 	"github.com/matrixon/matrixon/persistence/schema"
@@ -143,6 +144,25 @@ func Find(ctx context.Context, r persistence.Reader, userID, delayID string) (sc
 
 func find(ctx context.Context, o *user.Op, delayID string) (*schema.DelayedEvent, *schema.FinalisedDelayedEvent, error) {
 	return Find(ctx, o.Store, o.UserID, delayID)
+}
+
+// Transaction is how the room knows the event once it is sent; of a row without EventID.
+func Transaction(row schema.DelayedEvent) schema.RoomTransaction {
+	txn := schema.RoomTransaction{RoomID: row.RoomID, UserID: row.UserID, DeviceID: room.DelayedDevice, Type: row.Type, TxnID: row.DelayID}
+	if row.Type == "m.room.redaction" && row.StateKey == nil {
+		txn.Redacts = gjson.GetBytes(row.Content, "redacts").Str
+	}
+	return txn
+}
+
+// Sent gives the id of an event that is in the room already, though nobody has told so: it was sent a moment ago, or by an attempt of
+// which the end is not known. Otherwise it is empty.
+func Sent(ctx context.Context, r persistence.Reader, row schema.DelayedEvent) (eventID string, err error) {
+	if !row.Sending {
+		return "", nil
+	}
+	done, _, err := schema.RoomTransactions.Get(ctx, r, Transaction(row))
+	return done.EventID, err
 }
 
 // Unknown is the refusal for ids that nobody has.

@@ -222,8 +222,8 @@ func (s *Server) startActors() error {
 	if s.federation != nil {
 		s.dispatcher = destination.NewDispatcher(destination.DispatcherOptions{Store: s.store, Caller: s.node, Mine: s.mine, ServerName: s.config.ServerName, Log: s.log})
 	}
-	s.reader = reader.New(s.store, time.Now)
-	s.unread = unread.New(s.store)
+	s.reader = reader.New(s.store, time.Now, s.notices().UserID)
+	s.unread = unread.New(s.store, s.notices().UserID)
 	s.search = search.New(s.store, s.searcher, func() bool { return s.node.Owner(indexer) == s.node.Name() }, s.log)
 	s.syncer = syncer.New(s.node, s.reader, s.unread, s.config.Presence.Enabled, time.Now)
 	s.sliding = sliding.New(s.node, s.reader, s.syncer, s.unread, time.Now)

@@ -51,6 +51,9 @@ import (
 // ServerName is the name of the server in a World.
 const ServerName = "example.org"
 
+// notices is the account of the server's notices.
+const notices = "@_server:" + ServerName
+
 // World is a server with its users.
 type World struct {
 	T      *testing.T
@@ -123,8 +126,8 @@ func newWorld(t *testing.T, noPasswords bool, providers []sso.Provider) *World {
 	h := hub.New(w.Node)
 	w.Store.Follow(h.Publish)
 	var err error
-	w.Reader = reader.New(w.Store, w.Clock.Now)
-	counter := unread.New(w.Store)
+	w.Reader = reader.New(w.Store, w.Clock.Now, notices)
+	counter := unread.New(w.Store, notices)
 	sync := syncer.New(w.Node, w.Reader, counter, true, w.Clock.Now)
 	index := w.index(log)
 	removals := account.Options{Deactivated: []account.Removal{delayed.Drop}}
@@ -141,7 +144,7 @@ func newWorld(t *testing.T, noPasswords bool, providers []sso.Provider) *World {
 		}
 	}
 	deps := client.Deps{ServerName: ServerName, Store: w.Store, Caller: w.Node, Now: w.Clock.Now, Log: log,
-		Notices: client.Notices{UserID: "@_server:" + ServerName, Name: "Notices"}}
+		Notices: client.Notices{UserID: notices, Name: "Notices"}}
 	w.Tokens = api.NewTokens(api.TokensOptions{Store: w.Store, Now: w.Clock.Now, Remember: time.Minute, FirstUse: client.ConfirmRefresh(deps)})
 	passwords, err := password.New(password.Parameters{MemoryKiB: 8, Iterations: 1, Parallelism: 1})
 	if err != nil {
