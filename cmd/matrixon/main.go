@@ -26,6 +26,9 @@ type commands struct {
 	Destinations destinationsCommand `cmd:"" help:"Look at what other servers are sent."`
 	Keys         keysCommand         `cmd:"" help:"List and replace the keys with which the server signs."`
 	Media        mediaCommand        `cmd:"" help:"Look after the files that users have uploaded."`
+	Reports      reportsCommand      `cmd:"" help:"Look at what users have reported."`
+	Rooms        roomsCommand        `cmd:"" help:"Look at rooms."`
+	Tokens       tokensCommand       `cmd:"" help:"Make and end the registration tokens with which people can make accounts."`
 	User         userCommand         `cmd:"" help:"Administer accounts, whether the server runs or not."`
 	Version      versionCommand      `cmd:"" help:"Tell which version this is."`
 }

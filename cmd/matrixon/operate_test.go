@@ -42,6 +42,29 @@ func TestAccountsWhileTheServerIsStopped(t *testing.T) {
 	if _, out, _ := operate(t, dir, "", "user", "list"); out != "@ann:localhost\n@bob:localhost  locked\n" {
 		t.Errorf("the list reads:\n%s", out)
 	}
+	if _, out, _ := operate(t, dir, "", "user", "list", "--json", "--match", "BOB"); !strings.HasPrefix(out, `{"user_id":"@bob:localhost","created_ts":`) || strings.Count(out, "\n") != 1 {
+		t.Errorf("as JSON it reads:\n%s", out)
+	}
+	if code, _, errs := operate(t, dir, "", "user", "logout", "bob"); code != exitFailed || !strings.Contains(errs, "--all") {
+		t.Errorf("logging nothing out: exit %d: %s", code, errs)
+	}
+	if code, out, errs := operate(t, dir, "", "user", "logout", "bob", "--all"); code != 0 || out != "0 devices are left\n" {
+		t.Errorf("logging all out: exit %d: %s%s", code, out, errs)
+	}
+	if code, out, errs := operate(t, dir, "", "tokens", "create", "letmein", "--uses", "2", "--for", "1h"); code != 0 || out != "letmein\n" {
+		t.Errorf("a registration token: exit %d: %s%s", code, out, errs)
+	}
+	if _, out, errs := operate(t, dir, "", "tokens", "list"); !strings.Contains(out, "letmein  0              2   2") || !strings.Contains(out, "  good\n") {
+		t.Errorf("the registration tokens read:\n%s%s", out, errs)
+	}
+	if code, _, errs := operate(t, dir, "", "tokens", "delete", "other"); code != exitFailed || !strings.Contains(errs, "no such") {
+		t.Errorf("a token that is not there: exit %d: %s", code, errs)
+	}
+	for _, what := range []string{"rooms", "reports"} {
+		if code, out, errs := operate(t, dir, "", what, "list"); code != 0 || strings.Count(out, "\n") != 1 {
+			t.Errorf("%s: exit %d: %s%s", what, code, out, errs)
+		}
+	}
 	if code, _, errs := operate(t, dir, "", "actors", "list"); code != exitFailed || !strings.Contains(errs, errNotRunning.Error()) {
 		t.Errorf("actors of a stopped server: exit %d: %s", code, errs)
 	}

@@ -9,7 +9,6 @@ import (
 	"io"
 	"net/http"
 	"net/url"
-	"slices"
 	"strings"
 
 	"github.com/matrixon/matrixon/http/admin"
@@ -20,8 +19,11 @@ type userCommand struct {
 	Password   userPassword   `cmd:"" help:"Set the password of an account."`
 	Admin      userAdmin      `cmd:"" help:"Make somebody an administrator, or no longer one."`
 	Lock       userLock       `cmd:"" help:"Lock an account out, or let it in again."`
+	Suspend    userSuspend    `cmd:"" help:"Let an account only read, or write again."`
 	Deactivate userDeactivate `cmd:"" help:"End an account for good."`
 	List       userList       `cmd:"" help:"List the accounts."`
+	Devices    userDevices    `cmd:"" help:"List the devices of a user."`
+	LogOut     userLogOut     `cmd:"" name:"logout" help:"Log devices of a user out. Their keys are deleted too."`
 }
 
 // passwordFlags say where a password comes from: from standard input unless one is to be made up.
@@ -113,40 +115,66 @@ func (c userDeactivate) Run(ctx context.Context, m *Main) error {
 	return c.change(ctx, m, c.Name, admin.Change{Deactivate: true, Erase: c.Erase})
 }
 
-type userList struct{ configFlags }
+type userList struct{ listFlags }
 
 // Run lists.
 func (c userList) Run(ctx context.Context, m *Main) error {
-	return c.operate(ctx, m, func(do doer) error {
-		for from := ""; ; {
-			var page struct {
-				Users []admin.User `json:"users"`
-				Next  string       `json:"next"`
-			}
-			if err := ask(ctx, do, http.MethodGet, "/users?from="+url.QueryEscape(from), nil, &page); err != nil {
-				return err
-			}
-			for _, u := range page.Users {
-				if err := describe(m.Stdout, u); err != nil {
-					return err
-				}
-			}
-			if from = page.Next; from == "" {
-				return nil
-			}
-		}
+	return list(ctx, m, c.listFlags, "/users", nil, "", func(u admin.User) []any { return []any{u.UserID, accountMarks(u)} })
+}
+
+type userSuspend struct {
+	configFlags
+	Name string `arg:"" help:"The user."`
+	Lift bool   `help:"Let the user write again."`
+}
+
+// Run suspends, or lifts the suspension.
+func (c userSuspend) Run(ctx context.Context, m *Main) error {
+	is := !c.Lift
+	return c.change(ctx, m, c.Name, admin.Change{Suspended: &is})
+}
+
+type userDevices struct {
+	configFlags
+	Name string `arg:"" help:"The user."`
+	JSON bool   `name:"json" help:"Print one JSON object a line, as the admin API gives it."`
+}
+
+// Run lists.
+func (c userDevices) Run(ctx context.Context, m *Main) error {
+	return list(ctx, m, listFlags{configFlags: c.configFlags, JSON: c.JSON}, "/users/"+url.PathEscape(c.Name)+"/devices", nil, "DEVICE\tNAME\tLAST SEEN\tFROM\tWITH", func(d admin.Device) []any {
+		return []any{d.DeviceID, d.DisplayName, when(d.LastSeenTS), d.LastSeenIP, d.UserAgent}
 	})
 }
 
-func describe(w io.Writer, u admin.User) error {
-	var marks []string
-	for mark, is := range map[string]bool{"admin": u.Admin, "deactivated": u.Deactivated, "locked": u.Locked, "suspended": u.Suspended} {
-		if is {
-			marks = append(marks, mark)
-		}
+type userLogOut struct {
+	configFlags
+	Name    string   `arg:"" help:"The user."`
+	Devices []string `arg:"" optional:"" name:"device" help:"The ids of the devices."`
+	All     bool     `help:"All devices of the user."`
+}
+
+// Run logs out.
+func (c userLogOut) Run(ctx context.Context, m *Main) error {
+	if c.All == (len(c.Devices) > 0) {
+		return errors.New("name the devices to log out (matrixon user devices lists them), or --all")
 	}
-	slices.Sort(marks)
-	_, err := fmt.Fprintln(w, strings.TrimSpace(u.UserID+"  "+strings.Join(marks, " ")))
+	return c.operate(ctx, m, func(do doer) error {
+		var left admin.Devices
+		if err := ask(ctx, do, http.MethodPost, "/users/"+url.PathEscape(c.Name)+"/log_out", admin.LogOut{Devices: c.Devices, All: c.All}, &left); err != nil {
+			return err
+		}
+		_, err := fmt.Fprintf(m.Stdout, "%d devices are left\n", len(left.Devices))
+		return err
+	})
+}
+
+func accountMarks(u admin.User) string {
+	return marks("admin", u.Admin, "deactivated", u.Deactivated, "locked", u.Locked, "suspended", u.Suspended)
+}
+
+func describe(w io.Writer, u admin.User) error {
+	_, err := fmt.Fprintln(w, strings.TrimSpace(u.UserID+"  "+accountMarks(u)))
 	return err
 }
 

@@ -29,16 +29,24 @@ func Endpoints(d Deps) []api.Endpoint {
 	post := func(path string, f api.Handler) api.Endpoint {
 		return api.Endpoint{Methods: []string{http.MethodPost}, Path: Base + path, Auth: api.Admins, Limit: api.LimitAccount, MaxBody: maxBody, Handler: f}
 	}
+	remove := func(path string, f api.Handler) api.Endpoint {
+		return api.Endpoint{Methods: []string{http.MethodDelete}, Path: Base + path, Auth: api.Admins, Limit: api.LimitAccount, Handler: f}
+	}
 	return append(h.media(), []api.Endpoint{
 		{Methods: []string{http.MethodGet}, Path: Base + "/openapi.yaml", Handler: h.describe},
 		get("/users", h.listUsers),
 		get("/users/{user}", h.getUser),
 		post("/users/{user}", h.changeUser),
+		get("/users/{user}/devices", h.listDevices),
+		post("/users/{user}/log_out", h.logOut),
+		get("/registration_tokens", h.listRegistrationTokens),
+		post("/registration_tokens", h.createRegistrationToken),
+		remove("/registration_tokens/{token}", h.deleteRegistrationToken),
 		get("/rooms", h.listRooms),
 		get("/rooms/{room}", h.getRoom),
 		get("/rooms/{room}/members", h.listMembers),
 		get("/reports", h.listReports),
-		{Methods: []string{http.MethodDelete}, Path: Base + "/reports/{report}", Auth: api.Admins, Limit: api.LimitAccount, Handler: h.closeReport},
+		remove("/reports/{report}", h.closeReport),
 		get("/appservices", h.listAppservices),
 		get("/appservices/{appservice}", h.getAppservice),
 		post("/appservices/{appservice}/retry", h.retryAppservice),

@@ -25,7 +25,7 @@ func TestOnlyAdministrators(t *testing.T) {
 	w := newWorld(t)
 	alice := w.Register("alice")
 	for _, e := range admin.Endpoints(w.deps) {
-		path := strings.NewReplacer("{user}", "alice", "{room}", "!r", "{kind}", "room", "{id}", "!r", "{node}", "a", "{report}", "1", "{appservice}", "irc", "{destination}", "b.example").Replace(strings.TrimPrefix(e.Path, admin.Base))
+		path := strings.NewReplacer("{user}", "alice", "{room}", "!r", "{kind}", "room", "{id}", "!r", "{node}", "a", "{report}", "1", "{appservice}", "irc", "{destination}", "b.example", "{token}", "t").Replace(strings.TrimPrefix(e.Path, admin.Base))
 		if path == "/openapi.yaml" {
 			continue
 		}

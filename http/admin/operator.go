@@ -28,7 +28,7 @@ type Rebalance func(ctx context.Context, dryRun bool) ([]cluster.PlannedMove, er
 // Deps are what an Operator needs.
 type Deps struct {
 	ServerName string
-	Store      persistence.Reader
+	Store      persistence.Store
 	Node       *cluster.Node
 	Passwords  *password.Hasher
 	Sessions   Sessions
