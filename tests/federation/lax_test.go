@@ -10,9 +10,11 @@ import (
 	"time"
 
 	"github.com/go-json-experiment/json"
+	"github.com/go-json-experiment/json/jsontext"
 	"github.com/tidwall/gjson"
 
 	"github.com/matrixon/matrixon/matrix/event"
+	"github.com/matrixon/matrixon/matrix/roomversion"
 	"github.com/matrixon/matrixon/tests/matrixclient"
 	"github.com/matrixon/matrixon/tests/peers"
 )
@@ -94,7 +96,7 @@ func TestModestServers(t *testing.T) {
 		"joins and messages": joinsAndMessages, "what follows an event that nobody gives": unfilledGap, "the far end of a long gap": longGap,
 		"events that cite a rejected one": citesRejected, "an auth chain that is not told": untoldChain, "a missing event that is none": missingNoEvent,
 		"receipts for what has not come": earlyReceipts, "devices": modestDevices, "a join without members": modestPartialJoin,
-		"the state at a missing event": stateAtMissing, "the first version of endpoints": firstVersions,
+		"the state at a missing event": stateAtMissing, "the first version of endpoints": firstVersions, "a server that knows no others": olderServer,
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -313,6 +315,79 @@ func firstVersions(t *testing.T, authority *peers.Authority, server *peers.Serve
 		t.Errorf("send_leave answers %s %v", got, err)
 	}
 	s.alice.seesMember(s.room.ID, bob, "leave")
+}
+
+// olderServer: a server that knows only the first versions of endpoints is asked by those, for joins, invites and leaves.
+func olderServer(t *testing.T, authority *peers.Authority, server *peers.Server) {
+	for _, v := range []string{"1", "2", "10"} {
+		c := authority.Crafter(t)
+		alice, charlie := newPerson(t, server, fmt.Sprint("visitor", transactions.Add(1))), c.User("charlie")
+		m := &siege{t: t, server: server, alice: alice, c: c, mallory: charlie, room: c.Room(charlie, versionOf(t, v))}
+		older := func(endpoint string, answer func(raw []byte) any) {
+			c.Answer(endpoint, func(w http.ResponseWriter, r *http.Request) {
+				if !strings.HasPrefix(r.URL.Path, "/_matrix/federation/v1/") {
+					peers.JSON(w, http.StatusNotFound, J{"errcode": "M_UNRECOGNIZED", "error": "that is too new"})
+					return
+				}
+				peers.JSON(w, http.StatusOK, []any{http.StatusOK, answer(body(t, r))})
+			})
+		}
+		parse := func(raw []byte) *event.Event {
+			e, err := event.Parse(raw, m.room.Version)
+			if err != nil {
+				t.Error(err)
+			}
+			return e
+		}
+		older("send_join", func(raw []byte) any {
+			join := parse(raw)
+			answer := m.room.JoinAnswer(c.Name, join)
+			delete(answer, "event")
+			m.room.Add(join)
+			return answer
+		})
+		left := make(chan *event.Event, 1)
+		older("send_leave", func(raw []byte) any { left <- parse(raw); return J{} })
+		c.Answer("make_leave", func(w http.ResponseWriter, _ *http.Request) {
+			template := m.room.Template(alice.UserID)
+			template["content"] = J{"membership": "leave"}
+			peers.JSON(w, http.StatusOK, J{"room_version": v, "event": template})
+		})
+		alice.joinVia(m.room.ID, c.Name)
+		c.Got(alice.say(m.room.ID, "hello"))
+		said := c.Put(m.room, m.message())
+		if fate := m.send(said.JSON())[said.ID()]; fate != "" {
+			t.Errorf("version %s: a message after the join: %s", v, fate)
+		}
+		alice.sees(m.room.ID, said.ID())
+
+		// The first version of invites is for the first versions of rooms.
+		older("invite", func(raw []byte) any {
+			invite, err := parse(raw).Sign(c.Name, c.Key)
+			if err != nil {
+				t.Error(err)
+			}
+			return J{"event": jsontext.Value(invite.JSON())}
+		})
+		own := alice.create(J{"room_version": v})
+		_, err := alice.Do(t.Context(), "POST", matrixclient.Path("rooms", own, "invite"), J{"user_id": charlie})
+		if first := m.room.Version.EventIDFormat == roomversion.EventIDField; (err == nil) != first {
+			t.Errorf("version %s: an invite: %v", v, err)
+		}
+
+		alice.room(m.room.ID, "leave", J{})
+		m.room = c.Room(charlie, versionOf(t, v))
+		invite := c.Put(m.room, m.room.Draft(charlie, "m.room.member", `{"membership":"invite"}`, alice.UserID))
+		if _, err := c.Ask(server, "PUT", "/_matrix/federation/v2/invite/"+escaped(m.room.ID)+"/"+escaped(invite.ID()),
+			J{"room_version": v, "event": peers.PDUs(invite)[0], "invite_room_state": []any{}}); err != nil {
+			t.Fatal(err)
+		}
+		alice.invited(m.room.ID)
+		alice.room(m.room.ID, "leave", J{})
+		if leave := <-left; leave.Membership() != "leave" || leave.Sender() != alice.UserID {
+			t.Errorf("version %s: the leave is %s", v, leave.JSON())
+		}
+	}
 }
 
 // stateAtMissing: a server that gives some of what is missing, and not all, is asked for the state at what it does not give.

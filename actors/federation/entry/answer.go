@@ -10,6 +10,7 @@ import (
 	"strings"
 
 	"github.com/go-json-experiment/json"
+	"github.com/go-json-experiment/json/jsontext"
 	"github.com/tidwall/gjson"
 
 	"github.com/matrixon/matrixon/actors/federation/pdus"
@@ -37,10 +38,17 @@ const mostNamed = 50_000
 
 var errOtherEvent = errors.New("the event that came back is another one")
 
-// readJoin reads the answer as it comes.
-func readJoin(ctx context.Context, body io.Reader, account *pdus.Account) (*joinAnswer, error) {
+// readJoin reads the answer as it comes. That of the older endpoint is a list of a status and the answer.
+func readJoin(ctx context.Context, body io.Reader, account *pdus.Account, older bool) (*joinAnswer, error) {
 	a := &joinAnswer{places: map[event.Tuple]bool{}, present: map[string]bool{}}
 	d := pdus.NewDecoder(body)
+	if older {
+		for _, kind := range [...]jsontext.Kind{'[', '0'} {
+			if t, err := d.ReadToken(); err != nil || t.Kind() != kind {
+				return nil, errors.Join(errors.New("it is no list of a status and an answer"), err)
+			}
+		}
+	}
 	if t, err := d.ReadToken(); err != nil || t.Kind() != '{' {
 		return nil, errors.Join(errors.New("it is no JSON object"), err)
 	}

@@ -91,7 +91,9 @@ func (h *Handshakes) offer(ctx context.Context, server, roomID string, built *me
 		}
 		return answer.Event, nil
 	}
-	if !unknownEndpoint(err) || version.EventIDFormat != roomversion.EventIDField {
+	var refusal *federation.Error
+	older := errors.As(err, &refusal) && (refusal.Status == http.StatusBadRequest || refusal.Status == http.StatusNotFound) || unknownEndpoint(err)
+	if !older || version.EventIDFormat != roomversion.EventIDField {
 		return nil, err
 	}
 	return h.offerV1(ctx, server, roomID, built, shown)

@@ -3,6 +3,7 @@ package entry
 import (
 	"context"
 	"errors"
+	"io"
 	"net/http"
 	"slices"
 	"strconv"
@@ -48,8 +49,7 @@ const membersAtOnce = 1000
 // sendJoin is the second half of a join: the room's state comes back, and becomes a room here. Members may be left out of it; they are fetched
 // while the room is in use. A room that this server is in already needs the whole state, for it knows where the join belongs from nothing else.
 func (h *Handshakes) sendJoin(ctx context.Context, server string, join *event.Event, resident bool) (*messages.EventSent, error) {
-	body, _, err := h.d.Servers.Open(ctx, federation.Request{Destination: server, Method: http.MethodPut, Eager: true, Limit: largest, Timeout: patience,
-		URI: sendURI("v2", "send_join", join.RoomID(), join.ID()) + "?omit_members=" + strconv.FormatBool(!resident), Body: jsontext.Value(join.JSON())})
+	body, older, err := h.openJoin(ctx, server, join, !resident)
 	if err != nil {
 		return nil, err
 	}
@@ -58,7 +58,7 @@ func (h *Handshakes) sendJoin(ctx context.Context, server string, join *event.Ev
 		return nil, errors.Join(err, body.Close())
 	}
 	defer account.Close()
-	answer, err := readJoin(ctx, body, account)
+	answer, err := readJoin(ctx, body, account, older)
 	if closeErr := body.Close(); err == nil && closeErr != nil {
 		err = closeErr
 	}
@@ -97,6 +97,19 @@ func (h *Handshakes) sendJoin(ctx context.Context, server string, join *event.Ev
 		h.d.Complete(join.RoomID())
 	}
 	return sent, nil
+}
+
+// openJoin sends the join by the newest version of the endpoint that the other server knows.
+func (h *Handshakes) openJoin(ctx context.Context, server string, join *event.Event, omitMembers bool) (body io.ReadCloser, older bool, err error) {
+	request := federation.Request{Destination: server, Method: http.MethodPut, Eager: true, Limit: largest, Timeout: patience,
+		URI: sendURI("v2", "send_join", join.RoomID(), join.ID()) + "?omit_members=" + strconv.FormatBool(omitMembers), Body: jsontext.Value(join.JSON())}
+	body, _, err = h.d.Servers.Open(ctx, request)
+	if err == nil || !unknownEndpoint(err) {
+		return body, false, err
+	}
+	request.URI = sendURI("v1", "send_join", join.RoomID(), join.ID())
+	body, _, err = h.d.Servers.Open(ctx, request)
+	return body, true, err
 }
 
 // only are those of the events that the room took.

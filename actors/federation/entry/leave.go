@@ -35,8 +35,13 @@ func (h *Handshakes) Leave(ctx context.Context, r Request) (*messages.EventSent,
 		if err != nil {
 			return err
 		}
-		_, err = h.d.Servers.Call(ctx, federation.Request{Destination: server, Method: http.MethodPut, Eager: true, Limit: smallAnswer,
-			URI: sendURI("v2", "send_leave", r.RoomID, leave.ID()), Body: jsontext.Value(leave.JSON())})
+		for _, version := range [...]string{"v2", "v1"} { // the newest that the other server knows
+			_, err = h.d.Servers.Call(ctx, federation.Request{Destination: server, Method: http.MethodPut, Eager: true, Limit: smallAnswer,
+				URI: sendURI(version, "send_leave", r.RoomID, leave.ID()), Body: jsontext.Value(leave.JSON())})
+			if !unknownEndpoint(err) {
+				break
+			}
+		}
 		if err == nil {
 			left = leave
 		}
