@@ -26,9 +26,9 @@ type Closing struct {
 
 // Closed is how far the closing of a room is.
 type Closed struct {
-	Left   []string          `json:"left"`            // who left the room with this request
+	Left   []string          `json:"left"`             // who left the room with this request
 	Failed map[string]string `json:"failed,omitempty"` // who could not, and why
-	More   bool              `json:"more"`            // there are further members: ask again
+	More   bool              `json:"more"`             // there are further members: ask again
 }
 
 // The bounds of one request to close a room: members who leave, and how many of them at the same time.

@@ -64,7 +64,7 @@ func TestARoomIsClosed(t *testing.T) {
 	}
 	bob.Post(clienttest.Path("join", roomID), clienttest.J{}).Refused(403, "M_FORBIDDEN")
 	alice.Get(clienttest.Path("directory", "room", "#den:"+clienttest.ServerName)).Refused(404, "M_NOT_FOUND")
-	bob.Get(clienttest.Room(roomID, "messages") + "?dir=b").Refused(403, "M_FORBIDDEN")
+	bob.Get(clienttest.Room(roomID, "messages")+"?dir=b").Refused(403, "M_FORBIDDEN")
 	if member := w.get("/rooms/" + url.PathEscape(roomID) + "/members?membership=ban").Get("members.0.user_id").Str; member != dora.ID {
 		t.Errorf("banned is %q", member)
 	}
