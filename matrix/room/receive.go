@@ -147,6 +147,13 @@ func (d *draft) take(pdu PDU, now int64, told *statetree.Tree) (Result, error) {
 			entry.Status, r.Reason = SoftFailed, "the room's state now: "+err.Error()
 		}
 	}
+	if entry.Status == Accepted {
+		if vain, err := d.redactsInVain(e); err != nil {
+			return r, err
+		} else if vain {
+			entry.Status, r.Reason = SoftFailed, "its sender may not redact what it redacts"
+		}
+	}
 	entry.Seq = d.place(entry, missingPrev)
 	for _, redaction := range pending {
 		if err := d.redactedBefore(entry, redaction); err != nil {
