@@ -4,6 +4,7 @@ import (
 	"context"
 	"io"
 	"net"
+	"net/http"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -46,9 +47,14 @@ func StartS3(ctx context.Context, dir string, out io.Writer) (*S3, error) {
 	ctx, cancel := context.WithTimeout(ctx, 30*time.Second)
 	defer cancel()
 	return s, s.process.poll(ctx, func(ctx context.Context) error {
-		conn, err := new(net.Dialer).DialContext(ctx, "tcp", address)
+		// That it can be connected to says little: it resets connections for a moment before it answers. A refusal is an answer.
+		request, err := http.NewRequestWithContext(ctx, http.MethodGet, s.URL, nil)
+		if err != nil {
+			return err
+		}
+		response, err := http.DefaultClient.Do(request)
 		if err == nil {
-			err = conn.Close()
+			err = response.Body.Close()
 		}
 		return err
 	})
