@@ -45,6 +45,15 @@ func (a *Access) Client(ctx context.Context, v View, rows ...schema.Event) ([]js
 }
 
 func (a *Access) client(ctx context.Context, v View, row *schema.Event) (jsontext.Value, error) {
+	if erased, err := a.erases(ctx, row); err != nil {
+		return nil, err
+	} else if erased && !v.whole {
+		shown := *row
+		if shown.JSON, err = a.r.redacted(ctx, row); err != nil {
+			return nil, err
+		}
+		row, v.Bundle = &shown, false
+	}
 	unsigned, err := a.unsigned(ctx, v, row)
 	if err != nil {
 		return nil, err
@@ -167,6 +176,9 @@ func (a *Access) appendReplaced(ctx context.Context, b []byte, v View, row *sche
 	b = appendString(b, `,"replaces_state":`, old.EventID)
 	if !v.whole {
 		if sees, err := a.Sees(ctx, &old); err != nil || !sees {
+			return b, err
+		}
+		if erased, err := a.erases(ctx, &old); err != nil || erased {
 			return b, err
 		}
 	}

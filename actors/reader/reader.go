@@ -16,7 +16,7 @@ import (
 	"github.com/matrixon/matrixon/persistence/schema"
 )
 
-// The sizes of the caches, in entries. All they hold is immutable.
+// The sizes of the caches, in entries. All that these hold is immutable.
 const (
 	nodeCacheSize       = 20_000
 	visibilityCacheSize = 20_000
@@ -31,6 +31,7 @@ type Reader struct {
 	nodes      *cache.Cache[nodeKey, []byte]
 	visibility *cache.Cache[nodeKey, string]
 	insiders   *cache.Cache[insider, struct{}]
+	erased     *cache.Cache[string, bool]
 }
 
 // nodeKey names a node of a room's state trees by the bytes of its hash.
@@ -41,7 +42,8 @@ func New(store persistence.Reader, now func() time.Time, notices string) *Reader
 	nodes := cache.New(cache.Options[nodeKey, []byte]{Size: nodeCacheSize})
 	visibility := cache.New(cache.Options[nodeKey, string]{Size: visibilityCacheSize})
 	insiders := cache.New(cache.Options[insider, struct{}]{Size: insiderCacheSize})
-	return &Reader{store: store, now: now, notices: notices, nodes: nodes, visibility: visibility, insiders: insiders}
+	erased := cache.New(cache.Options[string, bool]{Size: erasedCacheSize, Written: erasedMemory})
+	return &Reader{store: store, now: now, notices: notices, nodes: nodes, visibility: visibility, insiders: insiders, erased: erased}
 }
 
 // Store is what the reader reads.

@@ -195,7 +195,11 @@ func (s *Served) list(ctx context.Context) error {
 // Shown is the PDU as the server is given it: redacted when it may not see the event, so that the graph it verifies stays whole.
 func (s *Served) Shown(ctx context.Context, row *schema.Event) ([]byte, error) {
 	sees, err := s.Sees(ctx, row)
-	if err != nil || sees {
+	if err != nil {
+		return nil, err
+	}
+	erased, err := s.erases(ctx, row)
+	if err != nil || sees && !erased {
 		return row.JSON, err
 	}
 	return s.Redacted(ctx, row)
@@ -203,15 +207,7 @@ func (s *Served) Shown(ctx context.Context, row *schema.Event) ([]byte, error) {
 
 // Redacted is the PDU without what its content says.
 func (s *Served) Redacted(ctx context.Context, row *schema.Event) ([]byte, error) {
-	version, err := s.r.Version(ctx, s.RoomID)
-	if err != nil {
-		return nil, err
-	}
-	e, err := stored(row, version)
-	if err != nil {
-		return nil, err
-	}
-	return e.Redacted().JSON(), nil
+	return s.r.redacted(ctx, row)
 }
 
 // Walked reads an event for whoever walks through the graph: one that has a place in it, rejected ones too; nil when there is none.
