@@ -41,8 +41,9 @@ type Rooms struct {
 // RoomNow is a room with where its journal and its actor stand.
 type RoomNow struct {
 	Room
-	Seq  uint64 `json:"seq"`  // of the newest event in the journal
-	Home string `json:"home"` // the node on which it lives when it is active, empty when none can have it
+	Seq     uint64 `json:"seq"`     // of the newest event in the journal
+	Blocked bool   `json:"blocked"` // users of this server who are not in it cannot come in
+	Home    string `json:"home"`    // the node on which it lives when it is active, empty when none can have it
 	// Extremities are the events that nothing follows yet. They are known while the actor is active.
 	Extremities []string `json:"extremities,omitzero"`
 	Actor       *Summary `json:"actor,omitzero"`   // nil while the room is at rest
@@ -111,6 +112,9 @@ func (o Operator) Room(ctx context.Context, roomID string) (RoomNow, error) {
 	}
 	id := cluster.Identity{Kind: cluster.KindRoom, ID: row.RoomID}
 	now.Home = o.Node.Owner(id)
+	if _, now.Blocked, err = schema.BlockedRooms.Get(ctx, o.Store, schema.BlockedRoom{RoomID: row.RoomID}); err != nil {
+		return RoomNow{}, err
+	}
 	actor, err := o.Actor(ctx, id)
 	switch refused := new(mxerr.Error); {
 	case err == nil:

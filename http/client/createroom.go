@@ -22,7 +22,7 @@ func (h *rooms) createRoom(r *api.Request) (any, error) {
 		return nil, err
 	}
 	for _, userID := range body.Invite {
-		if err := h.invitable(r.Ctx, userID, r.User()); err != nil {
+		if err := h.invitable(r.Ctx, "", userID, r.User()); err != nil {
 			return nil, err
 		}
 	}

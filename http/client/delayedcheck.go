@@ -44,26 +44,29 @@ func DelayedCheck(d Deps, o RoomOptions, limits api.Limiter) sender.Check {
 		case "m.room.canonical_alias":
 			return h.checkCanonicalAlias(ctx, roomID, event.Content)
 		case "m.room.member":
-			return h.checkDelayedMember(ctx, event, take)
+			return h.checkDelayedMember(ctx, roomID, event, take)
 		}
 		return nil
 	}
 }
 
 // checkDelayedMember holds a change of membership to what putMember would.
-func (h *rooms) checkDelayedMember(ctx context.Context, event *messages.Proposal, take func(api.Limit) error) error {
+func (h *rooms) checkDelayedMember(ctx context.Context, roomID string, event *messages.Proposal, take func(api.Limit) error) error {
 	target := *event.StateKey
 	if !id.ValidUser(target) {
 		return mxerr.InvalidParam("the state key of m.room.member must be a user id")
 	}
 	switch gjson.GetBytes(event.Content, "membership").Str {
 	case "join", "knock":
-		return take(api.LimitJoin)
+		if err := take(api.LimitJoin); err != nil {
+			return err
+		}
+		return h.Reader.Enterable(ctx, roomID, event.Sender)
 	case "invite":
 		if err := take(api.LimitInvite); err != nil {
 			return err
 		}
-		return h.invitable(ctx, target, event.Sender)
+		return h.invitable(ctx, roomID, target, event.Sender)
 	}
 	return nil
 }

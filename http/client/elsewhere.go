@@ -62,6 +62,9 @@ func (h *rooms) target(r *api.Request) (entrance, error) {
 // into the member event.
 func (h *rooms) enterRoom(r *api.Request, to entrance, action messages.ChangeMembership_Action, reason string,
 	further map[string]jsontext.Value) (*messages.EventSent, error) {
+	if err := h.Reader.Enterable(r.Ctx, to.roomID, r.User()); err != nil {
+		return nil, err
+	}
 	content, err := h.entering(r.Ctx, r.User(), reason, further)
 	if err != nil {
 		return nil, err

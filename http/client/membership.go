@@ -118,7 +118,7 @@ func (h *rooms) changeOther(r *api.Request, action messages.ChangeMembership_Act
 		return nil, err
 	}
 	if action == messages.ChangeMembership_INVITE {
-		if err := h.invitable(r.Ctx, *body.UserID, r.User()); err != nil {
+		if err := h.invitable(r.Ctx, roomID, *body.UserID, r.User()); err != nil {
 			return nil, err
 		}
 	}
@@ -127,8 +127,8 @@ func (h *rooms) changeOther(r *api.Request, action messages.ChangeMembership_Act
 }
 
 // invitable refuses to invite local users who do not exist or want no invites (client-server API, "Invite permission"), and
-// users of servers that cannot be reached.
-func (h *rooms) invitable(ctx context.Context, userID, inviter string) error {
+// users of servers that cannot be reached. The room is empty when it is yet to be made.
+func (h *rooms) invitable(ctx context.Context, roomID, userID, inviter string) error {
 	if !id.ValidUser(userID) {
 		return mxerr.InvalidParam("%.255q is no user id", userID)
 	}
@@ -139,6 +139,9 @@ func (h *rooms) invitable(ctx context.Context, userID, inviter string) error {
 		return nil
 	}
 	if _, _, err := h.localAccount(ctx, userID); err != nil { // an application service may make it
+		return err
+	}
+	if err := h.Reader.Enterable(ctx, roomID, userID); err != nil {
 		return err
 	}
 	return h.Reader.Invitable(ctx, userID, inviter)

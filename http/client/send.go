@@ -185,6 +185,9 @@ func (h *rooms) putMember(r *api.Request, roomID, target string, content jsontex
 		if err := r.Take(api.LimitJoin); err != nil {
 			return nil, err
 		}
+		if err := h.Reader.Enterable(r.Ctx, roomID, r.User()); err != nil {
+			return nil, err
+		}
 	case "leave":
 		if target == r.User() {
 			if err := h.mayReject(r, roomID); err != nil {
@@ -195,7 +198,7 @@ func (h *rooms) putMember(r *api.Request, roomID, target string, content jsontex
 		if err := r.Take(api.LimitInvite); err != nil {
 			return nil, err
 		}
-		if err := h.invitable(r.Ctx, target, r.User()); err != nil {
+		if err := h.invitable(r.Ctx, roomID, target, r.User()); err != nil {
 			return nil, err
 		}
 	}

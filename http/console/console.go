@@ -52,6 +52,7 @@ func Endpoints(o Options) []api.Endpoint {
 		c.page("/rooms", "rooms", "rooms", c.rooms),
 		c.page("/rooms/{room}", "rooms", "room", c.room),
 		c.page("/rooms/{room}/members", "rooms", "members", c.members),
+		c.action("/rooms/{room}", c.changeRoom),
 		c.page("/users", "users", "users", c.users),
 		c.page("/users/{user}", "users", "user", c.user),
 		c.action("/users/{user}", c.changeUser),

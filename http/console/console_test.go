@@ -486,6 +486,33 @@ func TestButtons(t *testing.T) {
 	b.page("/reports", "Nobody has reported anything")
 }
 
+func TestButtonsOfARoom(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	alice, bob := w.Register("alice"), w.Register("bob")
+	roomID := alice.CreateRoom(clienttest.J{"preset": "public_chat"})
+	b := w.browser()
+	b.login("root")
+	press := func(change, told string) {
+		t.Helper()
+		if a := b.do(console.Base+"/rooms/"+url.PathEscape(roomID), url.Values{"change": {change}}); a.status != http.StatusOK || !strings.Contains(a.body, told) {
+			t.Errorf("%s: %d %s", change, a.status, a.body)
+		}
+	}
+	path := "/rooms/" + url.PathEscape(roomID)
+	b.page(path, `id="block"`)
+	press("block", "is blocked")
+	b.page(path, `id="unblock"`, "blocked</span>")
+	bob.Post(clienttest.Path("join", roomID), clienttest.J{}).Refused(403, "M_FORBIDDEN")
+	press("unblock", "open to the users")
+	bob.Join(roomID)
+	press("close", "2 users of this server have left")
+	b.page(path, `id="unblock"`)
+	if a := b.do(console.Base+path, url.Values{"change": {"explode"}}, fragmentOf("x")); a.status != http.StatusBadRequest {
+		t.Errorf("%d %s", a.status, a.body)
+	}
+}
+
 func TestPlansAreChecked(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)

@@ -1,10 +1,12 @@
 package console
 
 import (
+	"fmt"
 	"net/url"
 
 	"github.com/matrixon/matrixon/cluster"
 	"github.com/matrixon/matrixon/http/admin"
+	"github.com/matrixon/matrixon/matrix/mxerr"
 )
 
 // rowsInPage is how many rows of a long list stand on one page.
@@ -71,6 +73,36 @@ func (c *console) room(v *view) (string, any, error) {
 		title = now.RoomID
 	}
 	return title, page, nil
+}
+
+// changeRoom is what the buttons of a room do.
+func (c *console) changeRoom(v *view) (outcome, error) {
+	roomID := v.Vars["room"]
+	switch v.form.Get("change") {
+	case "block":
+		return outcome{notice: "The room is blocked: who is not in it cannot come in"}, c.Operator.BlockRoom(v.Ctx, v.by(), roomID, true, v.Now)
+	case "unblock":
+		return outcome{notice: "The room is open to the users of this server again"}, c.Operator.BlockRoom(v.Ctx, v.by(), roomID, false, v.Now)
+	case "close":
+		return c.closeRoom(v, roomID)
+	}
+	return outcome{}, mxerr.InvalidParam("a room cannot be changed like that")
+}
+
+// closeRoom closes as much as one request does. What is left is asked for by the same button.
+func (c *console) closeRoom(v *view, roomID string) (outcome, error) {
+	done, err := c.Operator.CloseRoom(v.Ctx, v.by(), roomID, admin.Closing{}, v.Now)
+	if err != nil {
+		return outcome{}, err
+	}
+	notice := fmt.Sprintf("%d users of this server have left", len(done.Left))
+	if len(done.Failed) > 0 {
+		notice += fmt.Sprintf(", %d could not: try again", len(done.Failed))
+	}
+	if done.More {
+		notice += "; there are more: close it again"
+	}
+	return outcome{notice: notice}, nil
 }
 
 func (c *console) members(v *view) (string, any, error) {

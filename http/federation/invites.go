@@ -88,6 +88,9 @@ func (h *memberships) invited(r *api.Request, versionID string, raw jsontext.Val
 	if err != nil {
 		return nil, mxerr.InvalidParam("invite_room_state: %v", err)
 	}
+	if err := h.Reader.Enterable(r.Ctx, roomID, target); err != nil {
+		return nil, err
+	}
 	if err := h.Reader.Invitable(r.Ctx, target, e.Sender()); err != nil {
 		return nil, err
 	}

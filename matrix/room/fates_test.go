@@ -2,6 +2,7 @@ package room
 
 import (
 	"fmt"
+	"slices"
 	"testing"
 
 	"github.com/matrixon/matrixon/matrix/event"
@@ -89,6 +90,55 @@ func TestRejectedSoftFailedAndWhatFollows(t *testing.T) {
 		if a.byID(lost.ID()) != nil {
 			t.Error("an event that cannot be placed is kept")
 		}
+	})
+}
+
+// An event that follows others only through soft-failed or rejected ones follows them all the same: none of those stays an extremity.
+func TestFollowingThroughEventsThatNobodySees(t *testing.T) {
+	t.Parallel()
+	allVersions(t, func(t *testing.T, version string) {
+		a, b := newWorld(t), newServer(t, "other")
+		a.create("@alice:test", `{"preset":"public_chat","room_version":"`+version+`"}`)
+		b.join("@bob:other", a)
+		tip := a.entries[len(a.entries)-1].Event.ID()
+		auths := []string{a.current[powerLevelsTuple], a.current[memberTuple("@bob:other")]}
+		if !a.m.version.RoomIDFromCreate {
+			auths = append(auths, a.current[createTuple])
+		}
+		n := 0
+		send := func(typ string, want ResultStatus, prev ...string) string {
+			t.Helper()
+			n++
+			e := crafted(t, a, b, n, event.Proto{Type: typ, Sender: "@bob:other", Content: []byte(`{"body":"x"}`), PrevEvents: prev, AuthEvents: auths})
+			if r := a.receive(e)[0]; r.Status != want {
+				t.Fatalf("%s: %v %s, want %v", e.JSON(), r.Status, r.Reason, want)
+			}
+			return e.ID()
+		}
+		extremities := func(want ...string) {
+			t.Helper()
+			slices.Sort(want)
+			if got := ends(a); !slices.Equal(got, want) {
+				t.Errorf("the extremities are %v, want %v", got, want)
+			}
+		}
+		users := ""
+		if !a.m.version.RoomIDFromCreate {
+			users = `"users":{"@alice:test":100},`
+		}
+		levels := a.set("@alice:test", "m.room.power_levels", "", `{`+users+`"events":{"forbidden":50,"m.room.power_levels":100}}`).Event.ID()
+		said := send("m.room.message", ResultAccepted, tip)
+		extremities(levels, said)
+		failed := send("forbidden", ResultSoftFailed, send("forbidden", ResultSoftFailed, said))
+		extremities(levels, said)
+		next := send("m.room.message", ResultAccepted, failed, levels)
+		extremities(next)
+		rejected := crafted(t, a, b, 90, event.Proto{Type: "m.room.message", Sender: "@stranger:other", Content: []byte(`{}`), PrevEvents: []string{next}, AuthEvents: auths[:1]})
+		if r := a.receive(rejected)[0]; r.Status != ResultRejected {
+			t.Fatalf("%v %s", r.Status, r.Reason)
+		}
+		extremities(next)
+		extremities(send("m.room.message", ResultAccepted, rejected.ID()))
 	})
 }
 

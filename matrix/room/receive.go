@@ -147,6 +147,13 @@ func (d *draft) take(pdu PDU, now int64, told *statetree.Tree) (Result, error) {
 			entry.Status, r.Reason = SoftFailed, "the room's state now: "+err.Error()
 		}
 	}
+	if entry.Status == Accepted {
+		if vain, err := d.redactsInVain(e); err != nil {
+			return r, err
+		} else if vain {
+			entry.Status, r.Reason = SoftFailed, "its sender may not redact what it redacts"
+		}
+	}
 	entry.Seq = d.place(entry, missingPrev)
 	for _, redaction := range pending {
 		if err := d.redactedBefore(entry, redaction); err != nil {
@@ -348,7 +355,10 @@ func (d *draft) enter(entry *Entry, before statetree.Tree) error {
 		}
 		return d.waiting()
 	}
-	d.head.extremities = d.followed(entry)
+	var err error
+	if d.head.extremities, err = d.followed(entry); err != nil {
+		return err
+	}
 	roots := make([]statetree.Hash, len(d.head.extremities))
 	for i, x := range d.head.extremities {
 		roots[i] = x.State
@@ -369,17 +379,32 @@ func extremityOf(entry *Entry) Extremity {
 	return Extremity{Seq: entry.Seq, EventID: entry.Event.ID(), Depth: entry.Event.Depth(), State: entry.StateAfter}
 }
 
+// mostPassed bounds how many events outside of the room are looked through for extremities that an event follows.
+const mostPassed = 100
+
 // followed are the extremities once an event is there. There are never more than an event of ours may cite: beyond that the shallowest are
-// left out.
-func (d *draft) followed(entry *Entry) []Extremity {
-	var left []Extremity
-	for _, x := range d.head.extremities {
-		if !slices.Contains(entry.Event.PrevEvents(), x.EventID) {
-			left = append(left, x)
+// left out. What it follows through events that are soft-failed or rejected is followed too: an extremity that comes before another would
+// bring back the state of then.
+func (d *draft) followed(entry *Entry) ([]Extremity, error) {
+	cited := slices.Clone(entry.Event.PrevEvents())
+	outside := func(x Extremity) bool { return !slices.Contains(cited, x.EventID) }
+	for i := 0; i < len(cited) && i < mostPassed && slices.ContainsFunc(d.head.extremities, outside); i++ {
+		passed := d.entryByID(cited[i])
+		if passed == nil || passed.Status != SoftFailed && passed.Status != Rejected {
+			continue
+		}
+		for _, id := range passed.Event.PrevEvents() {
+			if !slices.Contains(cited, id) {
+				cited = append(cited, id)
+			}
 		}
 	}
+	if err := d.waiting(); err != nil {
+		return nil, err
+	}
+	left := slices.DeleteFunc(slices.Clone(d.head.extremities), func(x Extremity) bool { return !outside(x) })
 	left = deepest(left, maxPrevEvents-1)
-	return append(slices.Clone(left), extremityOf(entry))
+	return append(slices.Clone(left), extremityOf(entry)), nil
 }
 
 // replaces notes which event the entry takes the place of in the state before it.

@@ -100,6 +100,20 @@ func (d *draft) redact(redaction *Entry) error {
 	return d.prune(target, redaction.Event.ID())
 }
 
+// redactsInVain reports whether an event is a redaction that will never take effect, which users are not shown. In room versions 1 and 2 the auth
+// rules have rejected those.
+func (d *draft) redactsInVain(e *event.Event) (bool, error) {
+	if e.Type() != "m.room.redaction" || e.IsState() || d.version.RedactionAuthRule || e.Redacts() == "" {
+		return false, nil
+	}
+	target := d.entryByID(e.Redacts())
+	if err := d.waiting(); err != nil || target == nil {
+		return false, err
+	}
+	effective, err := d.redactionTakesEffect(e, target.Event)
+	return err == nil && !effective, err
+}
+
 // redactionTakesEffect applies "Handling redactions" of the room's version. The create event stays as it is in any case.
 func (d *draft) redactionTakesEffect(redaction, target *event.Event) (bool, error) {
 	if target.Type() == "m.room.create" && target.IsState() {

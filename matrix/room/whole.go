@@ -317,7 +317,10 @@ func (r *rework) refusedNow(entry *Entry, before statetree.Tree) bool {
 func (r *rework) advance(entry *Entry) error {
 	d := r.d
 	if entry.Status == Accepted && !r.cited[entry.Event.ID()] {
-		d.head.extremities = d.followed(entry)
+		var err error
+		if d.head.extremities, err = d.followed(entry); err != nil {
+			return err
+		}
 		roots := make([]statetree.Hash, len(d.head.extremities))
 		for i, x := range d.head.extremities {
 			roots[i] = x.State

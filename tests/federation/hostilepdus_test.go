@@ -270,13 +270,27 @@ func TestHostileRedactions(t *testing.T) {
 		s := besiege(t, authority, server, v)
 		said := s.alice.say(s.room.ID, "mine")
 		s.c.Got(said)
-		p := s.room.Draft(s.mallory, "m.room.redaction", `{}`)
-		p.Redacts = said
-		e := s.c.Make(s.room, p)
+		redaction := func(target string) *event.Event {
+			p := s.room.Draft(s.mallory, "m.room.redaction", `{}`)
+			if p.Redacts = target; s.room.Version.RedactsInContent {
+				p.Redacts, p.Content = "", []byte(`{"redacts":"`+target+`"}`)
+			}
+			return s.c.Make(s.room, p)
+		}
+		e := redaction(said)
 		s.send(e.JSON())
 		if got := s.alice.do("GET", matrixclient.Path("rooms", s.room.ID, "event", said), nil); got.Get("content.body").Str != "mine" || got.Get("unsigned.redacted_because").Exists() {
 			t.Errorf("version %s: a stranger's redaction counts: %s", v, got)
 		}
+		if s.readable(e.ID()) { // rooms/v3, "Handling redactions": only those that count are sent to clients
+			t.Errorf("version %s: a stranger's redaction is shown", v)
+		}
+		own := s.c.Put(s.room, s.message())
+		s.send(own.JSON())
+		e = redaction(own.ID())
+		s.room.Add(e)
+		s.send(e.JSON())
+		s.alice.has(s.room.ID, e.ID())
 		s.healthy()
 	}
 }
