@@ -97,19 +97,17 @@ func (x *Index) round(ctx context.Context) error {
 		if err != nil {
 			return err
 		}
-		if len(tasks) == 0 {
-			x.seen = before
-			return nil
-		}
 		began := time.Now()
 		if err := x.do(ctx, tasks); err != nil {
 			return err
 		}
-		if len(tasks) == atOnce {
-			now := x.store.Position()
-			rest(ctx, restFactor(began.Sub(burst), now-at)*time.Since(began))
-			at = now
+		if len(tasks) < atOnce { // what has come meanwhile is left for the next round: many at once cost less each
+			x.seen = before
+			return nil
 		}
+		now := x.store.Position()
+		rest(ctx, restFactor(began.Sub(burst), now-at)*time.Since(began))
+		at = now
 	}
 }
 
@@ -141,6 +139,9 @@ func rest(ctx context.Context, d time.Duration) {
 
 // do brings the index up to date for the events, and deletes the tasks.
 func (x *Index) do(ctx context.Context, tasks []schema.SearchTask) error {
+	if len(tasks) == 0 {
+		return nil
+	}
 	done := make([]persistence.Mutation, len(tasks))
 	byRoom := map[string][]uint64{}
 	for i, task := range tasks {

@@ -3,6 +3,9 @@ package main
 import (
 	"bytes"
 	"context"
+	"errors"
+	"os"
+	"path/filepath"
 	"strings"
 	"sync"
 	"testing"
@@ -126,6 +129,42 @@ func (w *watched) Write(p []byte) (int, error) {
 		close(w.found)
 	}
 	return len(p), nil
+}
+
+func TestABackup(t *testing.T) {
+	t.Parallel()
+	dir, target := t.TempDir(), filepath.Join(t.TempDir(), "backup")
+	if code, _, errs := operate(t, dir, "secret\n", "user", "create", "ann"); code != 0 {
+		t.Fatal(errs)
+	}
+	file := filepath.Join("media", "aa", "bb", "aabbcc")
+	if err := errors.Join(os.MkdirAll(filepath.Dir(filepath.Join(dir, file)), 0o700), os.WriteFile(filepath.Join(dir, file), []byte("picture"), 0o600)); err != nil {
+		t.Fatal(err)
+	}
+	if code, out, errs := operate(t, dir, "", "db", "backup", target); code != 0 || !strings.Contains(out, "everything up to position") {
+		t.Fatalf("exit %d: %s%s", code, out, errs)
+	}
+	if code, _, errs := operate(t, dir, "", "db", "backup", target); code != exitFailed || !strings.Contains(errs, "new folder") {
+		t.Errorf("over another backup: exit %d: %s", code, errs)
+	}
+	if code, out, errs := operate(t, dir, "", "db", "verify", target); code != 0 || !strings.Contains(out, "whole") {
+		t.Errorf("exit %d: %s%s", code, out, errs)
+	}
+	if code, _, errs := operate(t, dir, "", "db", "verify", t.TempDir()); code != exitFailed || !strings.Contains(errs, "not the data") {
+		t.Errorf("a folder with nothing: exit %d: %s", code, errs)
+	}
+	if code, _, errs := operate(t, dir, "secret\n", "user", "create", "bob"); code != 0 {
+		t.Fatal(errs)
+	}
+	if _, out, errs := operate(t, target, "", "user", "list"); out != "@ann:localhost\n" {
+		t.Errorf("the backup has:\n%s%s", out, errs)
+	}
+	if content, err := os.ReadFile(filepath.Join(target, file)); err != nil || string(content) != "picture" {
+		t.Errorf("%s %v", content, err)
+	}
+	if same, err := os.ReadFile(filepath.Join(target, "signing.key")); err != nil || len(same) == 0 {
+		t.Errorf("the key: %v", err)
+	}
 }
 
 func TestTheSigningKeyIsReplaced(t *testing.T) {

@@ -81,10 +81,13 @@ func (h handler) describe(*api.Request) (any, error) {
 	}), nil
 }
 
-// Socket serves the same without asking for a token, and the profiles of the process besides.
+// Socket serves the same without asking for a token, and besides it backups, which are written where the operator says, and the profiles of
+// the process.
 func Socket(d Deps, log *slog.Logger) http.Handler {
 	a := api.New(api.Options{Log: log})
-	for _, e := range Endpoints(d) {
+	h := handler{Operator{d}}
+	backup := api.Endpoint{Methods: []string{http.MethodPost}, Path: Base + "/backup", MaxBody: maxBody, Handler: h.backup}
+	for _, e := range append(Endpoints(d), backup) {
 		e.Auth = api.Public
 		a.Add(api.Admin, e)
 	}

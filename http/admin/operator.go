@@ -37,8 +37,10 @@ type Deps struct {
 	// Registrations gives the application services as they are registered now; nil: there are none.
 	Registrations func() *appservice.Set
 	Keys          SigningKeys
-	Federates     bool // whether there are other servers
-	Log           *slog.Logger
+	// Backup copies all data into a folder of this machine while it is in use.
+	Backup    func(ctx context.Context, folder string) (Backup, error)
+	Federates bool // whether there are other servers
+	Log       *slog.Logger
 	// Description is the HTTP interface as OpenAPI, in YAML.
 	Description []byte
 }
