@@ -70,6 +70,7 @@ var servedFeatures = []string{
 	"org.matrix.msc4354",
 	"org.matrix.msc4380",
 	"org.matrix.msc4380.stable",
+	"org.matrix.msc4429",
 	"org.matrix.simplified_msc3575",
 	"uk.half-shot.msc2666.query_mutual_rooms",
 	"uk.half-shot.msc2666.query_mutual_rooms.stable",
