@@ -31,8 +31,11 @@ func TestAccountsWhileTheServerIsStopped(t *testing.T) {
 	if code, _, errs := operate(t, dir, "secret\n", "user", "create", "ann"); code != exitFailed || !strings.Contains(errs, "already taken") {
 		t.Errorf("a name that is taken: exit %d: %s", code, errs)
 	}
-	if code, out, _ := operate(t, dir, "", "user", "create", "bob", "--generate"); code != 0 || !strings.HasPrefix(out, "password: ") {
+	if code, out, _ := operate(t, dir, "", "user", "create", "bob", "--generate"); code != 0 || !strings.HasPrefix(out, "@bob:localhost\npassword: ") {
 		t.Errorf("a generated password: exit %d: %s", code, out)
+	}
+	if code, out, errs := operate(t, dir, "", "user", "create", "bob", "--generate"); code != exitFailed || out != "" || errs != "matrixon: this user name is already taken\n" {
+		t.Errorf("a password for nobody: exit %d: %s%s", code, out, errs)
 	}
 	if code, _, errs := operate(t, dir, "\n", "user", "create", "carl"); code != exitFailed || !strings.Contains(errs, "--generate") {
 		t.Errorf("no password: exit %d: %s", code, errs)

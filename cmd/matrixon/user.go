@@ -9,7 +9,10 @@ import (
 	"io"
 	"net/http"
 	"net/url"
+	"os"
 	"strings"
+
+	"golang.org/x/term"
 
 	"github.com/matrixon/matrixon/http/admin"
 )
@@ -33,19 +36,41 @@ type passwordFlags struct {
 
 func (f passwordFlags) read(m *Main) (string, error) {
 	if f.Generate {
-		made := rand.Text()
-		_, err := fmt.Fprintln(m.Stdout, "password:", made)
-		return made, err
+		return rand.Text(), nil
 	}
 	fmt.Fprint(m.Stderr, "password: ")
-	line, err := bufio.NewReader(m.Stdin).ReadString('\n')
-	if err != nil && !errors.Is(err, io.EOF) {
+	line, err := readSecret(m.Stdin)
+	if err != nil {
+		fmt.Fprintln(m.Stderr)
 		return "", err
 	}
-	if line = strings.TrimRight(line, "\r\n"); line == "" {
+	if line == "" {
 		return "", errors.New("no password was given; write one to standard input, or use --generate")
 	}
 	return line, nil
+}
+
+// tell prints a password that was made up, once it is in force.
+func (f passwordFlags) tell(m *Main, password string) error {
+	if !f.Generate {
+		return nil
+	}
+	_, err := fmt.Fprintln(m.Stdout, "password:", password)
+	return err
+}
+
+// readSecret reads a line. A terminal does not show it.
+func readSecret(in io.Reader) (string, error) {
+	if f, ok := in.(*os.File); ok && term.IsTerminal(int(f.Fd())) {
+		typed, err := term.ReadPassword(int(f.Fd()))
+		fmt.Fprintln(os.Stderr)
+		return string(typed), err
+	}
+	line, err := bufio.NewReader(in).ReadString('\n')
+	if err != nil && !errors.Is(err, io.EOF) {
+		return "", err
+	}
+	return strings.TrimRight(line, "\r\n"), nil
 }
 
 type userCreate struct {
@@ -61,7 +86,10 @@ func (c userCreate) Run(ctx context.Context, m *Main) error {
 	if err != nil {
 		return err
 	}
-	return c.change(ctx, m, c.Name, admin.Change{Create: true, Password: &password, Admin: &c.Admin})
+	if err := c.change(ctx, m, c.Name, admin.Change{Create: true, Password: &password, Admin: &c.Admin}); err != nil {
+		return err
+	}
+	return c.tell(m, password)
 }
 
 type userPassword struct {
@@ -77,7 +105,10 @@ func (c userPassword) Run(ctx context.Context, m *Main) error {
 	if err != nil {
 		return err
 	}
-	return c.change(ctx, m, c.Name, admin.Change{Password: &password, LogOut: !c.KeepLogins})
+	if err := c.change(ctx, m, c.Name, admin.Change{Password: &password, LogOut: !c.KeepLogins}); err != nil {
+		return err
+	}
+	return c.tell(m, password)
 }
 
 type userAdmin struct {

@@ -19,7 +19,7 @@ import (
 
 // Sessions is told when the sessions of a user have ended or changed.
 type Sessions interface {
-	Forget(userID, deviceID string)
+	Forget(userID string)
 }
 
 // Rebalance evens out the load of the nodes, or only says how it would.
@@ -60,7 +60,9 @@ func (o Operator) note(ctx context.Context, by By, what string, err error, attrs
 	}
 	attrs = append(attrs, slog.String("by", string(by)))
 	if err != nil {
-		level = slog.LevelWarn
+		if mxerr.From(err).Status >= http.StatusInternalServerError { // else it is what was asked that was wrong
+			level = slog.LevelWarn
+		}
 		attrs = append(attrs, slog.Any("error", err))
 	}
 	o.Log.LogAttrs(ctx, level, "administration: "+what, attrs...)
