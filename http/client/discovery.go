@@ -66,6 +66,7 @@ var servedFeatures = []string{
 	"org.matrix.msc3981",
 	"org.matrix.msc4155",
 	"org.matrix.msc4222",
+	"org.matrix.msc4262",
 	"org.matrix.msc4306",
 	"org.matrix.msc4354",
 	"org.matrix.msc4380",
