@@ -26,6 +26,7 @@ type userCommand struct {
 	Deactivate userDeactivate `cmd:"" help:"End an account for good."`
 	List       userList       `cmd:"" help:"List the accounts."`
 	Devices    userDevices    `cmd:"" help:"List the devices of a user."`
+	Redact     userRedact     `cmd:"" help:"Redact all messages of a user, of this server or another."`
 	LogOut     userLogOut     `cmd:"" name:"logout" help:"Log devices of a user out. Their keys are deleted too."`
 }
 
@@ -197,6 +198,39 @@ func (c userLogOut) Run(ctx context.Context, m *Main) error {
 		}
 		_, err := fmt.Fprintf(m.Stdout, "%d devices are left\n", len(left.Devices))
 		return err
+	})
+}
+
+type userRedact struct {
+	configFlags
+	Name   string `arg:"" help:"The user, as in @alice:example.org."`
+	Room   string `help:"Only what was said in this room."`
+	Reason string `help:"What members read as the reason."`
+}
+
+// Run redacts, request after request, and tells how far it is.
+func (c userRedact) Run(ctx context.Context, m *Main) error {
+	return c.operate(ctx, m, func(do doer) error {
+		what := admin.Redacting{RoomID: c.Room, Reason: c.Reason}
+		for redacted, failed := 0, 0; ; {
+			var done admin.Redacted
+			if err := ask(ctx, do, http.MethodPost, "/users/"+url.PathEscape(c.Name)+"/redact", what, &done); err != nil {
+				return err
+			}
+			redacted += done.Redacted
+			failed += len(done.Failed)
+			fmt.Fprintf(m.Stdout, "%d messages are redacted\n", redacted)
+			for which, why := range done.Failed {
+				fmt.Fprintf(m.Stderr, "%s: %s\n", which, printable(why))
+			}
+			if what.From = done.Next; what.From != "" {
+				continue
+			}
+			if failed > 0 {
+				return fmt.Errorf("%d could not be", failed)
+			}
+			return nil
+		}
 	})
 }
 

@@ -39,6 +39,7 @@ func Endpoints(d Deps) []api.Endpoint {
 		post("/users/{user}", h.changeUser),
 		get("/users/{user}/devices", h.listDevices),
 		post("/users/{user}/log_out", h.logOut),
+		post("/users/{user}/redact", h.redactUser),
 		get("/registration_tokens", h.listRegistrationTokens),
 		post("/registration_tokens", h.createRegistrationToken),
 		remove("/registration_tokens/{token}", h.deleteRegistrationToken),

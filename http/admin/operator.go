@@ -19,7 +19,7 @@ import (
 
 // Sessions is told when the sessions of a user have ended or changed.
 type Sessions interface {
-	Forget(userID, deviceID string)
+	Forget(userID string)
 }
 
 // Rebalance evens out the load of the nodes, or only says how it would.

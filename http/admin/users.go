@@ -113,7 +113,7 @@ func (o Operator) Change(ctx context.Context, by By, name string, c Change) (Use
 			return User{}, err
 		}
 	}
-	o.Sessions.Forget(userID, "")
+	o.Sessions.Forget(userID)
 	return o.User(ctx, userID)
 }
 

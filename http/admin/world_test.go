@@ -251,6 +251,7 @@ func (w *world) request(token, method, path string, body any) (status int, answe
 	if err != nil {
 		w.t.Fatal(err)
 	}
+	checkDescribed(w.t, method, path, resp.StatusCode, raw)
 	return resp.StatusCode, raw
 }
 

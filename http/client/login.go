@@ -177,7 +177,7 @@ func (a *accounts) postLogin(r *api.Request) (any, error) {
 	if err := a.ask(r, user.UserID, &messages.LogIn{Session: open}); err != nil {
 		return nil, err
 	}
-	a.o.Sessions.Forget(user.UserID, answer.DeviceID)
+	a.o.Sessions.Forget(user.UserID)
 	if w := a.wellKnown(); w != nil {
 		answer.WellKnown = w
 	}
@@ -302,7 +302,7 @@ func (a *accounts) refresh(r *api.Request) (any, error) {
 		return nil, err
 	}
 	answer := sessionAnswer{AccessToken: secret.New(secret.Access), RefreshToken: secret.New(secret.Refresh), ExpiresInMS: a.o.AccessLifetime.Milliseconds()}
-	done, err := AskUser[*messages.SessionRefreshed](r.Ctx, a.Deps, row.UserID, &messages.RefreshSession{
+	_, err = AskUser[*messages.SessionRefreshed](r.Ctx, a.Deps, row.UserID, &messages.RefreshSession{
 		RefreshHash:         row.Hash,
 		NewAccessHash:       secret.Hash(answer.AccessToken),
 		NewAccessExpiresTs:  r.Now.Add(a.o.AccessLifetime).UnixMilli(),
@@ -312,7 +312,7 @@ func (a *accounts) refresh(r *api.Request) (any, error) {
 	if err != nil {
 		return nil, err
 	}
-	a.o.Sessions.Forget(row.UserID, done.DeviceId)
+	a.o.Sessions.Forget(row.UserID)
 	return answer, nil
 }
 
@@ -321,13 +321,13 @@ func (a *accounts) logout(r *api.Request) (any, error) {
 		return nil, mxerr.Forbidden("an application service's own token cannot be logged out")
 	}
 	err := a.ask(r, r.User(), &messages.RemoveDevices{DeviceIds: []string{r.Device()}})
-	a.o.Sessions.Forget(r.User(), r.Device())
+	a.o.Sessions.Forget(r.User())
 	return nil, err
 }
 
 func (a *accounts) logoutAll(r *api.Request) (any, error) {
 	err := a.ask(r, r.User(), &messages.RemoveDevices{All: true})
-	a.o.Sessions.Forget(r.User(), "")
+	a.o.Sessions.Forget(r.User())
 	return nil, err
 }
 

@@ -85,7 +85,7 @@ func (g *Registrar) Deactivate(r *api.Request, userID string, erase bool) error 
 // RemoveDevices deletes devices; none named means all.
 func (g *Registrar) RemoveDevices(r *api.Request, userID string, devices ...string) error {
 	err := g.a.ask(r, userID, &messages.RemoveDevices{DeviceIds: devices, All: len(devices) == 0})
-	g.a.o.Sessions.Forget(userID, "")
+	g.a.o.Sessions.Forget(userID)
 	return err
 }
 
@@ -105,6 +105,6 @@ func (g *Registrar) SetDisplayName(r *api.Request, name string) error {
 // SetPassword replaces the password.
 func (g *Registrar) SetPassword(r *api.Request, userID, hash string, logOut bool) error {
 	err := g.a.ask(r, userID, &messages.SetPassword{PasswordHash: hash, RemoveDevices: logOut})
-	g.a.o.Sessions.Forget(userID, "")
+	g.a.o.Sessions.Forget(userID)
 	return err
 }

@@ -307,7 +307,7 @@ func TestSessionsThatMayNoLonger(t *testing.T) {
 		now := root
 		change(&now)
 		w.Write(schema.Accounts.Put(now))
-		w.Tokens.Forget(root.UserID, "")
+		w.Tokens.Forget(root.UserID)
 	}
 	become(func(a *schema.Account) { a.Suspended = true })
 	b.page("/users", "@carol")

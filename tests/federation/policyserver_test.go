@@ -7,13 +7,16 @@ import (
 	"net/http"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/go-json-experiment/json/jsontext"
 	"github.com/tidwall/gjson"
 
 	"github.com/matrixon/matrixon/actors/federation"
 	"github.com/matrixon/matrixon/matrix/room"
+	"github.com/matrixon/matrixon/matrix/roomversion"
 	"github.com/matrixon/matrixon/matrix/signing"
+	"github.com/matrixon/matrixon/tests/binary"
 	"github.com/matrixon/matrixon/tests/matrixclient"
 	"github.com/matrixon/matrixon/tests/peers"
 )
@@ -218,5 +221,53 @@ func TestAskingPolicyServer(t *testing.T) {
 	refused("a server that is none", "404 M_UNRECOGNIZED", message.JSON())
 	if status, _ := policyFile(t, server); status != http.StatusNotFound {
 		t.Errorf("a server that is no policy server has a key: %d", status)
+	}
+}
+
+// TestClusterAsPolicyServer: the nodes of a server are one policy server, whichever of them is asked and whichever has the room.
+func TestClusterAsPolicyServer(t *testing.T) {
+	t.Parallel()
+	authority := peers.NewAuthority(t)
+	nodes, name := startCluster(t, authority, 2, "policy_server.blocked_text=[spam]", "policy_server.rate={per_second: 0.0001, burst: 6}")
+	user := func(node int, name string) *person {
+		t.Helper()
+		nobody := &matrixclient.Client{URL: nodes[node].URL, HTTP: &http.Client{Timeout: time.Minute}}
+		c, err := nobody.Register(t.Context(), name, "a password of "+name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return &person{Client: c, t: t}
+	}
+	server := func(node int) *peers.Server {
+		return &peers.Server{Server: &binary.Server{URL: nodes[node].URL}, Name: name}
+	}
+	if key := policyKeyOf(t, server(0)); key != policyKeyOf(t, server(1)) {
+		t.Error("the nodes have different keys")
+	}
+	alice, bob := user(0, "alice"), user(1, "bob")
+	s := &siege{t: t, server: server(0), alice: alice, c: authority.Crafter(t)}
+	s.mallory = s.c.User("mallory")
+	s.room = s.c.Join(s.server, alice.create(J{"preset": "public_chat"}), s.mallory, versionOf(t, roomversion.Default))
+	policed(s)
+	bob.room(s.room.ID, "join", J{})
+	for move := range 3 {
+		if out, err := nodes[0].Run(t.Context(), "actors", "move", s.room.ID, "--to", nodes[move%2].Name); err != nil {
+			t.Fatalf("%v: %s", err, out)
+		}
+		for range 2 {
+			e := s.c.Make(s.room, s.message())
+			first, refusal := s.vouched(e.JSON())
+			if first == "" {
+				t.Fatalf("after %d moves: %s", move, refusal)
+			}
+			if again, refusal := s.vouched(e.JSON()); again != first {
+				t.Errorf("an event is vouched for by %q %s, and before by %q", again, refusal, first)
+			}
+		}
+		s.c.Got(bob.say(s.room.ID, "hello"))
+		bob.refused("M_FORBIDDEN", "PUT", matrixclient.Path("rooms", s.room.ID, "send", "m.room.message", fmt.Sprint("spam", move)), J{"msgtype": "m.text", "body": "spam"})
+	}
+	if _, refusal := s.vouched(s.c.Make(s.room, s.message()).JSON()); refusal != "400 M_FORBIDDEN" {
+		t.Errorf("a user sends more when the room moves: %s", refusal)
 	}
 }
