@@ -144,15 +144,7 @@ func (a *accounts) registered(r *api.Request, userID string, q *registerRequest,
 	if q.InhibitLogin {
 		return sessionAnswer{UserID: userID, HomeServer: a.ServerName}, nil
 	}
-	open, answer, err := a.newSession(userID, q.sessionRequest, r.Now)
-	if err != nil {
-		return nil, err
-	}
-	if err := a.ask(r, userID, &messages.LogIn{Session: open}); err != nil {
-		return nil, err
-	}
-	a.o.Sessions.Forget(userID, answer.DeviceID)
-	return answer, nil
+	return a.openSession(r, userID, q.sessionRequest, nil)
 }
 
 // registrationChallenge is what those who register must show: a token or nothing, an email address where the server can ask for one,
