@@ -169,18 +169,27 @@ func (a *accounts) postLogin(r *api.Request) (any, error) {
 	if err := usable(user); err != nil {
 		return nil, err
 	}
-	open, answer, err := a.newSession(user.UserID, q.sessionRequest, r.Now)
+	answer, err := a.openSession(r, user.UserID, q.sessionRequest, spent)
 	if err != nil {
 		return nil, err
 	}
-	open.LoginTokenHash = spent
-	if err := a.ask(r, user.UserID, &messages.LogIn{Session: open}); err != nil {
-		return nil, err
-	}
-	a.o.Sessions.Forget(user.UserID)
 	if w := a.wellKnown(); w != nil {
 		answer.WellKnown = w
 	}
+	return answer, nil
+}
+
+// openSession begins a session of an account; spent is the hash of the login token that pays for it, nil for none.
+func (a *accounts) openSession(r *api.Request, userID string, q sessionRequest, spent []byte) (sessionAnswer, error) {
+	open, answer, err := a.newSession(userID, q, r.Now)
+	if err != nil {
+		return sessionAnswer{}, err
+	}
+	open.LoginTokenHash = spent
+	if err := a.ask(r, userID, &messages.LogIn{Session: open}); err != nil {
+		return sessionAnswer{}, err
+	}
+	a.o.Sessions.Forget(userID)
 	return answer, nil
 }
 

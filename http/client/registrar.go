@@ -61,7 +61,7 @@ func (g *Registrar) Account(r *api.Request, userID string) (schema.Account, erro
 
 // Free gives the id of a new account with this name; 400 M_INVALID_USERNAME, M_USER_IN_USE, M_EXCLUSIVE.
 func (g *Registrar) Free(r *api.Request, name string) (string, error) {
-	return g.a.wantedUser(r, &name)
+	return g.a.wantedUser(r, &name, "")
 }
 
 // Hash gives the hash of a new password, which must be acceptable; 400 M_WEAK_PASSWORD.

@@ -104,7 +104,7 @@ func (s *Servers) Vouch(ctx context.Context, roomID string, events ...*event.Eve
 		}
 		asking.Go(func() error {
 			signed, err := s.signed(ctx, server, e, false)
-			if err != nil && s.Own.Serves(server) && passing(err) {
+			if err != nil && s.Own.Serves(server) && mxerr.MayPass(err) {
 				return err // of this server, which can ask itself again
 			}
 			if err != nil {
@@ -117,12 +117,6 @@ func (s *Servers) Vouch(ctx context.Context, roomID string, events ...*event.Eve
 		})
 	}
 	return out, asking.Wait()
-}
-
-// passing reports whether the same may succeed later.
-func passing(err error) bool {
-	status := mxerr.From(err).Status
-	return status >= http.StatusInternalServerError || status == http.StatusTooManyRequests
 }
 
 // Signed gives an event of this server, not yet in the room, with its policy server's signature if the room needs one. Errors are those of
