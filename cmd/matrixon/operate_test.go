@@ -95,6 +95,10 @@ func TestOperatingARunningServer(t *testing.T) {
 		args []string
 		want string
 	}{
+		{[]string{"user", "notify", "hello", "ann"}, "1 users are told"},
+		{[]string{"user", "notify", "hello", "--all"}, "1 users are told"},
+		{[]string{"rooms", "list", "--match", "server notices"}, "Server notices"},
+		{[]string{"user", "redact", "@_server:localhost"}, "2 messages are redacted"},
 		{[]string{"actors", "list", "--kind", "user"}, "@ann:localhost"},
 		{[]string{"actors", "inspect", "@ann:localhost"}, "waiting_syncs"},
 		{[]string{"actors", "stop", "@ann:localhost"}, "stopped"},

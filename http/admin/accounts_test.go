@@ -1,10 +1,12 @@
 package admin_test
 
 import (
+	"context"
 	"testing"
 	"time"
 
 	"github.com/matrixon/matrixon/actors/user/account"
+	"github.com/matrixon/matrixon/http/admin"
 	"github.com/matrixon/matrixon/http/client/clienttest"
 	"github.com/matrixon/matrixon/persistence/schema"
 )
@@ -77,6 +79,24 @@ func TestRegistrationTokens(t *testing.T) {
 	}
 	if w.get(path).Get("registration_tokens.#").Int() != 3 {
 		t.Errorf("%s", w.get(path))
+	}
+}
+
+// Notices are sent by what the server gives; without an account that speaks there are none.
+func TestNotices(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	w.ask(w.root, "POST", "/users/alice/notice", clienttest.J{"text": "hello"}, 400)
+	told := map[string]string{}
+	w.serve(func(d *admin.Deps) {
+		d.Notify = func(_ context.Context, userID, text string) (string, error) {
+			told[userID] = text
+			return "$sent", nil
+		}
+	})
+	w.ask(w.root, "POST", "/users/alice/notice", clienttest.J{}, 400)
+	if sent := w.ask(w.root, "POST", "/users/alice/notice", clienttest.J{"text": "hello"}, 200); sent.Get("event_id").Str != "$sent" || told["@alice:"+clienttest.ServerName] != "hello" {
+		t.Errorf("%s %v", sent, told)
 	}
 }
 

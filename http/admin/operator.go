@@ -37,6 +37,8 @@ type Deps struct {
 	// Registrations gives the application services as they are registered now; nil: there are none.
 	Registrations func() *appservice.Set
 	Keys          SigningKeys
+	// Notify tells a user something in the name of the server; nil: there are no notices.
+	Notify func(ctx context.Context, userID, text string) (eventID string, err error)
 	// Backup copies all data into a folder of this machine while it is in use.
 	Backup    func(ctx context.Context, folder string) (Backup, error)
 	Federates bool // whether there are other servers
