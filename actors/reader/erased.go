@@ -49,8 +49,8 @@ func (r *Reader) erases(ctx context.Context, row *schema.Event, joinedSeq uint64
 	return joinedSeq == 0 || m.Membership != "join" && joinedSeq > m.LeftSeq, err
 }
 
-// erases reports whether the user is served the event redacted.
-func (a *Access) erases(ctx context.Context, row *schema.Event) (bool, error) {
+// Erased reports whether the user is served the event redacted, because its sender has erased their account.
+func (a *Access) Erased(ctx context.Context, row *schema.Event) (bool, error) {
 	if row.Sender == a.UserID || id.ServerOf(row.Sender) != id.ServerOf(a.UserID) {
 		return false, nil
 	}

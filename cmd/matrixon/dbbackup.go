@@ -22,7 +22,7 @@ type dbBackup struct {
 // Help tells what is in it, and how it is used.
 func (dbBackup) Help() string {
 	return "The folder gets the form of data_dir: the database, the signing keys, and the uploaded files unless they are in S3. To go back to it, stop the server and " +
-		"put a copy of the folder in the place of data_dir (of media.path, for the folder media in it, if that is set). Guard it: who has the keys can speak as the server. On the file system of data_dir " +
+		"put a copy of the folder in the place of data_dir (of media.path, for the folder media in it, if that is set). What came after the backup is lost then, and clients that have seen it must clear their caches or log in again. Guard it: who has the keys can speak as the server. On the file system of data_dir " +
 		"a backup takes little room and a moment, because files are shared; copy it elsewhere from there. With storage in Postgres, back that up with its own tools, such as pg_dump."
 }
 

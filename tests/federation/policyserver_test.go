@@ -13,6 +13,7 @@ import (
 	"github.com/tidwall/gjson"
 
 	"github.com/matrixon/matrixon/actors/federation"
+	"github.com/matrixon/matrixon/matrix/event"
 	"github.com/matrixon/matrixon/matrix/room"
 	"github.com/matrixon/matrixon/matrix/roomversion"
 	"github.com/matrixon/matrixon/matrix/signing"
@@ -162,6 +163,79 @@ func TestBeingPolicyServer(t *testing.T) {
 		alice.seesMember(roomID, troll.UserID, "leave")
 		alice.say(roomID, "a policy server that nobody of is here is none")
 	})
+}
+
+// TestPolicedEntrances: the policy server of a room is asked about those who come into it through others: invited, knocking, or let into a restricted room by a
+// user of a server that has not signed for that yet.
+func TestPolicedEntrances(t *testing.T) {
+	t.Parallel()
+	authority := peers.NewAuthority(t)
+	servers := authority.Start(2, "federation.timeout=3s", "federation.retry_longest=1s", "policy_server.blocked_users=['@troll:*']")
+	t.Cleanup(func() { explain(t, servers) })
+	c := authority.Crafter(t)
+	alice, bob := newPerson(t, servers[0], "alice"), newPerson(t, servers[1], "bob")
+	v := versionOf(t, "11")
+	space := alice.create(J{"preset": "public_chat", "room_version": v.ID})
+	roomID := alice.create(J{"preset": "private_chat", "room_version": v.ID, "power_level_content_override": J{"invite": 0}, "invite": []string{bob.UserID}, "initial_state": []J{
+		{"type": room.PolicyType, "state_key": "", "content": J{"via": servers[0].Name, "public_keys": J{"ed25519": policyKeyOf(t, servers[0])}}},
+		{"type": "m.room.join_rules", "state_key": "", "content": J{"join_rule": "knock_restricted", "allow": []J{{"type": "m.room_membership", "room_id": space}}}}}})
+	bob.invited(roomID)
+	bob.joinVia(roomID, servers[0].Name)
+	bob.joinVia(space, servers[0].Name)
+	vouched := func(userID, membership string) {
+		t.Helper()
+		alice.seesMember(roomID, userID, membership)
+		got := alice.do("GET", matrixclient.Path("rooms", roomID, "state", "m.room.member", userID)+"?format=event", nil)
+		pdu, err := c.Ask(servers[0], "GET", "/_matrix/federation/v1/event/"+escaped(got.Get("event_id").Str), nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if pdu.Get("pdus.0.signatures").Map()[servers[0].Name].Map()[room.PolicyKeyID].Str == "" {
+			t.Errorf("the %s of %s is not vouched for: %s", membership, userID, pdu.Raw)
+		}
+	}
+	for _, name := range []string{"mallory", "troll"} {
+		user := c.User(name)
+		c.Join(servers[1], space, user, v)
+		alice.seesMember(space, user, "join")
+		bob.seesMember(space, user, "join")
+	}
+	c.Join(servers[1], roomID, c.User("mallory"), v) // bob's server lets her in
+	vouched(c.User("mallory"), "join")
+	vouched(bob.UserID, "join")
+
+	// The troll is refused by bob's server, which asked alice's.
+	template, err := c.Ask(servers[1], "GET", "/_matrix/federation/v1/make_join/"+escaped(roomID)+"/"+escaped(c.User("troll"))+"?ver=11", nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	ids := func(name string) (ids []string) {
+		for _, id := range template.Get("event." + name).Array() {
+			ids = append(ids, id.Str)
+		}
+		return ids
+	}
+	troll := c.User("troll")
+	join, err := event.Build(event.Proto{Type: "m.room.member", StateKey: &troll, Sender: troll, RoomID: roomID, Content: []byte(template.Get("event.content").Raw),
+		PrevEvents: ids("prev_events"), AuthEvents: ids("auth_events"), Depth: template.Get("event.depth").Int(), OriginServerTS: time.Now().UnixMilli()}, v, c.Name, c.Key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, err = c.Ask(servers[1], "PUT", "/_matrix/federation/v2/send_join/"+escaped(roomID)+"/"+escaped(join.ID()), jsontext.Value(join.JSON()))
+	var refusal *federation.Error
+	if !errors.As(err, &refusal) || refusal.Code != "M_FORBIDDEN" {
+		t.Errorf("a troll joins: %v", err)
+	}
+
+	carol := newPerson(t, servers[1], "carol")
+	carol.do("POST", matrixclient.Path("knock", roomID)+"?via="+servers[0].Name, J{})
+	vouched(carol.UserID, "knock")
+	dave := newPerson(t, servers[1], "dave")
+	alice.room(roomID, "invite", J{"user_id": dave.UserID})
+	vouched(dave.UserID, "invite")
+	dave.invited(roomID)
+	dave.room(roomID, "leave", J{})
+	vouched(dave.UserID, "leave")
 }
 
 // TestAskingPolicyServer: what POST /sign answers to those who ask for other things than they may.
