@@ -15,5 +15,7 @@ ENV MATRIXON_DATA_DIR=/data \
     MATRIXON_LISTENERS="[{address: '0.0.0.0:8008', serves: [client, federation, media]}, {address: '127.0.0.1:8009', serves: [admin, metrics]}]"
 VOLUME /data
 EXPOSE 8008 7400
+STOPSIGNAL SIGTERM
+HEALTHCHECK --interval=15s --timeout=10s --start-period=2m CMD ["/usr/local/bin/matrixon", "cluster", "status"]
 ENTRYPOINT ["/usr/local/bin/matrixon"]
 CMD ["serve"]

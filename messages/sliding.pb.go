@@ -409,7 +409,8 @@ type SlidingState struct {
 	Pos           string                 `protobuf:"bytes,1,opt,name=pos,proto3" json:"pos,omitempty"`    // as clients get it
 	Upto          uint64                 `protobuf:"varint,2,opt,name=upto,proto3" json:"upto,omitempty"` // everything that is not of a single room was given up to this position
 	Rooms         []*SlidingRoom         `protobuf:"bytes,3,rep,name=rooms,proto3" json:"rooms,omitempty"`
-	Configs       []*SlidingConfig       `protobuf:"bytes,4,rep,name=configs,proto3" json:"configs,omitempty"` // that rooms were last asked for with
+	Configs       []*SlidingConfig       `protobuf:"bytes,4,rep,name=configs,proto3" json:"configs,omitempty"`                                  // that rooms were last asked for with
+	ProfileFields []string               `protobuf:"bytes,5,rep,name=profile_fields,json=profileFields,proto3" json:"profile_fields,omitempty"` // of which changes were told; * is all, and none that profiles were not asked for
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -468,6 +469,13 @@ func (x *SlidingState) GetRooms() []*SlidingRoom {
 func (x *SlidingState) GetConfigs() []*SlidingConfig {
 	if x != nil {
 		return x.Configs
+	}
+	return nil
+}
+
+func (x *SlidingState) GetProfileFields() []string {
+	if x != nil {
+		return x.ProfileFields
 	}
 	return nil
 }
@@ -858,12 +866,13 @@ const file_sliding_proto_rawDesc = "" +
 	"\x02by\x18\x01 \x01(\v2\x13.matrixon.RequesterR\x02by\x12\x17\n" +
 	"\aconn_id\x18\x02 \x01(\tR\x06connId\x12\x12\n" +
 	"\x04base\x18\x03 \x01(\tR\x04base\x12,\n" +
-	"\x05state\x18\x04 \x01(\v2\x16.matrixon.SlidingStateR\x05state\"\x94\x01\n" +
+	"\x05state\x18\x04 \x01(\v2\x16.matrixon.SlidingStateR\x05state\"\xbb\x01\n" +
 	"\fSlidingState\x12\x10\n" +
 	"\x03pos\x18\x01 \x01(\tR\x03pos\x12\x12\n" +
 	"\x04upto\x18\x02 \x01(\x04R\x04upto\x12+\n" +
 	"\x05rooms\x18\x03 \x03(\v2\x15.matrixon.SlidingRoomR\x05rooms\x121\n" +
-	"\aconfigs\x18\x04 \x03(\v2\x17.matrixon.SlidingConfigR\aconfigs\"<\n" +
+	"\aconfigs\x18\x04 \x03(\v2\x17.matrixon.SlidingConfigR\aconfigs\x12%\n" +
+	"\x0eprofile_fields\x18\x05 \x03(\tR\rprofileFields\"<\n" +
 	"\rSlidingConfig\x12+\n" +
 	"\x05rules\x18\x01 \x03(\v2\x15.matrixon.SlidingRuleR\x05rules\"\x98\x01\n" +
 	"\vSlidingRule\x122\n" +

@@ -77,6 +77,9 @@ func (h *Hub) Publish(pos persistence.Position, notices []proto.Message) {
 		case *messages.PresenceNotice:
 			n.Pos = uint64(pos)
 			h.Presence(n)
+		case *messages.ProfileNotice:
+			n.Pos = uint64(pos)
+			h.sharers(n, n.UserId, n.Rooms)
 		}
 	}
 }

@@ -123,6 +123,9 @@ func (a *Access) State(ctx context.Context) (*State, error) {
 
 // Sees decides whether the user may see the event (client-server API, "Room history visibility").
 func (a *Access) Sees(ctx context.Context, row *schema.Event) (bool, error) {
+	if waits, err := a.waits(ctx, row); err != nil || waits {
+		return false, err
+	}
 	after, err := a.r.visibilityAt(ctx, a.RoomID, row.StateAfter)
 	if err != nil {
 		return false, err

@@ -45,7 +45,7 @@ func (a *Access) Client(ctx context.Context, v View, rows ...schema.Event) ([]js
 }
 
 func (a *Access) client(ctx context.Context, v View, row *schema.Event) (jsontext.Value, error) {
-	if erased, err := a.erases(ctx, row); err != nil {
+	if erased, err := a.Erased(ctx, row); err != nil {
 		return nil, err
 	} else if erased && !v.whole {
 		shown := *row
@@ -178,7 +178,7 @@ func (a *Access) appendReplaced(ctx context.Context, b []byte, v View, row *sche
 		if sees, err := a.Sees(ctx, &old); err != nil || !sees {
 			return b, err
 		}
-		if erased, err := a.erases(ctx, &old); err != nil || erased {
+		if erased, err := a.Erased(ctx, &old); err != nil || erased {
 			return b, err
 		}
 	}

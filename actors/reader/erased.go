@@ -15,15 +15,22 @@ const (
 	erasedMemory    = 5 * time.Second
 )
 
+// erasure is whether a user has erased their account, as it was read then. Nothing runs beside the cache to forget it.
+type erasure struct {
+	erased bool
+	read   time.Time
+}
+
 // hasErased reports whether a user of this server has ended their account and had erased what they said (client-server API, "POST
 // /account/deactivate").
 func (r *Reader) hasErased(ctx context.Context, userID string) (bool, error) {
-	if has, ok := r.erased.Get(userID); ok {
-		return has, nil
+	now := r.now()
+	if known, ok := r.erased.Get(userID); ok && now.Sub(known.read) < erasedMemory {
+		return known.erased, nil
 	}
 	a, _, err := schema.Accounts.Get(ctx, r.store, schema.Account{UserID: userID})
 	if err == nil {
-		r.erased.Set(userID, a.Erased)
+		r.erased.Set(userID, erasure{a.Erased, now})
 	}
 	return a.Erased, err
 }
@@ -42,8 +49,8 @@ func (r *Reader) erases(ctx context.Context, row *schema.Event, joinedSeq uint64
 	return joinedSeq == 0 || m.Membership != "join" && joinedSeq > m.LeftSeq, err
 }
 
-// erases reports whether the user is served the event redacted.
-func (a *Access) erases(ctx context.Context, row *schema.Event) (bool, error) {
+// Erased reports whether the user is served the event redacted, because its sender has erased their account.
+func (a *Access) Erased(ctx context.Context, row *schema.Event) (bool, error) {
 	if row.Sender == a.UserID || id.ServerOf(row.Sender) != id.ServerOf(a.UserID) {
 		return false, nil
 	}

@@ -31,7 +31,7 @@ type Reader struct {
 	nodes      *cache.Cache[nodeKey, []byte]
 	visibility *cache.Cache[nodeKey, string]
 	insiders   *cache.Cache[insider, struct{}]
-	erased     *cache.Cache[string, bool]
+	erased     *cache.Cache[string, erasure]
 }
 
 // nodeKey names a node of a room's state trees by the bytes of its hash.
@@ -42,7 +42,7 @@ func New(store persistence.Reader, now func() time.Time, notices string) *Reader
 	nodes := cache.New(cache.Options[nodeKey, []byte]{Size: nodeCacheSize})
 	visibility := cache.New(cache.Options[nodeKey, string]{Size: visibilityCacheSize})
 	insiders := cache.New(cache.Options[insider, struct{}]{Size: insiderCacheSize})
-	erased := cache.New(cache.Options[string, bool]{Size: erasedCacheSize, Written: erasedMemory})
+	erased := cache.New(cache.Options[string, erasure]{Size: erasedCacheSize})
 	return &Reader{store: store, now: now, notices: notices, nodes: nodes, visibility: visibility, insiders: insiders, erased: erased}
 }
 

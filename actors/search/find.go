@@ -165,6 +165,9 @@ func (c *checker) hit(ctx context.Context, hit persistence.TextHit) (found Found
 	if err != nil || len(kept) == 0 {
 		return found, false, err
 	}
-	sees, err := a.Sees(ctx, &row)
-	return Found{row, a, hit}, sees, err
+	if sees, err := a.Sees(ctx, &row); err != nil || !sees {
+		return found, false, err
+	}
+	erased, err := a.Erased(ctx, &row)
+	return Found{row, a, hit}, !erased, err
 }

@@ -22,6 +22,7 @@ func (b *builder) extensions() error {
 	}{
 		{x.ToDevice != nil, b.toDevice}, {x.E2EE, b.e2ee}, {x.AccountData != nil, b.accountData},
 		{x.Receipts != nil, b.receipts}, {x.Typing != nil, b.typing}, {x.ThreadSubscriptions > 0, b.threadSubscriptions}, {x.Sticky != nil, b.sticky},
+		{x.Profiles != nil, b.profiles},
 	}
 	for _, p := range parts {
 		if !p.asked {
@@ -48,13 +49,7 @@ func (b *builder) toDevice() error {
 func (b *builder) e2ee() (err error) {
 	result := &E2EEResult{}
 	if b.since > 0 {
-		var rooms []string
-		for _, r := range b.plan.Rooms {
-			if r.Activity > b.since || r.Member > b.since {
-				rooms = append(rooms, r.RoomId)
-			}
-		}
-		if result.DeviceLists, err = b.syncer.DeviceListsBetween(b.ctx, b.req.UserID, rooms, b.plan.DeviceLists > b.since, b.since, b.plan.Pos); err != nil {
+		if result.DeviceLists, err = b.syncer.DeviceListsBetween(b.ctx, b.req.UserID, b.changedRooms(), b.plan.DeviceLists > b.since, b.since, b.plan.Pos); err != nil {
 			return err
 		}
 		b.news = b.news || len(result.DeviceLists.Changed)+len(result.DeviceLists.Left) > 0
@@ -67,6 +62,17 @@ func (b *builder) e2ee() (err error) {
 	}
 	b.resp.Extensions.E2EE = result
 	return nil
+}
+
+// changedRooms are those in which something happened since the position of the request.
+func (b *builder) changedRooms() []string {
+	var rooms []string
+	for _, r := range b.plan.Rooms {
+		if r.Activity > b.since || r.Member > b.since {
+			rooms = append(rooms, r.RoomId)
+		}
+	}
+	return rooms
 }
 
 // covered calls do for the rooms that an extension is about. Rooms that the client has yet to get are not among them.

@@ -82,7 +82,7 @@ func (b *builder) forget(r *room) { b.became[r.id] = nil }
 
 // next is the state of the connection once the answer has arrived.
 func (b *builder) next() *messages.SlidingState {
-	n := &successor{state: &messages.SlidingState{Pos: b.pos(), Upto: b.plan.Pos}, numbers: map[string]uint32{}}
+	n := &successor{state: &messages.SlidingState{Pos: b.pos(), Upto: b.plan.Pos, ProfileFields: b.profileFields}, numbers: map[string]uint32{}}
 	for _, r := range b.plan.Sent.GetRooms() {
 		if _, touched := b.became[r.RoomId]; !touched {
 			n.add(r, b.askedWith(r))

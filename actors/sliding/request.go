@@ -57,6 +57,7 @@ type Extensions struct {
 	// ThreadSubscriptions is how many changes of these are wanted at most; 0: they are not asked for.
 	ThreadSubscriptions int
 	Sticky              *StickyQuery
+	Profiles            *ProfilesQuery
 }
 
 // ToDeviceQuery asks for the device's messages after a position, which acknowledges those before.

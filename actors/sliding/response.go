@@ -77,6 +77,8 @@ type ExtensionResults struct {
 	Threads     *ThreadsResult     `json:"thread_subscriptions,omitzero"`
 	// Sticky is spelt in the same way in either dialect, while it is a proposal.
 	Sticky *StickyResult `json:"org.matrix.msc4354.sticky_events,omitzero"`
+	// Profiles is too.
+	Profiles *ProfilesResult `json:"org.matrix.msc4262.profiles,omitzero"`
 	// ThreadsUnstable is how the unstable dialect spells Threads.
 	ThreadsUnstable *ThreadsResult `json:"io.element.msc4308.thread_subscriptions,omitzero"`
 }

@@ -135,6 +135,8 @@ type builder struct {
 	news bool // there is something in the answer
 	// became is the state of rooms that the answer is about; nil: nothing of the room needs to be remembered any more.
 	became map[string]*sentRoom
+	// profileFields are those of which the answer tells changes (MSC4262).
+	profileFields []string
 }
 
 // answerBudget is how many events one answer holds, roughly: rooms beyond it come with the next answer, which then does not wait.

@@ -13,6 +13,9 @@ type Response struct {
 	OneTimeKeys     map[string]int64 `json:"device_one_time_keys_count"`
 	UnusedFallback  []string         `json:"device_unused_fallback_key_types"`
 	UnusedFallback0 []string         `json:"org.matrix.msc2732.device_unused_fallback_key_types"`
+	// Users are changed profiles, and UsersUnstable how MSC4429 spells them until it is accepted.
+	Users         map[string]ProfileUpdates `json:"users,omitzero"`
+	UsersUnstable map[string]ProfileUpdates `json:"org.matrix.msc4429.users,omitzero"`
 }
 
 // Events is a list of events.

@@ -109,7 +109,7 @@ func (b *builder) build() (resp *Response, news bool, err error) {
 	b.invites = b.reader.InviteFilter(b.req.UserID, b.ignored)
 	b.lazy = b.Syncer.lazy.session(b.req.UserID, b.req.DeviceID, b.plan.SincePos)
 	resp = &Response{}
-	parts := []func(*Response) (bool, error){b.rooms, b.accountData, b.presenceEvents, b.deviceLists}
+	parts := []func(*Response) (bool, error){b.rooms, b.accountData, b.presenceEvents, b.deviceLists, b.profiles}
 	for _, part := range parts {
 		some, err := part(resp)
 		if err != nil {

@@ -31,6 +31,7 @@ type Notices struct {
 	Others     []*messages.UserNotice // of other users, whose inboxes the commit filled
 	DeviceList *messages.DeviceListNotice
 	Presence   *messages.PresenceNotice
+	Profile    *messages.ProfileNotice
 	Pusher     *messages.PusherNotice
 }
 
@@ -51,6 +52,10 @@ func (n Notices) messages(userID string) []proto.Message {
 	if n.Presence != nil {
 		n.Presence.UserId = userID
 		all = append(all, n.Presence)
+	}
+	if n.Profile != nil {
+		n.Profile.UserId = userID
+		all = append(all, n.Profile)
 	}
 	if n.Pusher != nil {
 		n.Pusher.UserId = userID

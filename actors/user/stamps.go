@@ -21,6 +21,7 @@ type stamps struct {
 	accountData uint64
 	deviceLists uint64
 	keys        uint64
+	profiles    uint64 // of users who share a room
 	// threadSubscriptions is when the user last subscribed to a thread or unsubscribed (MSC4306).
 	threadSubscriptions uint64
 	toDevice            map[string]uint64 // by device
@@ -64,7 +65,7 @@ func (s *stamps) load(ctx context.Context, r persistence.Reader, userID string) 
 // begin stamps everything that the activation did not see with the position at which it began.
 func (s *stamps) begin(pos uint64) {
 	s.begun, s.pos = pos, pos
-	s.accountData, s.deviceLists, s.keys, s.threadSubscriptions = pos, pos, pos, pos
+	s.accountData, s.deviceLists, s.keys, s.profiles, s.threadSubscriptions = pos, pos, pos, pos, pos
 	for _, r := range s.rooms {
 		r.accountData = pos
 		if r.membership == "join" {

@@ -142,7 +142,7 @@ func (a *actor) dropLoggedOut(devices []string) {
 // news reports whether anything that wakes a sync is newer than its token. Sliding syncs have no presence.
 func (a *actor) news(w *waiter) bool {
 	s, since := &a.stamps, w.since
-	if s.accountData > since.Pos || s.deviceLists > since.Pos || a.toDeviceNews(w.device, since) {
+	if s.accountData > since.Pos || s.deviceLists > since.Pos || s.profiles > since.Pos || a.toDeviceNews(w.device, since) {
 		return true
 	}
 	for _, r := range s.rooms {

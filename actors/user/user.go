@@ -121,6 +121,10 @@ func (a *actor) Receive(m cluster.Message) {
 	case *messages.PresenceNotice:
 		a.stamps.presence(body)
 		a.wake()
+	case *messages.ProfileNotice:
+		a.stamps.saw(body.Pos)
+		a.stamps.profiles = body.Pos
+		a.wake()
 	case *messages.SyncAsk:
 		a.sync(m, body)
 	case *messages.SlidingAsk:

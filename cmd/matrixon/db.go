@@ -14,6 +14,8 @@ import (
 type dbCommand struct {
 	Status  dbStatus  `cmd:"" help:"Show the database: its layout, its position and what takes how much."`
 	Migrate dbMigrate `cmd:"" help:"Bring the database to the layout of this version, as a server does when it starts."`
+	Backup  dbBackup  `cmd:"" help:"Copy all data of a single node into a new folder, whether the server runs or not."`
+	Verify  dbVerify  `cmd:"" help:"Check a backup from its first to its last byte."`
 	Copy    dbCopy    `cmd:"" help:"Copy all data between a single node and a database: so that the node can become a cluster, or the cluster a single node."`
 }
 

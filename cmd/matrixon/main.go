@@ -22,7 +22,7 @@ type commands struct {
 	Appservices  appservicesCommand  `cmd:"" help:"Look at the application services of the running server."`
 	Cluster      clusterCommand      `cmd:"" help:"Look at the running server's nodes."`
 	Config       configCommand       `cmd:"" help:"Write, check and show the configuration."`
-	DB           dbCommand           `cmd:"" name:"db" help:"Look at the database, migrate it, and copy a single node's data into one."`
+	DB           dbCommand           `cmd:"" name:"db" help:"Look at the database, migrate it, back data up, and copy a single node's data into one."`
 	Destinations destinationsCommand `cmd:"" help:"Look at what other servers are sent."`
 	Keys         keysCommand         `cmd:"" help:"List and replace the keys with which the server signs."`
 	Media        mediaCommand        `cmd:"" help:"Look after the files that users have uploaded."`

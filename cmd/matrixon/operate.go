@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"log/slog"
 	"net"
 	"net/http"
@@ -29,6 +30,8 @@ func (f configFlags) operate(ctx context.Context, m *Main, do func(doer) error) 
 	defer client.CloseIdleConnections()
 	if conn, err := dial(ctx, "", ""); err == nil {
 		return errors.Join(conn.Close(), do(client.Do))
+	} else if errors.Is(err, fs.ErrPermission) {
+		return notAllowed(conf)
 	}
 	quiet := slog.New(slog.NewTextHandler(m.Stderr, &slog.HandlerOptions{Level: slog.LevelWarn}))
 	s, err := server.Open(conf, server.Options{Version: buildInfo().Version, Log: quiet})
@@ -44,6 +47,11 @@ func (f configFlags) operate(ctx context.Context, m *Main, do func(doer) error) 
 // errNotRunning says that a command is about what a server does, and none does anything.
 var errNotRunning = errors.New("no server runs on this data folder")
 
+// notAllowed tells who can use the command.
+func notAllowed(c *config.Config) error {
+	return fmt.Errorf("you may not use the data folder %s: run this as the user as whom the server runs, such as with sudo -u", c.DataDir)
+}
+
 // running is operate for commands that make sense only while the server runs.
 func (f configFlags) running(ctx context.Context, m *Main, do func(doer) error) error {
 	conf, _, err := f.load(m)
@@ -53,8 +61,11 @@ func (f configFlags) running(ctx context.Context, m *Main, do func(doer) error) 
 	client, dial := socketClient(conf)
 	defer client.CloseIdleConnections()
 	conn, err := dial(ctx, "", "")
-	if err != nil {
-		return errNotRunning
+	switch {
+	case errors.Is(err, fs.ErrPermission):
+		return notAllowed(conf)
+	case err != nil:
+		return fmt.Errorf("%w, %s: start it, or name its configuration with --config", errNotRunning, conf.DataDir)
 	}
 	return errors.Join(conn.Close(), do(client.Do))
 }
@@ -92,6 +103,11 @@ func ask(ctx context.Context, do doer, method, path string, body, answer any) er
 	if resp.StatusCode == http.StatusOK {
 		return json.UnmarshalRead(resp.Body, answer)
 	}
+	return refusal(resp)
+}
+
+// refusal is the error in an answer.
+func refusal(resp *http.Response) error {
 	var refused struct {
 		Error string `json:"error"`
 	}

@@ -3,6 +3,9 @@ package main
 import (
 	"bytes"
 	"context"
+	"errors"
+	"os"
+	"path/filepath"
 	"strings"
 	"sync"
 	"testing"
@@ -28,8 +31,11 @@ func TestAccountsWhileTheServerIsStopped(t *testing.T) {
 	if code, _, errs := operate(t, dir, "secret\n", "user", "create", "ann"); code != exitFailed || !strings.Contains(errs, "already taken") {
 		t.Errorf("a name that is taken: exit %d: %s", code, errs)
 	}
-	if code, out, _ := operate(t, dir, "", "user", "create", "bob", "--generate"); code != 0 || !strings.HasPrefix(out, "password: ") {
+	if code, out, _ := operate(t, dir, "", "user", "create", "bob", "--generate"); code != 0 || !strings.HasPrefix(out, "@bob:localhost\npassword: ") {
 		t.Errorf("a generated password: exit %d: %s", code, out)
+	}
+	if code, out, errs := operate(t, dir, "", "user", "create", "bob", "--generate"); code != exitFailed || out != "" || errs != "matrixon: this user name is already taken\n" {
+		t.Errorf("a password for nobody: exit %d: %s%s", code, out, errs)
 	}
 	if code, _, errs := operate(t, dir, "\n", "user", "create", "carl"); code != exitFailed || !strings.Contains(errs, "--generate") {
 		t.Errorf("no password: exit %d: %s", code, errs)
@@ -89,6 +95,11 @@ func TestOperatingARunningServer(t *testing.T) {
 		args []string
 		want string
 	}{
+		{[]string{"user", "notify", "hello", "ann"}, "1 users are told"},
+		{[]string{"user", "notify", "hello", "--all"}, "1 users are told"},
+		{[]string{"user", "export", "ann"}, `{"kind":"end"}`},
+		{[]string{"rooms", "list", "--match", "server notices"}, "Server notices"},
+		{[]string{"user", "redact", "@_server:localhost"}, "2 messages are redacted"},
 		{[]string{"actors", "list", "--kind", "user"}, "@ann:localhost"},
 		{[]string{"actors", "inspect", "@ann:localhost"}, "waiting_syncs"},
 		{[]string{"actors", "stop", "@ann:localhost"}, "stopped"},
@@ -126,6 +137,42 @@ func (w *watched) Write(p []byte) (int, error) {
 		close(w.found)
 	}
 	return len(p), nil
+}
+
+func TestABackup(t *testing.T) {
+	t.Parallel()
+	dir, target := t.TempDir(), filepath.Join(t.TempDir(), "backup")
+	if code, _, errs := operate(t, dir, "secret\n", "user", "create", "ann"); code != 0 {
+		t.Fatal(errs)
+	}
+	file := filepath.Join("media", "aa", "bb", "aabbcc")
+	if err := errors.Join(os.MkdirAll(filepath.Dir(filepath.Join(dir, file)), 0o700), os.WriteFile(filepath.Join(dir, file), []byte("picture"), 0o600)); err != nil {
+		t.Fatal(err)
+	}
+	if code, out, errs := operate(t, dir, "", "db", "backup", target); code != 0 || !strings.Contains(out, "everything up to position") {
+		t.Fatalf("exit %d: %s%s", code, out, errs)
+	}
+	if code, _, errs := operate(t, dir, "", "db", "backup", target); code != exitFailed || !strings.Contains(errs, "new folder") {
+		t.Errorf("over another backup: exit %d: %s", code, errs)
+	}
+	if code, out, errs := operate(t, dir, "", "db", "verify", target); code != 0 || !strings.Contains(out, "whole") {
+		t.Errorf("exit %d: %s%s", code, out, errs)
+	}
+	if code, _, errs := operate(t, dir, "", "db", "verify", t.TempDir()); code != exitFailed || !strings.Contains(errs, "not the data") {
+		t.Errorf("a folder with nothing: exit %d: %s", code, errs)
+	}
+	if code, _, errs := operate(t, dir, "secret\n", "user", "create", "bob"); code != 0 {
+		t.Fatal(errs)
+	}
+	if _, out, errs := operate(t, target, "", "user", "list"); out != "@ann:localhost\n" {
+		t.Errorf("the backup has:\n%s%s", out, errs)
+	}
+	if content, err := os.ReadFile(filepath.Join(target, file)); err != nil || string(content) != "picture" {
+		t.Errorf("%s %v", content, err)
+	}
+	if same, err := os.ReadFile(filepath.Join(target, "signing.key")); err != nil || len(same) == 0 {
+		t.Errorf("the key: %v", err)
+	}
 }
 
 func TestTheSigningKeyIsReplaced(t *testing.T) {

@@ -9,7 +9,10 @@ import (
 	"io"
 	"net/http"
 	"net/url"
+	"os"
 	"strings"
+
+	"golang.org/x/term"
 
 	"github.com/matrixon/matrixon/http/admin"
 )
@@ -23,6 +26,9 @@ type userCommand struct {
 	Deactivate userDeactivate `cmd:"" help:"End an account for good."`
 	List       userList       `cmd:"" help:"List the accounts."`
 	Devices    userDevices    `cmd:"" help:"List the devices of a user."`
+	Redact     userRedact     `cmd:"" help:"Redact all messages of a user, of this server or another."`
+	Export     userExport     `cmd:"" help:"Write all that the server knows of a user to standard output."`
+	Notify     userNotify     `cmd:"" help:"Tell users something in the name of the server."`
 	LogOut     userLogOut     `cmd:"" name:"logout" help:"Log devices of a user out. Their keys are deleted too."`
 }
 
@@ -33,19 +39,41 @@ type passwordFlags struct {
 
 func (f passwordFlags) read(m *Main) (string, error) {
 	if f.Generate {
-		made := rand.Text()
-		_, err := fmt.Fprintln(m.Stdout, "password:", made)
-		return made, err
+		return rand.Text(), nil
 	}
 	fmt.Fprint(m.Stderr, "password: ")
-	line, err := bufio.NewReader(m.Stdin).ReadString('\n')
-	if err != nil && !errors.Is(err, io.EOF) {
+	line, err := readSecret(m.Stdin)
+	if err != nil {
+		fmt.Fprintln(m.Stderr)
 		return "", err
 	}
-	if line = strings.TrimRight(line, "\r\n"); line == "" {
+	if line == "" {
 		return "", errors.New("no password was given; write one to standard input, or use --generate")
 	}
 	return line, nil
+}
+
+// tell prints a password that was made up, once it is in force.
+func (f passwordFlags) tell(m *Main, password string) error {
+	if !f.Generate {
+		return nil
+	}
+	_, err := fmt.Fprintln(m.Stdout, "password:", password)
+	return err
+}
+
+// readSecret reads a line. A terminal does not show it.
+func readSecret(in io.Reader) (string, error) {
+	if f, ok := in.(*os.File); ok && term.IsTerminal(int(f.Fd())) {
+		typed, err := term.ReadPassword(int(f.Fd()))
+		fmt.Fprintln(os.Stderr)
+		return string(typed), err
+	}
+	line, err := bufio.NewReader(in).ReadString('\n')
+	if err != nil && !errors.Is(err, io.EOF) {
+		return "", err
+	}
+	return strings.TrimRight(line, "\r\n"), nil
 }
 
 type userCreate struct {
@@ -61,7 +89,10 @@ func (c userCreate) Run(ctx context.Context, m *Main) error {
 	if err != nil {
 		return err
 	}
-	return c.change(ctx, m, c.Name, admin.Change{Create: true, Password: &password, Admin: &c.Admin})
+	if err := c.change(ctx, m, c.Name, admin.Change{Create: true, Password: &password, Admin: &c.Admin}); err != nil {
+		return err
+	}
+	return c.tell(m, password)
 }
 
 type userPassword struct {
@@ -77,7 +108,10 @@ func (c userPassword) Run(ctx context.Context, m *Main) error {
 	if err != nil {
 		return err
 	}
-	return c.change(ctx, m, c.Name, admin.Change{Password: &password, LogOut: !c.KeepLogins})
+	if err := c.change(ctx, m, c.Name, admin.Change{Password: &password, LogOut: !c.KeepLogins}); err != nil {
+		return err
+	}
+	return c.tell(m, password)
 }
 
 type userAdmin struct {
@@ -166,6 +200,39 @@ func (c userLogOut) Run(ctx context.Context, m *Main) error {
 		}
 		_, err := fmt.Fprintf(m.Stdout, "%d devices are left\n", len(left.Devices))
 		return err
+	})
+}
+
+type userRedact struct {
+	configFlags
+	Name   string `arg:"" help:"The user, as in @alice:example.org."`
+	Room   string `help:"Only what was said in this room."`
+	Reason string `help:"What members read as the reason."`
+}
+
+// Run redacts, request after request, and tells how far it is.
+func (c userRedact) Run(ctx context.Context, m *Main) error {
+	return c.operate(ctx, m, func(do doer) error {
+		what := admin.Redacting{RoomID: c.Room, Reason: c.Reason}
+		for redacted, failed := 0, 0; ; {
+			var done admin.Redacted
+			if err := ask(ctx, do, http.MethodPost, "/users/"+url.PathEscape(c.Name)+"/redact", what, &done); err != nil {
+				return err
+			}
+			redacted += done.Redacted
+			failed += len(done.Failed)
+			fmt.Fprintf(m.Stdout, "%d messages are redacted\n", redacted)
+			for which, why := range done.Failed {
+				fmt.Fprintf(m.Stderr, "%s: %s\n", which, printable(why))
+			}
+			if what.From = done.Next; what.From != "" {
+				continue
+			}
+			if failed > 0 {
+				return fmt.Errorf("%d could not be", failed)
+			}
+			return nil
+		}
 	})
 }
 

@@ -39,6 +39,9 @@ func Endpoints(d Deps) []api.Endpoint {
 		post("/users/{user}", h.changeUser),
 		get("/users/{user}/devices", h.listDevices),
 		post("/users/{user}/log_out", h.logOut),
+		post("/users/{user}/redact", h.redactUser),
+		get("/users/{user}/export", h.exportUser),
+		post("/users/{user}/notice", h.sendNotice),
 		get("/registration_tokens", h.listRegistrationTokens),
 		post("/registration_tokens", h.createRegistrationToken),
 		remove("/registration_tokens/{token}", h.deleteRegistrationToken),
@@ -81,10 +84,13 @@ func (h handler) describe(*api.Request) (any, error) {
 	}), nil
 }
 
-// Socket serves the same without asking for a token, and the profiles of the process besides.
+// Socket serves the same without asking for a token, and besides it backups, which are written where the operator says, and the profiles of
+// the process.
 func Socket(d Deps, log *slog.Logger) http.Handler {
 	a := api.New(api.Options{Log: log})
-	for _, e := range Endpoints(d) {
+	h := handler{Operator{d}}
+	backup := api.Endpoint{Methods: []string{http.MethodPost}, Path: Base + "/backup", MaxBody: maxBody, Handler: h.backup}
+	for _, e := range append(Endpoints(d), backup) {
 		e.Auth = api.Public
 		a.Add(api.Admin, e)
 	}

@@ -104,6 +104,78 @@ func TestAnAccountIsMadeAndChanged(t *testing.T) {
 	}
 }
 
+func TestMessagesAreRedacted(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	alice, bob := w.Register("alice"), w.Register("bob")
+	first := alice.CreateRoom(clienttest.J{"preset": "public_chat"})
+	second := bob.CreateRoom(clienttest.J{"preset": "public_chat", "room_version": "10"})
+	gone := alice.CreateRoom(clienttest.J{"preset": "public_chat"}) // where nobody is left who could
+	for _, roomID := range []string{first, second, gone} {
+		alice.Join(roomID)
+		bob.Join(roomID)
+	}
+	said := map[string]string{bob.Say(first, "one"): first, bob.Say(first, "two"): first, bob.Say(second, "three"): second}
+	bob.Say(gone, "x")
+	kept := alice.Say(first, "mine")
+	bob.Leave(first) // alice has the power there
+	bob.Leave(gone)
+	alice.Leave(gone)
+	path := "/users/bob/redact"
+	redacted := func(roomID, eventID string) bool {
+		t.Helper()
+		row, ok, err := schema.EventsByID.Get(t.Context(), w.Store, schema.EventByID{RoomID: roomID, EventID: eventID})
+		if err != nil || !ok {
+			t.Fatal(ok, err)
+		}
+		event, _, err := schema.Events.Get(t.Context(), w.Store, schema.Event{RoomID: roomID, Seq: row.Seq})
+		if err != nil {
+			t.Fatal(err)
+		}
+		return event.RedactedBy != ""
+	}
+	w.ask(w.root, "POST", "/users/@Not%20One/redact", nil, 400)
+	w.ask(w.root, "POST", path, clienttest.J{"from": "x"}, 400)
+	if done := w.ask(w.root, "POST", path, clienttest.J{"room_id": second, "reason": "spam"}, 200); done.Get("redacted").Int() != 1 || done.Get("failed").Exists() {
+		t.Errorf("one room: %s", done)
+	}
+	done := w.ask(w.root, "POST", path, nil, 200)
+	if done.Get("redacted").Int() != 2 || len(done.Get("failed").Map()) != 1 || !done.Get("failed."+gjson.Escape(gone)).Exists() || done.Get("next").Exists() {
+		t.Errorf("all rooms: %s", done)
+	}
+	for eventID, roomID := range said {
+		if !redacted(roomID, eventID) {
+			t.Errorf("%s is not redacted", eventID)
+		}
+	}
+	if redacted(first, kept) {
+		t.Error("what somebody else has said is redacted")
+	}
+}
+
+// What is more than one request does is asked for by the next.
+func TestManyMessagesAreRedacted(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	alice := w.Register("alice")
+	a, b := alice.CreateRoom(clienttest.J{}), alice.CreateRoom(clienttest.J{})
+	for range 300 {
+		alice.Say(a, "x")
+		alice.Say(b, "x")
+	}
+	var counts []int64
+	for from := ""; ; {
+		done := w.ask(w.root, "POST", "/users/alice/redact", clienttest.J{"from": from}, 200)
+		counts = append(counts, done.Get("redacted").Int())
+		if from = done.Get("next").Str; from == "" {
+			break
+		}
+	}
+	if !slices.Equal(counts, []int64{500, 100}) {
+		t.Errorf("%v", counts)
+	}
+}
+
 func TestALockHoldsAtOnce(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)

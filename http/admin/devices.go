@@ -65,7 +65,7 @@ func (o Operator) LogOut(ctx context.Context, by By, name string, which LogOut) 
 	if err != nil {
 		return Devices{}, err
 	}
-	o.Sessions.Forget(u.UserID, "")
+	o.Sessions.Forget(u.UserID)
 	return o.Devices(ctx, u.UserID)
 }
 

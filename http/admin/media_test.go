@@ -41,6 +41,7 @@ func TestMedia(t *testing.T) {
 		if err != nil || resp.StatusCode != status {
 			t.Fatalf("%s %s: %d %s %v, want %d", method, path, resp.StatusCode, raw, err, status)
 		}
+		checkDescribed(t, method, path, resp.StatusCode, raw)
 		return gjson.ParseBytes(raw)
 	}
 	upload := func(u *clienttest.User, content string) string {

@@ -19,7 +19,7 @@ import (
 
 // Sessions is told when the sessions of a user have ended or changed.
 type Sessions interface {
-	Forget(userID, deviceID string)
+	Forget(userID string)
 }
 
 // Rebalance evens out the load of the nodes, or only says how it would.
@@ -37,8 +37,12 @@ type Deps struct {
 	// Registrations gives the application services as they are registered now; nil: there are none.
 	Registrations func() *appservice.Set
 	Keys          SigningKeys
-	Federates     bool // whether there are other servers
-	Log           *slog.Logger
+	// Notify tells a user something in the name of the server; nil: there are no notices.
+	Notify func(ctx context.Context, userID, text string) (eventID string, err error)
+	// Backup copies all data into a folder of this machine while it is in use.
+	Backup    func(ctx context.Context, folder string) (Backup, error)
+	Federates bool // whether there are other servers
+	Log       *slog.Logger
 	// Description is the HTTP interface as OpenAPI, in YAML.
 	Description []byte
 }
@@ -58,7 +62,9 @@ func (o Operator) note(ctx context.Context, by By, what string, err error, attrs
 	}
 	attrs = append(attrs, slog.String("by", string(by)))
 	if err != nil {
-		level = slog.LevelWarn
+		if mxerr.From(err).Status >= http.StatusInternalServerError { // else it is what was asked that was wrong
+			level = slog.LevelWarn
+		}
 		attrs = append(attrs, slog.Any("error", err))
 	}
 	o.Log.LogAttrs(ctx, level, "administration: "+what, attrs...)

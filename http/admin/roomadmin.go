@@ -53,15 +53,9 @@ func (o Operator) makeRoomAdmin(ctx context.Context, row schema.Room, userID str
 	if err != nil {
 		return RoomAdmin{}, err
 	}
-	members, _, err := o.localMembers(ctx, row.RoomID, math.MaxInt, "join")
+	from, err := o.strongest(ctx, row.RoomID, power, userID)
 	if err != nil {
 		return RoomAdmin{}, err
-	}
-	var from string
-	for _, member := range members {
-		if member != userID && (from == "" || power.User(from).Less(power.User(member))) {
-			from = member
-		}
 	}
 	need := power.Event(powerLevels, true)
 	switch level := power.User(from); {
@@ -88,6 +82,21 @@ func (o Operator) makeRoomAdmin(ctx context.Context, row schema.Room, userID str
 	}
 	made.Invited = true
 	return made, o.askRoom(ctx, row.RoomID, &messages.ChangeMembership{By: requester, Action: messages.ChangeMembership_INVITE, Target: userID})
+}
+
+// strongest is the joined user of this server who has most power in a room besides one; empty when there is none.
+func (o Operator) strongest(ctx context.Context, roomID string, power *auth.PowerLevels, besides string) (string, error) {
+	members, _, err := o.localMembers(ctx, roomID, math.MaxInt, "join")
+	if err != nil {
+		return "", err
+	}
+	strongest := ""
+	for _, member := range members {
+		if member != besides && (strongest == "" || power.User(strongest).Less(power.User(member))) {
+			strongest = member
+		}
+	}
+	return strongest, nil
 }
 
 // powerLevels are those of the room now, and the content of the event that says so, nil when there is none.

@@ -26,6 +26,7 @@ type User struct {
 	Deactivated bool   `json:"deactivated"`
 	Locked      bool   `json:"locked"`
 	Suspended   bool   `json:"suspended"`
+	Appservice  string `json:"appservice,omitzero"` // the id of the application service to which the name is reserved
 }
 
 // Users is a page of accounts, by their id.
@@ -46,8 +47,14 @@ type Change struct {
 	Erase      bool    `json:"erase,omitempty"` // with Deactivate: the profile too
 }
 
-func show(a schema.Account) User {
-	return User{a.UserID, a.CreatedTS, a.Admin, a.Deactivated, a.Locked, a.Suspended}
+func (o Operator) show(a schema.Account) User {
+	u := User{UserID: a.UserID, CreatedTS: a.CreatedTS, Admin: a.Admin, Deactivated: a.Deactivated, Locked: a.Locked, Suspended: a.Suspended}
+	for _, r := range o.registered().All() {
+		if r.Reserves(a.UserID) {
+			u.Appservice = r.ID
+		}
+	}
+	return u
 }
 
 // Users lists the accounts.
@@ -60,7 +67,7 @@ func (o Operator) Users(ctx context.Context, p Page) (Users, error) {
 	}
 	page := Users{Users: make([]User, len(rows)), Next: next}
 	for i, a := range rows {
-		page.Users[i] = show(a)
+		page.Users[i] = o.show(a)
 	}
 	return page, nil
 }
@@ -87,7 +94,7 @@ func (o Operator) User(ctx context.Context, name string) (User, error) {
 	if err == nil && !ok {
 		err = mxerr.NotFound("there is no account %s", userID)
 	}
-	return show(a), err
+	return o.show(a), err
 }
 
 // Change changes an account, or makes it, and gives it as it is then.
@@ -113,7 +120,7 @@ func (o Operator) Change(ctx context.Context, by By, name string, c Change) (Use
 			return User{}, err
 		}
 	}
-	o.Sessions.Forget(userID, "")
+	o.Sessions.Forget(userID)
 	return o.User(ctx, userID)
 }
 

@@ -85,12 +85,19 @@ func newWorld(t *testing.T) *world {
 		}}
 	w.root = w.Register("root")
 	w.Write(schema.Accounts.Put(schema.Account{UserID: w.root.ID, Admin: true}))
+	w.serve(func(*admin.Deps) {})
+	return w
+}
+
+// serve serves the admin API with some of what it needs changed.
+func (w *world) serve(change func(*admin.Deps)) {
+	w.t.Helper()
+	change(&w.deps)
 	a := api.New(api.Options{Auth: w.Tokens, Log: slog.New(slog.DiscardHandler), Now: w.Clock.Now})
 	a.Add(api.Admin, admin.Endpoints(w.deps)...)
 	server := httptest.NewServer(a.Handler(api.Admin))
-	t.Cleanup(server.Close)
+	w.t.Cleanup(server.Close)
 	w.url = server.URL
-	return w
 }
 
 // speak has the node answer for itself.
@@ -251,6 +258,7 @@ func (w *world) request(token, method, path string, body any) (status int, answe
 	if err != nil {
 		w.t.Fatal(err)
 	}
+	checkDescribed(w.t, method, path, resp.StatusCode, raw)
 	return resp.StatusCode, raw
 }
 

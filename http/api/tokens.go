@@ -3,8 +3,9 @@ package api
 import (
 	"context"
 	"crypto/sha256"
+	"hash/maphash"
 	"net/http"
-	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/matrixon/matrixon/http/api/secret"
@@ -19,11 +20,19 @@ const cachedSessions = 100_000
 // Tokens authenticates by the access tokens in the store and remembers what it found.
 type Tokens struct {
 	options TokensOptions
-	cache   *cache.Cache[[32]byte, *Session]
+	cache   *cache.Cache[[32]byte, remembered]
 
-	// mu orders forgetting and remembering: a session that was read before it was revoked must not be remembered after.
-	mu      sync.Mutex
-	revoked uint64
+	// forgotten counts how often sessions were forgotten, of each user together with those who share the place; all, of everybody.
+	seed      maphash.Seed
+	forgotten [4096]atomic.Uint64
+	all       atomic.Uint64
+}
+
+// remembered is a session as it was read when those of its user had been forgotten so often: it is good until they are once more. So one that
+// was read before it was revoked is not believed after.
+type remembered struct {
+	session   *Session
+	forgotten uint64
 }
 
 // TokensOptions are what Tokens needs.
@@ -40,7 +49,7 @@ type TokensOptions struct {
 
 // NewTokens makes an authenticator.
 func NewTokens(o TokensOptions) *Tokens {
-	return &Tokens{options: o, cache: cache.New(cache.Options[[32]byte, *Session]{
+	return &Tokens{options: o, seed: maphash.MakeSeed(), cache: cache.New(cache.Options[[32]byte, remembered]{
 		Size:    cachedSessions,
 		Written: o.Remember,
 	})}
@@ -52,8 +61,9 @@ func (t *Tokens) Authenticate(ctx context.Context, token string, _ *http.Request
 		return nil, UnknownToken(false)
 	}
 	hash := sha256.Sum256([]byte(token))
-	s, ok := t.cache.Get(hash)
-	if !ok {
+	known, ok := t.cache.Get(hash)
+	s := known.session
+	if !ok || known.forgotten != t.place(s.UserID).Load() {
 		var err error
 		if s, err = t.look(ctx, hash); err != nil {
 			return nil, err
@@ -67,9 +77,7 @@ func (t *Tokens) Authenticate(ctx context.Context, token string, _ *http.Request
 
 // look reads the session from the store.
 func (t *Tokens) look(ctx context.Context, hash [32]byte) (*Session, error) {
-	t.mu.Lock()
-	before := t.revoked
-	t.mu.Unlock()
+	before := t.all.Load()
 	row, ok, err := schema.AccessTokens.Get(ctx, t.options.Store, schema.AccessToken{Hash: hash[:]})
 	if err != nil {
 		return nil, err
@@ -103,28 +111,25 @@ func (t *Tokens) look(ctx context.Context, hash [32]byte) (*Session, error) {
 	if row.ExpiresTS > 0 {
 		s.Expires = time.UnixMilli(row.ExpiresTS)
 		if t.options.FirstUse != nil && t.options.Now().Before(s.Expires) && t.options.FirstUse(ctx, s) {
-			t.Forget(s.UserID, s.DeviceID)
+			t.Forget(s.UserID)
 		}
 	}
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	if t.revoked == before {
-		t.cache.Set(hash, s)
+	if r := (remembered{s, t.place(s.UserID).Load()}); t.all.Load() == before { // it is what it was when the reading began
+		t.cache.Set(hash, r)
 	}
 	return s, nil
 }
 
-// Forget makes this node look again at every session of the user, after a logout, a lock or another change of the
-// account. An empty deviceID means all devices. It is effective when it returns.
-func (t *Tokens) Forget(userID, deviceID string) {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	t.revoked++
-	for hash, s := range t.cache.All() {
-		if s.UserID == userID && (deviceID == "" || s.DeviceID == deviceID) {
-			t.cache.Delete(hash)
-		}
-	}
+// place counts for the user.
+func (t *Tokens) place(userID string) *atomic.Uint64 {
+	return &t.forgotten[maphash.String(t.seed, userID)%uint64(len(t.forgotten))]
+}
+
+// Forget makes this node look again at every session of the user, after a logout, a lock or another change of the account. It is effective
+// when it returns.
+func (t *Tokens) Forget(userID string) {
+	t.all.Add(1) // first: whoever sees the user's count changed sees this too
+	t.place(userID).Add(1)
 }
 
 // Close ends what runs beside the cache. Authenticate still works afterwards.

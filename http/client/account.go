@@ -57,7 +57,7 @@ func (a *accounts) changePassword(r *api.Request) (any, error) {
 	err = a.ask(r, proof.UserID, &messages.SetPassword{
 		PasswordHash: hash, RemoveDevices: q.LogoutDevices == nil || *q.LogoutDevices, KeepDevice: r.Device(),
 	})
-	a.o.Sessions.Forget(proof.UserID, "")
+	a.o.Sessions.Forget(proof.UserID)
 	return nil, err
 }
 
@@ -104,7 +104,7 @@ const (
 // Deactivate ends an account: nobody can log in any more, and its user leaves all rooms. It can be repeated.
 func Deactivate(ctx context.Context, d Deps, sessions SessionCache, userID string, erase bool) error {
 	_, err := AskUser[*messages.Done](ctx, d, userID, &messages.DeactivateAccount{Erase: erase})
-	sessions.Forget(userID, "")
+	sessions.Forget(userID)
 	if err != nil {
 		return err
 	}

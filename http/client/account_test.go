@@ -453,3 +453,38 @@ func TestThirdPartyIDsAreRefused(t *testing.T) {
 	s.v3("POST", "/account/3pid/delete", p.token, m{}).refused(400, "M_MISSING_PARAM")
 	s.v3("POST", "/account/3pid/unbind", p.token, m{"medium": "email", "address": 3}).refused(400, "M_BAD_JSON")
 }
+
+// A registration whose answer was lost can be repeated: there is one account, and whoever has its password is let in.
+func TestARegistrationIsRepeated(t *testing.T) {
+	t.Parallel()
+	s := newServer(t)
+	for name, body := range map[string]m{"with a name": {"username": "alice"}, "without a name": {}} {
+		body["password"] = pass
+		first := s.v3("POST", "/register", "", body)
+		body["auth"] = m{"type": "m.login.dummy", "session": first.text("session")}
+		once := s.v3("POST", "/register", "", body).ok()
+		again := s.v3("POST", "/register", "", body).ok()
+		if once.text("user_id") != again.text("user_id") || once.text("access_token") == again.text("access_token") {
+			t.Errorf("%s: %s and then %s", name, once.raw, again.raw)
+		}
+		s.whoami(again.text("access_token")).ok()
+		body["password"] = "another password"
+		s.v3("POST", "/register", "", body).refused(403, "M_FORBIDDEN") // the session is for what was asked first
+	}
+	quiet := m{"username": "carol", "password": pass, "inhibit_login": true}
+	quiet["auth"] = m{"type": "m.login.dummy", "session": s.v3("POST", "/register", "", quiet).text("session")}
+	for range 2 {
+		if got := s.v3("POST", "/register", "", quiet).ok(); got.text("user_id") != "@carol:"+serverName || got.body["access_token"] != nil {
+			t.Error(got.raw)
+		}
+	}
+	// Nobody gets into an account that was there before.
+	old := m{"username": "bob", "password": pass}
+	bob := s.register("bob")
+	s.v3("POST", "/register", "", old).refused(400, "M_USER_IN_USE")
+	s.clock.advance(time.Minute)
+	session := s.v3("POST", "/register", "", m{"password": pass}).text("session")
+	old["auth"] = m{"type": "m.login.dummy", "session": session}
+	s.v3("POST", "/register", "", old).refused(400, "M_USER_IN_USE")
+	s.whoami(bob.token).ok()
+}

@@ -65,8 +65,8 @@ type SSO struct {
 
 // SessionCache is told when sessions have ended or changed, so that it does not go on believing in them.
 type SessionCache interface {
-	// Forget concerns all devices of the user when deviceID is empty.
-	Forget(userID, deviceID string)
+	// Forget concerns all devices of the user.
+	Forget(userID string)
 }
 
 type accounts struct {

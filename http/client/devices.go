@@ -107,6 +107,6 @@ func (a *accounts) removeDevices(r *api.Request, devices ...string) error {
 		}
 	}
 	err := a.ask(r, r.User(), &messages.RemoveDevices{DeviceIds: devices})
-	a.o.Sessions.Forget(r.User(), "")
+	a.o.Sessions.Forget(r.User())
 	return err
 }

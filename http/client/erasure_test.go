@@ -53,5 +53,8 @@ func TestErasedAccount(t *testing.T) {
 	carol.Get("/sync").OK().Has(`rooms.join.*.timeline.events.#(event_id=="`+said+`").content`, "{}")
 	carol.Get(clienttest.Room(roomID, "event", root)).OK().
 		Has(`unsigned.m\.relations.m\.thread.latest_event.content`, "{}")
+	for u, n := range map[*clienttest.User]string{bob: "1", carol: "0"} {
+		searchFor(u, "secret", nil).OK().Has(inResults+"results.#", n)
+	}
 	carol.Get(clienttest.Room(roomID, "state", "m.room.history_visibility")).OK().Has("history_visibility", `"world_readable"`)
 }

@@ -169,18 +169,27 @@ func (a *accounts) postLogin(r *api.Request) (any, error) {
 	if err := usable(user); err != nil {
 		return nil, err
 	}
-	open, answer, err := a.newSession(user.UserID, q.sessionRequest, r.Now)
+	answer, err := a.openSession(r, user.UserID, q.sessionRequest, spent)
 	if err != nil {
 		return nil, err
 	}
-	open.LoginTokenHash = spent
-	if err := a.ask(r, user.UserID, &messages.LogIn{Session: open}); err != nil {
-		return nil, err
-	}
-	a.o.Sessions.Forget(user.UserID, answer.DeviceID)
 	if w := a.wellKnown(); w != nil {
 		answer.WellKnown = w
 	}
+	return answer, nil
+}
+
+// openSession begins a session of an account; spent is the hash of the login token that pays for it, nil for none.
+func (a *accounts) openSession(r *api.Request, userID string, q sessionRequest, spent []byte) (sessionAnswer, error) {
+	open, answer, err := a.newSession(userID, q, r.Now)
+	if err != nil {
+		return sessionAnswer{}, err
+	}
+	open.LoginTokenHash = spent
+	if err := a.ask(r, userID, &messages.LogIn{Session: open}); err != nil {
+		return sessionAnswer{}, err
+	}
+	a.o.Sessions.Forget(userID)
 	return answer, nil
 }
 
@@ -302,7 +311,7 @@ func (a *accounts) refresh(r *api.Request) (any, error) {
 		return nil, err
 	}
 	answer := sessionAnswer{AccessToken: secret.New(secret.Access), RefreshToken: secret.New(secret.Refresh), ExpiresInMS: a.o.AccessLifetime.Milliseconds()}
-	done, err := AskUser[*messages.SessionRefreshed](r.Ctx, a.Deps, row.UserID, &messages.RefreshSession{
+	_, err = AskUser[*messages.SessionRefreshed](r.Ctx, a.Deps, row.UserID, &messages.RefreshSession{
 		RefreshHash:         row.Hash,
 		NewAccessHash:       secret.Hash(answer.AccessToken),
 		NewAccessExpiresTs:  r.Now.Add(a.o.AccessLifetime).UnixMilli(),
@@ -312,7 +321,7 @@ func (a *accounts) refresh(r *api.Request) (any, error) {
 	if err != nil {
 		return nil, err
 	}
-	a.o.Sessions.Forget(row.UserID, done.DeviceId)
+	a.o.Sessions.Forget(row.UserID)
 	return answer, nil
 }
 
@@ -321,13 +330,13 @@ func (a *accounts) logout(r *api.Request) (any, error) {
 		return nil, mxerr.Forbidden("an application service's own token cannot be logged out")
 	}
 	err := a.ask(r, r.User(), &messages.RemoveDevices{DeviceIds: []string{r.Device()}})
-	a.o.Sessions.Forget(r.User(), r.Device())
+	a.o.Sessions.Forget(r.User())
 	return nil, err
 }
 
 func (a *accounts) logoutAll(r *api.Request) (any, error) {
 	err := a.ask(r, r.User(), &messages.RemoveDevices{All: true})
-	a.o.Sessions.Forget(r.User(), "")
+	a.o.Sessions.Forget(r.User())
 	return nil, err
 }
 

@@ -387,7 +387,7 @@ func TestLockedAndSuspended(t *testing.T) {
 		}
 		row.Locked, row.Suspended = locked, suspended
 		s.write(schema.Accounts.Put(row))
-		s.tokens.Forget(p.id, "")
+		s.tokens.Forget(p.id)
 	}
 	set(true, false)
 	if got := s.whoami(p.token).refused(401, "M_USER_LOCKED"); got.body["soft_logout"] != true {

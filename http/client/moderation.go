@@ -81,7 +81,7 @@ func (a *accounts) moderate(r *api.Request, flags *messages.SetAccountFlags) err
 		return err
 	}
 	err = a.ask(r, target.UserID, flags)
-	a.o.Sessions.Forget(target.UserID, "")
+	a.o.Sessions.Forget(target.UserID)
 	return err
 }
 

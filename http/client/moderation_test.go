@@ -16,7 +16,7 @@ func TestModeration(t *testing.T) {
 	}
 	row.Admin = true
 	s.write(schema.Accounts.Put(row))
-	s.tokens.Forget(boss.id, "")
+	s.tokens.Forget(boss.id)
 	const v1 = "/_matrix/client/v1/admin/"
 	s.do("PUT", v1+"lock/"+boss.id, alice.token, m{"locked": true}).refused(403, "M_FORBIDDEN")
 	s.do("GET", v1+"lock/@nobody:example.org", alice.token, nil).refused(403, "M_FORBIDDEN")

@@ -61,7 +61,7 @@ func (g *Registrar) Account(r *api.Request, userID string) (schema.Account, erro
 
 // Free gives the id of a new account with this name; 400 M_INVALID_USERNAME, M_USER_IN_USE, M_EXCLUSIVE.
 func (g *Registrar) Free(r *api.Request, name string) (string, error) {
-	return g.a.wantedUser(r, &name)
+	return g.a.wantedUser(r, &name, "")
 }
 
 // Hash gives the hash of a new password, which must be acceptable; 400 M_WEAK_PASSWORD.
@@ -85,7 +85,7 @@ func (g *Registrar) Deactivate(r *api.Request, userID string, erase bool) error 
 // RemoveDevices deletes devices; none named means all.
 func (g *Registrar) RemoveDevices(r *api.Request, userID string, devices ...string) error {
 	err := g.a.ask(r, userID, &messages.RemoveDevices{DeviceIds: devices, All: len(devices) == 0})
-	g.a.o.Sessions.Forget(userID, "")
+	g.a.o.Sessions.Forget(userID)
 	return err
 }
 
@@ -105,6 +105,6 @@ func (g *Registrar) SetDisplayName(r *api.Request, name string) error {
 // SetPassword replaces the password.
 func (g *Registrar) SetPassword(r *api.Request, userID, hash string, logOut bool) error {
 	err := g.a.ask(r, userID, &messages.SetPassword{PasswordHash: hash, RemoveDevices: logOut})
-	g.a.o.Sessions.Forget(userID, "")
+	g.a.o.Sessions.Forget(userID)
 	return err
 }

@@ -5,6 +5,7 @@ import (
 	"crypto/rand"
 	"crypto/sha1" //nolint:gosec // the shared-secret registration of existing tools is defined with HMAC-SHA1
 	"crypto/sha256"
+	"encoding/base32"
 	"encoding/base64"
 	"encoding/binary"
 	"encoding/hex"
@@ -13,6 +14,9 @@ import (
 	"slices"
 	"strings"
 	"time"
+
+	"github.com/go-json-experiment/json/jsontext"
+	"github.com/tidwall/gjson"
 
 	"github.com/matrixon/matrixon/actors/user/account"
 	"github.com/matrixon/matrixon/http/api"
@@ -48,7 +52,12 @@ type registerRequest struct {
 	Username     *string `json:"username"`
 	Password     string  `json:"password"`
 	InhibitLogin bool    `json:"inhibit_login"`
+	// Auth is what the user-interactive authentication reads.
+	Auth jsontext.Value `json:"auth"`
 }
+
+// session is the authentication session that the request continues, empty for none.
+func (q *registerRequest) session() string { return gjson.GetBytes(q.Auth, "session").Str }
 
 // register makes an account (client-server API, "Account registration"). The name is looked at before the user is
 // asked to prove anything, and again when the account is made.
@@ -73,8 +82,9 @@ func (a *accounts) register(r *api.Request) (any, error) {
 	if !a.o.Registration().Open && !a.o.Registration().TokensRequired {
 		return nil, mxerr.Forbidden("registration is disabled on this server")
 	}
-	userID, err := a.wantedUser(r, q.Username)
-	if err != nil {
+	userID, err := a.wantedUser(r, q.Username, q.session())
+	repeated := q.session() != "" && inUse(err)
+	if err != nil && !repeated {
 		return nil, err
 	}
 	if q.Password != "" {
@@ -89,6 +99,9 @@ func (a *accounts) register(r *api.Request) (any, error) {
 	if q.Password == "" {
 		return nil, mxerr.MissingParam("password is required")
 	}
+	if repeated {
+		return a.registered(r, userID, &q, proof)
+	}
 	hash, err := a.o.Passwords.Hash(r.Ctx, q.Password)
 	if err != nil {
 		return nil, err
@@ -97,7 +110,41 @@ func (a *accounts) register(r *api.Request) (any, error) {
 	if proof.Email.Address != "" {
 		m.ThirdPartyId = &messages.AddThirdPartyID{Medium: account.Email, Address: proof.Email.Address, ValidatedTs: proof.Email.TS}
 	}
-	return a.make(r, userID, &q, m)
+	answer, err := a.make(r, userID, &q, m)
+	if q.session() != "" && inUse(err) { // another attempt was faster
+		return a.registered(r, userID, &q, proof)
+	}
+	return answer, err
+}
+
+func inUse(err error) bool {
+	var refusal *mxerr.Error
+	return errors.As(err, &refusal) && refusal.Code == account.UserInUse().Code
+}
+
+// registered answers a request that is repeated because its answer was lost: the account has been made since the authentication began, and
+// has the same password. It is then as if the user logged in.
+func (a *accounts) registered(r *api.Request, userID string, q *registerRequest, proof uia.Proof) (any, error) {
+	row, ok, err := schema.Accounts.Get(r.Ctx, a.Store, schema.Account{UserID: userID})
+	if err != nil {
+		return nil, err
+	}
+	if !ok || row.CreatedTS < proof.Begun {
+		return nil, account.UserInUse()
+	}
+	if row, err = uia.CheckPassword(r, a.Store, a.o.Passwords, userID, q.Password); err != nil {
+		if mxerr.From(err).Code == "M_FORBIDDEN" {
+			err = account.UserInUse()
+		}
+		return nil, err
+	}
+	if err := usable(row); err != nil {
+		return nil, err
+	}
+	if q.InhibitLogin {
+		return sessionAnswer{UserID: userID, HomeServer: a.ServerName}, nil
+	}
+	return a.openSession(r, userID, q.sessionRequest, nil)
 }
 
 // registrationChallenge is what those who register must show: a token or nothing, an email address where the server can ask for one,
@@ -126,10 +173,16 @@ func (a *accounts) registrationChallenge() uia.Challenge {
 	return c
 }
 
-// wantedUser gives the id of the account to be made, which must be free; without a name a random one.
-func (a *accounts) wantedUser(r *api.Request, name *string) (string, error) {
-	if name == nil {
+// wantedUser gives the id of the account to be made, which must be free. Without a name it is a random one, the same for the same
+// authentication session.
+func (a *accounts) wantedUser(r *api.Request, name *string, session string) (string, error) {
+	switch {
+	case name == nil && session == "":
 		return a.newUserID(strings.ToLower(rand.Text()[:16]))
+	case name == nil:
+		sum := sha256.Sum256([]byte(session))
+		named := strings.ToLower(base32.StdEncoding.EncodeToString(sum[:10]))
+		name = &named
 	}
 	userID, err := a.newUserID(strings.ToLower(*name))
 	if err != nil {
@@ -201,7 +254,7 @@ func (a *accounts) available(r *api.Request) (any, error) {
 	if !a.o.Registration().Open && !a.o.Registration().TokensRequired {
 		return nil, mxerr.Forbidden("registration is disabled on this server")
 	}
-	if _, err := a.wantedUser(r, &name); err != nil {
+	if _, err := a.wantedUser(r, &name, ""); err != nil {
 		return nil, err
 	}
 	return map[string]bool{"available": true}, nil

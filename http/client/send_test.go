@@ -101,7 +101,7 @@ func TestRedactionsOfTheSuspended(t *testing.T) {
 	}
 	row.UserID, row.Suspended = alice.ID, true
 	w.Write(schema.Accounts.Put(row))
-	w.Tokens.Forget(alice.ID, "")
+	w.Tokens.Forget(alice.ID)
 	alice.Put(clienttest.Room(roomID, "redact", others, "1"), J{}).Refused(403, "M_USER_SUSPENDED")
 	alice.Put(clienttest.Room(roomID, "redact", "$unknown", "2"), J{}).Refused(403, "M_USER_SUSPENDED")
 	alice.Put(clienttest.Room(roomID, "redact", own, "3"), J{}).OK()

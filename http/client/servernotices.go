@@ -7,6 +7,7 @@ import (
 	"net/http"
 	"strings"
 
+	"github.com/go-json-experiment/json"
 	"github.com/go-json-experiment/json/jsontext"
 	"github.com/tidwall/gjson"
 
@@ -79,14 +80,7 @@ func (h *rooms) sendNotice(r *api.Request) (any, error) {
 	case body.Type == "m.room.member":
 		return nil, mxerr.InvalidParam("who is in the room is not the matter of a notice")
 	}
-	to, ok, err := h.localAccount(r.Ctx, body.UserID)
-	if err == nil && (!ok || to.Deactivated) {
-		err = mxerr.NotFound("there is no user %s", body.UserID)
-	}
-	if err != nil {
-		return nil, err
-	}
-	roomID, err := h.noticesRoom(r.Ctx, body.UserID)
+	roomID, err := h.noticesRoomOf(r.Ctx, body.UserID)
 	if err != nil {
 		return nil, err
 	}
@@ -109,6 +103,47 @@ func (h *rooms) sendNotice(r *api.Request) (any, error) {
 		return nil, err
 	}
 	return map[string]string{"event_id": sent.EventId}, nil
+}
+
+// Notify gives how the server tells a user something, in text; nil when there are no notices.
+func Notify(d Deps, o RoomOptions) func(ctx context.Context, userID, text string) (eventID string, err error) {
+	if d.Notices.UserID == "" {
+		return nil
+	}
+	h := &rooms{d, o}
+	return func(ctx context.Context, userID, text string) (string, error) {
+		content, err := json.Marshal(map[string]string{"msgtype": "m.text", "body": text}, json.Deterministic(true))
+		if err != nil {
+			return "", mxerr.BadJSON("the text is not valid")
+		}
+		roomID, err := h.noticesRoomOf(ctx, userID)
+		if err != nil {
+			return "", err
+		}
+		if err := h.inviteToNotices(ctx, roomID, userID); err != nil {
+			return "", err
+		}
+		sent, err := AskRoom[*messages.EventSent](ctx, h.Deps, roomID, &messages.SendEvent{By: h.noticesBy(),
+			Event: &messages.Proposal{Type: "m.room.message", Sender: h.Notices.UserID, Content: content}})
+		if err != nil {
+			return "", err
+		}
+		return sent.EventId, nil
+	}
+}
+
+// noticesRoomOf gives the room of the notices of a user, who must have an account.
+func (h *rooms) noticesRoomOf(ctx context.Context, userID string) (string, error) {
+	to, ok, err := h.localAccount(ctx, userID)
+	switch {
+	case err != nil:
+		return "", err
+	case !ok || to.Deactivated:
+		return "", mxerr.NotFound("there is no user %s", userID)
+	case userID == h.Notices.UserID:
+		return "", mxerr.InvalidParam("%s is the server itself", userID)
+	}
+	return h.noticesRoom(ctx, userID)
 }
 
 func (h *rooms) noticesBy() *messages.Requester { return &messages.Requester{UserId: h.Notices.UserID} }

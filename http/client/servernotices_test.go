@@ -23,7 +23,7 @@ func administrator(w *clienttest.World, name string) *clienttest.User {
 	}
 	row.Admin = true
 	w.Write(schema.Accounts.Put(row))
-	w.Tokens.Forget(u.ID, "")
+	w.Tokens.Forget(u.ID)
 	return u
 }
 

@@ -6,6 +6,7 @@ import (
 
 	"github.com/matrixon/matrixon/actors/sliding"
 	"github.com/matrixon/matrixon/actors/token"
+	"github.com/matrixon/matrixon/matrix/id"
 	"github.com/matrixon/matrixon/matrix/mxerr"
 )
 
@@ -19,6 +20,7 @@ const (
 	mostToDevice             = 100
 	mostSticky               = 100
 	slidingThreadsLimit      = 100
+	mostProfileFields        = 100
 )
 
 // slidingState is how a dialect spells required_state, of which rule makes the rule that it stands for.
@@ -84,6 +86,10 @@ type slidingExtensions struct {
 		Limit   *int   `json:"limit"`
 		Since   string `json:"since"`
 	} `json:"org.matrix.msc4354.sticky_events"`
+	Profiles struct {
+		slidingScope
+		Fields *[]string `json:"fields"`
+	} `json:"org.matrix.msc4262.profiles"`
 }
 
 type slidingScope struct {
@@ -275,6 +281,15 @@ func (x *slidingExtensions) decode() (out sliding.Extensions, err error) {
 			return out, err
 		}
 		out.Sticky = q
+	}
+	if p := &x.Profiles; p.Enabled {
+		q := &sliding.ProfilesQuery{Scope: *p.decode()}
+		if p.Fields != nil {
+			if q.Fields = *p.Fields; len(q.Fields) > mostProfileFields || slices.ContainsFunc(q.Fields, func(f string) bool { return len(f) > id.MaxLength }) {
+				return out, mxerr.InvalidParam("at most %d fields of profiles can be asked for", mostProfileFields)
+			}
+		}
+		out.Profiles = q
 	}
 	return out, nil
 }

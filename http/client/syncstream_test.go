@@ -124,7 +124,7 @@ func TestLockedUserLosesStream(t *testing.T) {
 	s := openEvents(t, alice, "?set_presence=offline", "")
 	s.next()
 	w.Write(schema.Accounts.Put(schema.Account{UserID: alice.ID, Locked: true}))
-	w.Tokens.Forget(alice.ID, "")
+	w.Tokens.Forget(alice.ID)
 	bob.Say(room, "not for alice")
 	if e := s.next(); e["event"] != "refused" || gjson.Get(e["data"], "errcode").Str != "M_USER_LOCKED" {
 		t.Fatalf("%v", e)

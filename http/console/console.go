@@ -56,6 +56,8 @@ func Endpoints(o Options) []api.Endpoint {
 		c.page("/users", "users", "users", c.users),
 		c.page("/users/{user}", "users", "user", c.user),
 		c.action("/users/{user}", c.changeUser),
+		c.action("/users/{user}/log_out", c.logOut),
+		c.action("/users/{user}/redact", c.redact),
 		c.page("/reports", "reports", "reports", c.reports),
 		c.action("/reports/{report}/close", c.closeReport),
 		{Methods: []string{http.MethodGet}, Path: Base + "/login", Handler: c.loginPage},

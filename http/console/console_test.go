@@ -307,7 +307,7 @@ func TestSessionsThatMayNoLonger(t *testing.T) {
 		now := root
 		change(&now)
 		w.Write(schema.Accounts.Put(now))
-		w.Tokens.Forget(root.UserID, "")
+		w.Tokens.Forget(root.UserID)
 	}
 	become(func(a *schema.Account) { a.Suspended = true })
 	b.page("/users", "@carol")
@@ -511,6 +511,28 @@ func TestButtonsOfARoom(t *testing.T) {
 	if a := b.do(console.Base+path, url.Values{"change": {"explode"}}, fragmentOf("x")); a.status != http.StatusBadRequest {
 		t.Errorf("%d %s", a.status, a.body)
 	}
+}
+
+func TestDevicesAndMessagesOfAUser(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	alice := w.Register("alice")
+	roomID := alice.CreateRoom(clienttest.J{"preset": "public_chat"})
+	alice.Say(roomID, "x")
+	alice.Post(clienttest.Path("users", alice.ID, "report"), clienttest.J{"reason": "spam"}).OK()
+	b := w.browser()
+	b.login("root")
+	b.page("/reports", "Redact messages", `href="/_matrixon/console/users/@alice:`)
+	b.page("/users/"+url.PathEscape(alice.ID), alice.Device, "Redact messages")
+	user := console.Base + "/users/" + url.PathEscape(alice.ID)
+	if a := b.do(user+"/redact", url.Values{}); a.status != http.StatusOK || !strings.Contains(a.body, "1 messages are redacted") {
+		t.Errorf("%d %s", a.status, a.body)
+	}
+	if a := b.do(user+"/log_out", url.Values{"device": {alice.Device}}); a.status != http.StatusOK || !strings.Contains(a.body, "is logged out") {
+		t.Errorf("%d %s", a.status, a.body)
+	}
+	alice.Get("/account/whoami").Refused(401, "M_UNKNOWN_TOKEN")
+	b.page("/users/"+url.PathEscape(alice.ID), "nobody is logged in")
 }
 
 func TestPlansAreChecked(t *testing.T) {

@@ -7,6 +7,8 @@ import (
 	"net/url"
 	"strings"
 	"time"
+
+	"github.com/matrixon/matrixon/matrix/id"
 )
 
 // functions are what templates call.
@@ -27,6 +29,7 @@ var functions = template.FuncMap{
 	"rate":           func(f float64) string { return fmt.Sprintf("%.1f", f) },
 	"bar":            bar,
 	"add":            func(a, b int64) int64 { return a + b },
+	"isOf":           func(userID, server string) bool { return id.ServerOf(userID) == server },
 	"key":            func(s string) string { return strings.ReplaceAll(s, "_", " ") },
 }
 

@@ -168,7 +168,7 @@ func (c *console) open(r *api.Request, name, password string) (token string, err
 	device := rand.Text()[:10]
 	_, err = c.Operator.Node.Ask(r.Ctx, cluster.Identity{Kind: cluster.KindUser, ID: a.UserID}, &messages.LogIn{Session: &messages.OpenSession{
 		DeviceId: device, DisplayName: deviceName, AccessHash: secret.Hash(token), AccessExpiresTs: r.Now.Add(sessionLife).UnixMilli()}})
-	c.Operator.Sessions.Forget(a.UserID, device)
+	c.Operator.Sessions.Forget(a.UserID)
 	return token, err
 }
 
@@ -180,7 +180,7 @@ func (c *console) logout(r *api.Request) (any, error) {
 	}
 	if err == nil {
 		_, err = c.Operator.Node.Ask(r.Ctx, cluster.Identity{Kind: cluster.KindUser, ID: v.User()}, &messages.RemoveDevices{DeviceIds: []string{v.Device()}})
-		c.Operator.Sessions.Forget(v.User(), v.Device())
+		c.Operator.Sessions.Forget(v.User())
 	}
 	if err != nil && c.explain(r, err).Status != http.StatusUnauthorized {
 		return c.fail(r, err), nil

@@ -1,6 +1,7 @@
 package console
 
 import (
+	"fmt"
 	"net/url"
 
 	"github.com/matrixon/matrixon/cluster"
@@ -34,6 +35,7 @@ func (c *console) users(v *view) (string, any, error) {
 // accountShown is an account with its actor.
 type accountShown struct {
 	Account userShown
+	Devices []admin.Device
 	Actor   actorShown
 }
 
@@ -42,8 +44,41 @@ func (c *console) user(v *view) (string, any, error) {
 	if err != nil {
 		return "", nil, err
 	}
-	actor, err := c.showActor(v, cluster.KindUser, u.UserID)
-	return u.UserID, accountShown{userShown{u, u.UserID == v.User()}, actor}, err
+	page := accountShown{Account: userShown{u, u.UserID == v.User()}}
+	if !fragment(v.Request) { // devices are not looked at every two seconds
+		list, err := c.Operator.Devices(v.Ctx, u.UserID)
+		if err != nil {
+			return "", nil, err
+		}
+		page.Devices = list.Devices
+	}
+	page.Actor, err = c.showActor(v, cluster.KindUser, u.UserID)
+	return u.UserID, page, err
+}
+
+// logOut leaves nothing in the place of the device.
+func (c *console) logOut(v *view) (outcome, error) {
+	device := v.form.Get("device")
+	if _, err := c.Operator.LogOut(v.Ctx, v.by(), v.Vars["user"], admin.LogOut{Devices: []string{device}}); err != nil {
+		return outcome{}, err
+	}
+	return outcome{notice: "The device " + device + " is logged out", page: "user", block: "gone"}, nil
+}
+
+// redact redacts as many messages of a user as one request does. What is left is asked for by the same button.
+func (c *console) redact(v *view) (outcome, error) {
+	done, err := c.Operator.RedactUser(v.Ctx, v.by(), v.Vars["user"], admin.Redacting{})
+	if err != nil {
+		return outcome{}, err
+	}
+	notice := fmt.Sprintf("%d messages are redacted", done.Redacted)
+	if len(done.Failed) > 0 {
+		notice += fmt.Sprintf("; of %d events or rooms it was not possible", len(done.Failed))
+	}
+	if done.Next != "" {
+		notice += "; there are more: press again"
+	}
+	return outcome{notice: notice}, nil
 }
 
 // changes are what the buttons of an account do, and what is told afterwards.

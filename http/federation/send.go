@@ -193,7 +193,7 @@ func (h *transactions) tell(ctx context.Context, origin, roomID string, raws [][
 		return err
 	}
 	answer, err := askRoom[*messages.PduResults](ctx, h.Deps, roomID, request)
-	if err != nil && passing(err) {
+	if err != nil && mxerr.MayPass(err) {
 		// One room that cannot take its events now must not hold up all others of the server.
 		for _, p := range request.Pdus {
 			results.set(p.EventId, "")
@@ -244,7 +244,7 @@ func (h *transactions) unknown(ctx context.Context, roomID string, raws [][]byte
 	for i, raw := range raws {
 		eventID, failure := h.Ended(ctx, roomID, raw)
 		switch {
-		case failure != nil && passing(failure):
+		case failure != nil && mxerr.MayPass(failure):
 			return failure
 		case failure == nil && eventID != "":
 			results.set(eventID, "")
@@ -259,7 +259,7 @@ func (h *transactions) unknown(ctx context.Context, roomID string, raws [][]byte
 
 // refused notes why events are not taken. What may pass is an error: the transaction comes again then.
 func (h *transactions) refused(raws [][]byte, version *roomversion.Version, err error, results *fates) error {
-	if passing(err) {
+	if mxerr.MayPass(err) {
 		return err
 	}
 	known := mxerr.From(err)
@@ -269,12 +269,6 @@ func (h *transactions) refused(raws [][]byte, version *roomversion.Version, err 
 		}
 	}
 	return nil
-}
-
-// passing reports whether the same may succeed later.
-func passing(err error) bool {
-	status := mxerr.From(err).Status
-	return status >= http.StatusInternalServerError || status == http.StatusTooManyRequests
 }
 
 // idOf is the id of a PDU, "" when it cannot be told: in room versions 1 and 2 it says it itself, and that of others depends on the version.

@@ -125,7 +125,7 @@ func (s *Server) redeem(r *api.Request, g schema.OAuthGrant) (any, error) {
 	err = s.o.Pages.Registrar().Ask(r, g.UserID, &messages.RedeemOAuth{Hash: g.Hash, SessionId: who.SessionID, Session: &messages.OpenSession{
 		AccessHash: secret.Hash(access), AccessExpiresTs: r.Now.Add(s.o.AccessLifetime).UnixMilli(),
 		RefreshHash: secret.Hash(refresh), RefreshExpiresTs: s.refreshExpiry(r.Now)}})
-	s.o.Sessions.Forget(g.UserID, g.DeviceID)
+	s.o.Sessions.Forget(g.UserID)
 	if err != nil {
 		return nil, denied(err)
 	}
@@ -181,7 +181,7 @@ func (s *Server) byRefresh(r *api.Request, q url.Values) (any, error) {
 	if err != nil {
 		return nil, denied(err)
 	}
-	s.o.Sessions.Forget(who.UserID, who.DeviceID)
+	s.o.Sessions.Forget(who.UserID)
 	return s.answer(access, next, session.Scope), nil
 }
 

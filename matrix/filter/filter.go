@@ -26,8 +26,28 @@ type Filter struct {
 	Presence    Event    `json:"presence,omitzero"`
 	AccountData Event    `json:"account_data,omitzero"`
 	Room        Room     `json:"room,omitzero"`
+	// ProfileFields are the fields of profiles whose changes are wanted (MSC4429), in the spelling that the proposal is to have and in that which
+	// it has until then.
+	ProfileFields         *ProfileFields `json:"profile_fields,omitzero"`
+	ProfileFieldsUnstable *ProfileFields `json:"org.matrix.msc4429.profile_fields,omitzero"`
 
 	fields *branch // EventFields, compiled; nil for all
+}
+
+// ProfileFields chooses fields of profiles.
+type ProfileFields struct {
+	IDs []string `json:"ids"`
+}
+
+// Profiles are the fields of profiles whose changes are wanted.
+func (f *Filter) Profiles() []string {
+	var ids []string
+	for _, p := range []*ProfileFields{f.ProfileFields, f.ProfileFieldsUnstable} {
+		if p != nil {
+			ids = append(ids, p.IDs...)
+		}
+	}
+	return ids
 }
 
 // Room filters what concerns rooms.
@@ -77,6 +97,9 @@ func Parse(raw []byte) (*Filter, error) {
 	}
 	if len(f.EventFields) > MaxList {
 		return nil, mxerr.InvalidParam("event_fields has more than %d entries", MaxList)
+	}
+	if len(f.Profiles()) > MaxList {
+		return nil, mxerr.InvalidParam("profile_fields has more than %d entries", MaxList)
 	}
 	if err := checkRooms(f.Room.Rooms, f.Room.NotRooms); err != nil {
 		return nil, err

@@ -86,6 +86,13 @@ func Unknown(format string, args ...any) *Error {
 	return New(http.StatusInternalServerError, "M_UNKNOWN", format, args...)
 }
 
+// MayPass reports whether the same may succeed later: what fails, or what it needs, does not answer now or is asked too much. Errors that are none of
+// the specification may.
+func MayPass(err error) bool {
+	status := From(err).Status
+	return status >= http.StatusInternalServerError || status == http.StatusTooManyRequests
+}
+
 // From gives the *Error in err's chain, or a 500 that does not tell the cause.
 func From(err error) *Error {
 	var e *Error

@@ -139,7 +139,7 @@ func open(o Options, lock *pebble.Lock, l *logger) (*Store, error) {
 		return nil, err
 	}
 	s := &Store{
-		db: db, lock: lock, log: o.Log, newest: newest,
+		db: db, fs: o.FS, lock: lock, log: o.Log, newest: newest,
 		committed: make(chan struct{}), failed: make(chan struct{}),
 		maxWaiting: o.MaxWaiting, maxBytes: o.MaxWaitingBytes,
 	}

@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"github.com/cockroachdb/pebble/v2"
+	"github.com/cockroachdb/pebble/v2/vfs"
 
 	"github.com/matrixon/matrixon/persistence"
 	"github.com/matrixon/matrixon/persistence/internal/ordered"
@@ -22,6 +23,7 @@ import (
 // Store implements persistence.Store.
 type Store struct {
 	db           *pebble.DB
+	fs           vfs.FS
 	lock         *pebble.Lock
 	log          *slog.Logger
 	tables       map[*persistence.Schema][]byte

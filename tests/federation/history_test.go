@@ -105,6 +105,40 @@ func TestOtherServersReadHistory(t *testing.T) {
 	a.refused(404, "M_NOT_FOUND", "GET", "/event/"+url.PathEscape(seen), nil)
 }
 
+// TestErasedAccountsAcrossServers: a server that comes into a room after somebody has erased their account is given what they said redacted;
+// one that was there before keeps it (client-server API, "POST /account/deactivate").
+func TestErasedAccountsAcrossServers(t *testing.T) {
+	t.Parallel()
+	authority := peers.NewAuthority(t)
+	server := authority.Start(1)[0]
+	alice, bob := newPerson(t, server, "alice"), newPerson(t, server, "bob")
+	early, late := authority.Crafter(t), authority.Crafter(t)
+	v, _ := roomversion.Get(roomversion.Default)
+	roomID := bob.create(J{"preset": "public_chat"})
+	alice.joinVia(roomID, server.Name)
+	early.Join(server, roomID, early.User("early"), v)
+	said := alice.say(roomID, "secret")
+	alice.do("POST", "/account/deactivate", J{"erase": true, "auth": J{
+		"type": "m.login.password", "identifier": J{"type": "m.id.user", "user": alice.UserID}, "password": "a password of alice"}})
+	late.Join(server, roomID, late.User("late"), v)
+	for _, c := range []struct {
+		asks asker
+		want string
+	}{{asker{t, early.Stranger, server}, "secret"}, {asker{t, late.Stranger, server}, ""}} {
+		pdu := c.asks.must("GET", "/event/"+url.PathEscape(said), nil).Get("pdus.0")
+		if got := pdu.Get("content.body").Str; got != c.want || pdu.Get("type").Str != "m.room.message" {
+			t.Errorf("%s is given %s", c.asks.from.Name, pdu)
+		}
+		if e, err := event.Parse([]byte(pdu.Raw), v); err != nil || e.ID() != said {
+			t.Errorf("it is not the same event: %v", err)
+		}
+		back := c.asks.must("GET", query("/backfill/"+url.PathEscape(roomID), "v", said, "limit", "1"), nil)
+		if got := back.Get("pdus.0.content.body").Str; got != c.want {
+			t.Errorf("%s is given %s", c.asks.from.Name, back)
+		}
+	}
+}
+
 func contains(list gjson.Result, id string) bool {
 	return slices.ContainsFunc(list.Array(), func(e gjson.Result) bool { return e.Str == id })
 }

@@ -291,6 +291,25 @@ func TestHostileRedactions(t *testing.T) {
 		s.room.Add(e)
 		s.send(e.JSON())
 		s.alice.has(s.room.ID, e.ID())
+		if v == "1" {
+			continue
+		}
+		// A redaction that comes before what it redacts is shown when that is there.
+		late := s.c.Make(s.room, s.message())
+		e = redaction(late.ID())
+		s.room.Add(e)
+		last := s.c.Put(s.room, s.message())
+		s.send(e.JSON(), last.JSON())
+		s.alice.has(s.room.ID, last.ID())
+		if s.readable(e.ID()) {
+			t.Errorf("version %s: a redaction of an unknown event is shown", v)
+		}
+		s.send(late.JSON())
+		s.alice.has(s.room.ID, late.ID())
+		s.alice.has(s.room.ID, e.ID())
+		if got := s.alice.do("GET", matrixclient.Path("rooms", s.room.ID, "event", late.ID()), nil); got.Get("content.body").Exists() || got.Get("unsigned.redacted_because.event_id").Str != e.ID() {
+			t.Errorf("version %s: what was redacted before it came is %s", v, got.Raw)
+		}
 		s.healthy()
 	}
 }

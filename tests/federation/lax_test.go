@@ -97,6 +97,7 @@ func TestModestServers(t *testing.T) {
 		"events that cite a rejected one": citesRejected, "an auth chain that is not told": untoldChain, "a missing event that is none": missingNoEvent,
 		"receipts for what has not come": earlyReceipts, "devices": modestDevices, "a join without members": modestPartialJoin,
 		"the state at a missing event": stateAtMissing, "the first version of endpoints": firstVersions, "a server that knows no others": olderServer,
+		"a room with events that cannot be verified": unverifiable,
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -386,6 +387,53 @@ func olderServer(t *testing.T, authority *peers.Authority, server *peers.Server)
 		alice.room(m.room.ID, "leave", J{})
 		if leave := <-left; leave.Membership() != "leave" || leave.Sender() != alice.UserID {
 			t.Errorf("version %s: the leave is %s", v, leave.JSON())
+		}
+	}
+}
+
+// unverifiable: events whose signatures are missing or wrong, or by keys that nobody has, are left out of a room that is joined, with what cites
+// them; the rest of it is there.
+func unverifiable(t *testing.T, authority *peers.Authority, server *peers.Server) {
+	for name, signatures := range map[string]func(c *peers.Crafter) J{
+		"missing": func(*peers.Crafter) J { return J{} },
+		"wrong":   func(c *peers.Crafter) J { return J{c.Name: J{c.Key.ID: strings.Repeat("A", 86)}} },
+		"unknown": func(c *peers.Crafter) J { return J{c.Name: J{"ed25519:nobodys": strings.Repeat("A", 86)}} },
+	} {
+		for _, v := range []string{"2", "11"} {
+			c := authority.Crafter(t)
+			alice, charlie, derek := newPerson(t, server, fmt.Sprint("visitor", transactions.Add(1))), c.User("charlie"), c.User("derek")
+			m := &siege{t: t, server: server, alice: alice, c: c, mallory: charlie, room: c.Room(charlie, versionOf(t, v))}
+			put := func(p event.Proto) {
+				raw := tampered(t, c.Make(m.room, p), func(fields map[string]jsontext.Value) {
+					text, err := json.Marshal(signatures(c))
+					if err != nil {
+						t.Fatal(err)
+					}
+					fields["signatures"] = text
+				})
+				e, err := event.Parse(raw, m.room.Version)
+				if err != nil {
+					t.Fatal(err)
+				}
+				m.room.Add(e)
+			}
+			put(m.room.Draft(charlie, "m.room.name", `{"name":"nobody signed this"}`, ""))
+			put(m.room.Draft(derek, "m.room.member", `{"membership":"join"}`, derek))
+			c.Put(m.room, m.room.Draft(derek, "m.room.member", `{"membership":"leave"}`, derek)) // authorised by the join
+			c.Put(m.room, m.room.Draft(charlie, "m.room.topic", `{"topic":"signed"}`, ""))
+			alice.joinVia(m.room.ID, c.Name)
+			alice.seesState(m.room.ID, "m.room.topic", "", "topic", "signed")
+			for _, missing := range [][2]string{{"m.room.name", ""}, {"m.room.member", derek}} {
+				if got, err := alice.Do(t.Context(), "GET", matrixclient.Path("rooms", m.room.ID, "state", missing[0], missing[1]), nil); err == nil {
+					t.Errorf("signatures %s, version %s: %s is in the room: %s", name, v, missing[0], got.Raw)
+				}
+			}
+			c.Got(alice.say(m.room.ID, "hello"))
+			said := c.Put(m.room, m.message())
+			if fate := m.send(said.JSON())[said.ID()]; fate != "" {
+				t.Errorf("signatures %s, version %s: a message after the join: %s", name, v, fate)
+			}
+			alice.sees(m.room.ID, said.ID())
 		}
 	}
 }

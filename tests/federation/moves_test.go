@@ -69,8 +69,8 @@ func TestMovedDestinationsLoseNothing(t *testing.T) {
 	record.checkOrder()
 }
 
-// startCluster runs nodes of one homeserver, the first of which takes what other servers send, and gives its name.
-func startCluster(t *testing.T, authority *peers.Authority, n int) (nodes []*local.Node, name string) {
+// startCluster runs nodes of one homeserver, the first of which takes what other servers send, and gives its name; set gives further settings.
+func startCluster(t *testing.T, authority *peers.Authority, n int, set ...string) (nodes []*local.Node, name string) {
 	t.Helper()
 	dir := t.TempDir()
 	ctx, cancel := context.WithTimeout(t.Context(), 15*time.Minute) // the first time Consul is built
@@ -103,9 +103,9 @@ func startCluster(t *testing.T, authority *peers.Authority, n int) (nodes []*loc
 		node := fmt.Sprint("node-", i+1)
 		m, err := local.NewNode(local.NodeOptions{Name: node, Program: binary.Program(t), Dir: filepath.Join(dir, node), Secret: "a secret of the nodes",
 			Postgres: postgres.URL(postgres.Address, "matrixon"), Consul: consul.Address, Port: clients,
-			Settings: []string{"server_name=" + name, "federation.ca_file=" + authority.File, "federation.allow_networks=[127.0.0.0/8]",
+			Settings: append([]string{"server_name=" + name, "federation.ca_file=" + authority.File, "federation.allow_networks=[127.0.0.0/8]",
 				"federation.retry_longest=1s", "limits.enabled=false", "registration.open=true", "password_hash.memory_kib=64",
-				"password_hash.iterations=1", "logging.format=json", "listeners=[" + strings.Join(listeners, ", ") + "]"}})
+				"password_hash.iterations=1", "logging.format=json", "listeners=[" + strings.Join(listeners, ", ") + "]"}, set...)})
 		if err != nil {
 			t.Fatal(err)
 		}

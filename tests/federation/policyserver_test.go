@@ -7,13 +7,17 @@ import (
 	"net/http"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/go-json-experiment/json/jsontext"
 	"github.com/tidwall/gjson"
 
 	"github.com/matrixon/matrixon/actors/federation"
+	"github.com/matrixon/matrixon/matrix/event"
 	"github.com/matrixon/matrixon/matrix/room"
+	"github.com/matrixon/matrixon/matrix/roomversion"
 	"github.com/matrixon/matrixon/matrix/signing"
+	"github.com/matrixon/matrixon/tests/binary"
 	"github.com/matrixon/matrixon/tests/matrixclient"
 	"github.com/matrixon/matrixon/tests/peers"
 )
@@ -161,6 +165,79 @@ func TestBeingPolicyServer(t *testing.T) {
 	})
 }
 
+// TestPolicedEntrances: the policy server of a room is asked about those who come into it through others: invited, knocking, or let into a restricted room by a
+// user of a server that has not signed for that yet.
+func TestPolicedEntrances(t *testing.T) {
+	t.Parallel()
+	authority := peers.NewAuthority(t)
+	servers := authority.Start(2, "federation.timeout=3s", "federation.retry_longest=1s", "policy_server.blocked_users=['@troll:*']")
+	t.Cleanup(func() { explain(t, servers) })
+	c := authority.Crafter(t)
+	alice, bob := newPerson(t, servers[0], "alice"), newPerson(t, servers[1], "bob")
+	v := versionOf(t, "11")
+	space := alice.create(J{"preset": "public_chat", "room_version": v.ID})
+	roomID := alice.create(J{"preset": "private_chat", "room_version": v.ID, "power_level_content_override": J{"invite": 0}, "invite": []string{bob.UserID}, "initial_state": []J{
+		{"type": room.PolicyType, "state_key": "", "content": J{"via": servers[0].Name, "public_keys": J{"ed25519": policyKeyOf(t, servers[0])}}},
+		{"type": "m.room.join_rules", "state_key": "", "content": J{"join_rule": "knock_restricted", "allow": []J{{"type": "m.room_membership", "room_id": space}}}}}})
+	bob.invited(roomID)
+	bob.joinVia(roomID, servers[0].Name)
+	bob.joinVia(space, servers[0].Name)
+	vouched := func(userID, membership string) {
+		t.Helper()
+		alice.seesMember(roomID, userID, membership)
+		got := alice.do("GET", matrixclient.Path("rooms", roomID, "state", "m.room.member", userID)+"?format=event", nil)
+		pdu, err := c.Ask(servers[0], "GET", "/_matrix/federation/v1/event/"+escaped(got.Get("event_id").Str), nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if pdu.Get("pdus.0.signatures").Map()[servers[0].Name].Map()[room.PolicyKeyID].Str == "" {
+			t.Errorf("the %s of %s is not vouched for: %s", membership, userID, pdu.Raw)
+		}
+	}
+	for _, name := range []string{"mallory", "troll"} {
+		user := c.User(name)
+		c.Join(servers[1], space, user, v)
+		alice.seesMember(space, user, "join")
+		bob.seesMember(space, user, "join")
+	}
+	c.Join(servers[1], roomID, c.User("mallory"), v) // bob's server lets her in
+	vouched(c.User("mallory"), "join")
+	vouched(bob.UserID, "join")
+
+	// The troll is refused by bob's server, which asked alice's.
+	template, err := c.Ask(servers[1], "GET", "/_matrix/federation/v1/make_join/"+escaped(roomID)+"/"+escaped(c.User("troll"))+"?ver=11", nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	ids := func(name string) (ids []string) {
+		for _, id := range template.Get("event." + name).Array() {
+			ids = append(ids, id.Str)
+		}
+		return ids
+	}
+	troll := c.User("troll")
+	join, err := event.Build(event.Proto{Type: "m.room.member", StateKey: &troll, Sender: troll, RoomID: roomID, Content: []byte(template.Get("event.content").Raw),
+		PrevEvents: ids("prev_events"), AuthEvents: ids("auth_events"), Depth: template.Get("event.depth").Int(), OriginServerTS: time.Now().UnixMilli()}, v, c.Name, c.Key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, err = c.Ask(servers[1], "PUT", "/_matrix/federation/v2/send_join/"+escaped(roomID)+"/"+escaped(join.ID()), jsontext.Value(join.JSON()))
+	var refusal *federation.Error
+	if !errors.As(err, &refusal) || refusal.Code != "M_FORBIDDEN" {
+		t.Errorf("a troll joins: %v", err)
+	}
+
+	carol := newPerson(t, servers[1], "carol")
+	carol.do("POST", matrixclient.Path("knock", roomID)+"?via="+servers[0].Name, J{})
+	vouched(carol.UserID, "knock")
+	dave := newPerson(t, servers[1], "dave")
+	alice.room(roomID, "invite", J{"user_id": dave.UserID})
+	vouched(dave.UserID, "invite")
+	dave.invited(roomID)
+	dave.room(roomID, "leave", J{})
+	vouched(dave.UserID, "leave")
+}
+
 // TestAskingPolicyServer: what POST /sign answers to those who ask for other things than they may.
 func TestAskingPolicyServer(t *testing.T) {
 	t.Parallel()
@@ -218,5 +295,53 @@ func TestAskingPolicyServer(t *testing.T) {
 	refused("a server that is none", "404 M_UNRECOGNIZED", message.JSON())
 	if status, _ := policyFile(t, server); status != http.StatusNotFound {
 		t.Errorf("a server that is no policy server has a key: %d", status)
+	}
+}
+
+// TestClusterAsPolicyServer: the nodes of a server are one policy server, whichever of them is asked and whichever has the room.
+func TestClusterAsPolicyServer(t *testing.T) {
+	t.Parallel()
+	authority := peers.NewAuthority(t)
+	nodes, name := startCluster(t, authority, 2, "policy_server.blocked_text=[spam]", "policy_server.rate={per_second: 0.0001, burst: 6}")
+	user := func(node int, name string) *person {
+		t.Helper()
+		nobody := &matrixclient.Client{URL: nodes[node].URL, HTTP: &http.Client{Timeout: time.Minute}}
+		c, err := nobody.Register(t.Context(), name, "a password of "+name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return &person{Client: c, t: t}
+	}
+	server := func(node int) *peers.Server {
+		return &peers.Server{Server: &binary.Server{URL: nodes[node].URL}, Name: name}
+	}
+	if key := policyKeyOf(t, server(0)); key != policyKeyOf(t, server(1)) {
+		t.Error("the nodes have different keys")
+	}
+	alice, bob := user(0, "alice"), user(1, "bob")
+	s := &siege{t: t, server: server(0), alice: alice, c: authority.Crafter(t)}
+	s.mallory = s.c.User("mallory")
+	s.room = s.c.Join(s.server, alice.create(J{"preset": "public_chat"}), s.mallory, versionOf(t, roomversion.Default))
+	policed(s)
+	bob.room(s.room.ID, "join", J{})
+	for move := range 3 {
+		if out, err := nodes[0].Run(t.Context(), "actors", "move", s.room.ID, "--to", nodes[move%2].Name); err != nil {
+			t.Fatalf("%v: %s", err, out)
+		}
+		for range 2 {
+			e := s.c.Make(s.room, s.message())
+			first, refusal := s.vouched(e.JSON())
+			if first == "" {
+				t.Fatalf("after %d moves: %s", move, refusal)
+			}
+			if again, refusal := s.vouched(e.JSON()); again != first {
+				t.Errorf("an event is vouched for by %q %s, and before by %q", again, refusal, first)
+			}
+		}
+		s.c.Got(bob.say(s.room.ID, "hello"))
+		bob.refused("M_FORBIDDEN", "PUT", matrixclient.Path("rooms", s.room.ID, "send", "m.room.message", fmt.Sprint("spam", move)), J{"msgtype": "m.text", "body": "spam"})
+	}
+	if _, refusal := s.vouched(s.c.Make(s.room, s.message()).JSON()); refusal != "400 M_FORBIDDEN" {
+		t.Errorf("a user sends more when the room moves: %s", refusal)
 	}
 }

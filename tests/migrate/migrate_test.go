@@ -114,11 +114,16 @@ func TestThereAndBack(t *testing.T) {
 	}
 }
 
+// key are the keys in the files of a data_dir: with which the server signs, and with which it vouches for events.
 func key(t *testing.T, dataDir string) string {
 	t.Helper()
-	text, err := os.ReadFile(filepath.Join(dataDir, "signing.key"))
-	if err != nil {
-		t.Fatal(err)
+	var keys []string
+	for _, name := range []string{"signing.key", "policy.key"} {
+		text, err := os.ReadFile(filepath.Join(dataDir, name))
+		if err != nil {
+			t.Fatal(err)
+		}
+		keys = append(keys, strings.TrimSpace(string(text)))
 	}
-	return strings.TrimSpace(string(text))
+	return strings.Join(keys, "\n")
 }

@@ -104,6 +104,9 @@ func (s *Servers) Vouch(ctx context.Context, roomID string, events ...*event.Eve
 		}
 		asking.Go(func() error {
 			signed, err := s.signed(ctx, server, e, false)
+			if err != nil && s.Own.Serves(server) && mxerr.MayPass(err) {
+				return err // of this server, which can ask itself again
+			}
 			if err != nil {
 				s.Log.Info("a room's policy server does not vouch for an event", "room", roomID, "event", e.ID(), "server", server.Name, "error", err)
 				out[i].SoftFail = true

@@ -26,21 +26,7 @@ const (
 
 // setAccountData stores account data and tells the user's devices (client-server API, "Client Config").
 func (ops *operations) setAccountData(ctx context.Context, o *user.Op, m *messages.SetAccountData) (*messages.Done, error) {
-	if len(m.Content) > 0 && emptyObject(m.Content) {
-		// To clients that know nothing of deleting it is the same (MSC3391). They may wait until a sync has what they have set, and so one
-		// always will.
-		return &messages.Done{}, writeData(ctx, o, schema.AccountData{UserID: o.UserID, RoomID: m.RoomId, Type: m.Type})
-	}
 	return &messages.Done{}, storeData(ctx, o, m.RoomId, m.Type, m.Content)
-}
-
-func emptyObject(raw []byte) bool {
-	empty := true
-	gjson.ParseBytes(raw).ForEach(func(_, _ gjson.Result) bool {
-		empty = false
-		return false
-	})
-	return empty
 }
 
 // fullyRead is the type, and the content, of the account data that says how far a room was read.
@@ -91,28 +77,19 @@ func storeData(ctx context.Context, o *user.Op, roomID, kind string, content []b
 	if ok && bytes.Equal(old.Content, content) || !ok && len(content) == 0 {
 		return nil
 	}
-	if len(content) > 0 {
-		row.Content = content
-	}
-	return writeData(ctx, o, row)
-}
-
-// writeData writes one piece of account data, and tells the user's devices.
-func writeData(ctx context.Context, o *user.Op, row schema.AccountData) error {
-	_, ok, err := schema.AccountDatas.Get(ctx, o.Store, row)
-	if err != nil {
-		return err
-	}
 	var writes []persistence.Mutation
 	if !ok {
-		if writes, err = spaceForData(ctx, o, row.RoomID); err != nil {
+		if writes, err = spaceForData(ctx, o, roomID); err != nil {
 			return err
 		}
 	}
+	if len(content) > 0 {
+		row.Content = content
+	}
 	writes = append(writes, schema.AccountDatas.Put(row))
-	notice := &messages.UserNotice{AccountData: row.RoomID == ""}
-	if row.RoomID != "" {
-		notice.AccountRooms = []string{row.RoomID}
+	notice := &messages.UserNotice{AccountData: roomID == ""}
+	if roomID != "" {
+		notice.AccountRooms = []string{roomID}
 	}
 	_, err = o.Commit(ctx, writes, nil, user.Notices{User: notice})
 	return err

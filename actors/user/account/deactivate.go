@@ -53,7 +53,7 @@ func (ops *operations) clear(ctx context.Context, o *user.Op, erase bool) error 
 		all(schema.ThreadSubscriptionChanges, schema.ThreadSubscriptionChange{UserID: id}),
 	}
 	if erase {
-		parts = append(parts, all(schema.ProfileFields, schema.ProfileField{UserID: id}))
+		parts = append(parts, all(schema.ProfileFields, schema.ProfileField{UserID: id}), profileChangesOf)
 	}
 	var writes []persistence.Mutation
 	for _, part := range append(parts, ops.options.Deactivated...) {

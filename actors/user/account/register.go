@@ -51,7 +51,12 @@ func Register(ctx context.Context, o *user.Op, m *messages.RegisterAccount, with
 		if err != nil {
 			return mxerr.BadJSON("the display name is not valid text")
 		}
-		writes = append(writes, schema.ProfileFields.Put(schema.ProfileField{UserID: o.UserID, Field: "displayname", Value: value}))
+		writes = append(writes, schema.ProfileFields.Put(schema.ProfileField{UserID: o.UserID, Field: displayNameField, Value: value}))
+		changed, err := profileChange(ctx, o, displayNameField)
+		if err != nil {
+			return err
+		}
+		writes = append(writes, changed...)
 	}
 	writes = append(writes, listed(o.UserID, nil, Terms(o.UserID, m.DisplayName))...)
 	if t := m.ThirdPartyId; t != nil {

@@ -46,8 +46,6 @@ func (s *Server) buildAPI(ctx context.Context) error {
 	}
 	s.api.Add(api.Client, client.Accounts(deps, accounts)...)
 	s.api.Add(api.Admin, client.SharedSecretRegistration(deps, accounts)...)
-	s.api.Add(api.Admin, admin.Endpoints(s.adminDeps())...)
-	s.api.Add(api.Admin, console.Endpoints(console.Options{Operator: admin.Operator{Deps: s.adminDeps()}, Auth: s.tokens, Seen: s.seen, Version: s.version, Log: s.log})...)
 	rooms := client.RoomOptions{
 		Reader:        s.reader,
 		Unread:        s.unread,
@@ -64,6 +62,9 @@ func (s *Server) buildAPI(ctx context.Context) error {
 	s.delayed = rooms.Delayed.Sender
 	s.api.Add(api.Client, client.Rooms(deps, rooms)...)
 	s.api.Add(api.Admin, client.ServerNotices(deps, rooms)...)
+	s.notify = client.Notify(deps, rooms)
+	s.api.Add(api.Admin, admin.Endpoints(s.adminDeps())...)
+	s.api.Add(api.Admin, console.Endpoints(console.Options{Operator: admin.Operator{Deps: s.adminDeps()}, Auth: s.tokens, Seen: s.seen, Version: s.version, Log: s.log})...)
 	encryption := client.EncryptionOptions{UIA: engine, Syncer: s.syncer, Remote: s.deviceLists, ResetPage: s.resetPage}
 	s.api.Add(api.Client, client.Encryption(deps, encryption)...)
 	s.api.Add(api.Client, client.Sync(deps, s.syncer, s.config.Presence.Enabled)...)

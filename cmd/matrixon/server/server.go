@@ -105,13 +105,14 @@ type Server struct {
 	media       *media.Repository
 	federation  *outbound.Federation // nil when the server does not federate
 	keys        *keyring.Ring        // likewise
-	rotating    sync.Mutex           // held while the signing key is replaced
-	deviceLists *devicelists.Lists   // likewise
-	inquirer    *inquiry.Inquirer    // likewise
-	origin      *media.Origin        // likewise
-	verifier    *verify.Verifier     // likewise
-	policies    *policy.Servers      // likewise
-	vouching    *policy.Own          // nil when the server is no policy server
+	notify      func(ctx context.Context, userID, text string) (eventID string, err error)
+	rotating    sync.Mutex         // held while the signing key is replaced
+	deviceLists *devicelists.Lists // likewise
+	inquirer    *inquiry.Inquirer  // likewise
+	origin      *media.Origin      // likewise
+	verifier    *verify.Verifier   // likewise
+	policies    *policy.Servers    // likewise
+	vouching    *policy.Own        // nil when the server is no policy server
 	policyRules atomic.Pointer[verdict.Rules]
 	handshakes  *entry.Handshakes // likewise
 	history     *history.History  // likewise

@@ -43,7 +43,7 @@ func (s *Server) ListenSocket() error {
 // adminDeps are what the operator's interface needs.
 func (s *Server) adminDeps() admin.Deps {
 	return admin.Deps{ServerName: s.config.ServerName, Store: s.store, Node: s.node, Passwords: s.hasher, Sessions: s.tokens, Rebalance: s.rebalance, Media: s.media, Registrations: s.registrations, Federates: s.federation != nil,
-		Keys: signingKeys{s}, Log: s.log, Description: docs.AdminAPI}
+		Keys: signingKeys{s}, Notify: s.notify, Backup: s.backup, Log: s.log, Description: docs.AdminAPI}
 }
 
 func (s *Server) closeSocket(ctx context.Context) error {

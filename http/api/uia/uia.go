@@ -78,6 +78,8 @@ type Proof struct {
 	RegistrationToken string
 	// Email is the address that was validated; its Address is empty without that stage.
 	Email address.Validated
+	// Begun is when the session began, in ms.
+	Begun int64
 }
 
 // binding is what a session is for.
@@ -124,6 +126,8 @@ type session struct {
 	id   string
 	bind binding
 	done []stage
+	// begun is when it was made, in ms.
+	begun int64
 }
 
 // Require lets the request go on when its session is complete. Else the error is the 401 that tells the client what is
@@ -229,7 +233,7 @@ func (e *Engine) read(r *api.Request) (*auth, binding, error) {
 }
 
 func (e *Engine) begin(r *api.Request, b binding) (*session, error) {
-	s := &session{id: secret.New(secret.Session), bind: b}
+	s := &session{id: secret.New(secret.Session), bind: b, begun: r.Now.UnixMilli()}
 	return s, e.add(r.Ctx, s.id, b, r.Now, false)
 }
 
@@ -289,7 +293,7 @@ const usedMark = stageMark + "used"
 func (s *session) take(row schema.AuthSession, found *bool) error {
 	switch row.ID {
 	case s.id:
-		*found = true
+		*found, s.begun = true, row.CreatedTS
 		return json.Unmarshal(row.State, &s.bind)
 	case s.id + usedMark:
 		*found = false
@@ -474,7 +478,7 @@ func (s *session) progress(flow []string) int {
 }
 
 func (s *session) proof() Proof {
-	var p Proof
+	p := Proof{Begun: s.begun}
 	for _, d := range s.done {
 		p.UserID += d.UserID
 		p.RegistrationToken += d.RegistrationToken

@@ -16,8 +16,8 @@ import (
 	"github.com/matrixon/matrixon/persistence/blobs"
 )
 
-// unfinished is where files are written before they get their name.
-const unfinished = "unfinished"
+// Unfinished is the folder in the store's where files are written before they get their name.
+const Unfinished = "unfinished"
 
 // abandoned is the age beyond which nobody is still writing an unfinished file.
 const abandoned = 24 * time.Hour
@@ -28,7 +28,7 @@ type Store struct{ dir string }
 // Open makes the folder if need be, and removes what writers that died have left there.
 func Open(dir string) (*Store, error) {
 	s := &Store{dir}
-	temp := filepath.Join(dir, unfinished)
+	temp := filepath.Join(dir, Unfinished)
 	if err := os.MkdirAll(temp, 0o700); err != nil {
 		return nil, err
 	}
@@ -62,7 +62,7 @@ func (s *Store) Put(ctx context.Context, name string, r io.Reader, size int64) e
 	if err != nil {
 		return err
 	}
-	f, err := os.CreateTemp(filepath.Join(s.dir, unfinished), "*")
+	f, err := os.CreateTemp(filepath.Join(s.dir, Unfinished), "*")
 	if err != nil {
 		return err
 	}
@@ -181,7 +181,7 @@ func (s *Store) List(ctx context.Context) iter.Seq2[blobs.Info, error] {
 				return nil
 			case err != nil:
 				return err
-			case e.IsDir() && path == filepath.Join(s.dir, unfinished):
+			case e.IsDir() && path == filepath.Join(s.dir, Unfinished):
 				return fs.SkipDir
 			case !e.Type().IsRegular() || blobs.CheckName(e.Name()) != nil:
 				return nil

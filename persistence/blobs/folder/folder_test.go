@@ -30,7 +30,7 @@ func TestAbandonedFilesGo(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()
 	s := open(t, dir)
-	old, young := filepath.Join(dir, unfinished, "old"), filepath.Join(dir, unfinished, "young")
+	old, young := filepath.Join(dir, Unfinished, "old"), filepath.Join(dir, Unfinished, "young")
 	for _, path := range []string{old, young} {
 		if err := os.WriteFile(path, []byte("half"), 0o600); err != nil {
 			t.Fatal(err)
