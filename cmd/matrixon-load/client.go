@@ -9,6 +9,7 @@ import (
 	"net/url"
 	"strconv"
 	"sync/atomic"
+	"time"
 
 	"github.com/go-json-experiment/json"
 	"golang.org/x/sync/errgroup"
@@ -20,6 +21,7 @@ type client struct {
 	url    string // of the node that it speaks to
 	userID string
 	token  string
+	http   *http.Client
 }
 
 var accounts atomic.Int64
@@ -27,7 +29,7 @@ var accounts atomic.Int64
 // register makes an account and logs it in.
 func register(ctx context.Context, s *server) (*client, error) {
 	n := accounts.Add(1)
-	c := &client{server: s, url: s.urls[int(n)%len(s.urls)]}
+	c := &client{server: s, url: s.urls[int(n)%len(s.urls)], http: s.http}
 	var answer struct {
 		UserID      string `json:"user_id"`
 		AccessToken string `json:"access_token"`
@@ -43,7 +45,7 @@ func register(ctx context.Context, s *server) (*client, error) {
 func registerMany(ctx context.Context, s *server, n int) ([]*client, error) {
 	clients := make([]*client, n)
 	group, ctx := errgroup.WithContext(ctx)
-	group.SetLimit(4) // passwords are hashed by few at once, and who waits for long is sent away
+	group.SetLimit(32) // passwords are hashed by few at once, and who waits for long is sent away
 	for i := range n {
 		group.Go(func() (err error) {
 			clients[i], err = register(ctx, s)
@@ -80,7 +82,7 @@ func (c *client) call(ctx context.Context, method, path string, body, answer any
 	if c.token != "" {
 		r.Header.Set("Authorization", "Bearer "+c.token)
 	}
-	resp, err := c.server.http.Do(r)
+	resp, err := c.http.Do(r)
 	if err != nil {
 		return err
 	}
@@ -132,6 +134,22 @@ type syncAnswer struct {
 			} `json:"timeline"`
 		} `json:"join"`
 	} `json:"rooms"`
+}
+
+// delivered adds how long the messages of timedMessage in a room took, and gives how many there were.
+func (a *syncAnswer) delivered(room string, to *latencies) (n int) {
+	for _, e := range a.Rooms.Join[room].Timeline.Events {
+		if e.Content.SentAt != 0 {
+			to.add(time.Since(time.UnixMicro(e.Content.SentAt)))
+			n++
+		}
+	}
+	return n
+}
+
+// timedMessage is a message that says when it was sent.
+func timedMessage() map[string]any {
+	return map[string]any{"msgtype": "m.text", "body": "hello", "sent_at": time.Now().UnixMicro()}
 }
 
 func (c *client) sync(ctx context.Context, since string, timeoutMS int) (syncAnswer, error) {

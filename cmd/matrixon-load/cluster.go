@@ -87,14 +87,13 @@ func spread(ctx context.Context, o *options, s *server) error {
 	if err != nil {
 		return err
 	}
-	before, err := s.usage()
+	used, err := s.measured(func() error {
+		return parallel(ctx, o.Spread, func(ctx context.Context, i int) error {
+			_, err := users[i%owners].createRoom(ctx)
+			return err
+		})
+	})
 	if err != nil {
-		return err
-	}
-	if err := parallel(ctx, o.Spread, func(ctx context.Context, i int) error {
-		_, err := users[i%owners].createRoom(ctx)
-		return err
-	}); err != nil {
 		return err
 	}
 	most := 0.0
@@ -105,13 +104,9 @@ func spread(ctx context.Context, o *options, s *server) error {
 		}
 		of := values[`matrixon_actor_activations_total{kind="room"}`]
 		most = max(most, of)
-		fmt.Printf("%-34s %.0f rooms, %.1f s CPU\n", fmt.Sprintf("node-%d", i+1), of, values["process_cpu_seconds_total"])
+		report(fmt.Sprintf("node-%d", i+1), "%.0f rooms, %.1f s CPU", of, values["process_cpu_seconds_total"])
 	}
-	fmt.Printf("%-34s %.3f of the mean\n", fmt.Sprintf("the most of %d rooms", o.Spread), most*float64(len(s.urls))/float64(o.Spread))
-	after, err := s.usage()
-	if err != nil {
-		return err
-	}
-	cost(before, after, o.Spread)
+	report(fmt.Sprintf("the most of %d rooms", o.Spread), "%.3f of the mean", most*float64(len(s.urls))/float64(o.Spread))
+	used.each(o.Spread)
 	return nil
 }

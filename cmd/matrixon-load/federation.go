@@ -49,42 +49,31 @@ func federationIn(ctx context.Context, o *options, s *server) error {
 			return err
 		}
 	}
-	profiled := make(chan error, 1)
-	go func() { profiled <- profile(ctx, o, s) }()
-	before, err := s.usage()
-	if err != nil {
-		return err
-	}
 	var taken latencies
-	begun := time.Now()
-	timed, cancel := context.WithTimeout(ctx, o.Duration)
-	defer cancel()
-	var g errgroup.Group
-	for i := range talks {
-		g.Go(func() error {
-			for n := 0; timed.Err() == nil; n++ {
-				at := time.Now()
-				if err := transact(ctx, talks[i], n); err != nil {
-					return err
+	used, err := s.profiled(ctx, o, func() error {
+		timed, cancel := context.WithTimeout(ctx, o.Duration)
+		defer cancel()
+		var g errgroup.Group
+		for i := range talks {
+			g.Go(func() error {
+				for n := 0; timed.Err() == nil; n++ {
+					if err := taken.of(func() error { return transact(ctx, talks[i], n) }); err != nil {
+						return err
+					}
 				}
-				taken.add(time.Since(at))
-			}
-			return nil
-		})
-	}
-	if err := g.Wait(); err != nil {
-		return err
-	}
-	elapsed := time.Since(begun)
-	after, err := s.usage()
+				return nil
+			})
+		}
+		return g.Wait()
+	})
 	if err != nil {
 		return err
 	}
 	events := len(taken.all) * transactionPDUs
-	fmt.Printf("%-34s %.0f/s\n", fmt.Sprintf("PDUs of %d servers, %d rooms", peers, len(rooms)), float64(events)/elapsed.Seconds())
+	report(fmt.Sprintf("PDUs of %d servers, %d rooms", peers, len(rooms)), "%.0f/s", used.rate(events))
 	taken.print(fmt.Sprintf("time to take %d", transactionPDUs))
-	cost(before, after, events)
-	return <-profiled
+	used.each(events)
+	return nil
 }
 
 // transact sends the n-th transaction of a server: the next message in one room after the other.

@@ -34,7 +34,7 @@ func (c *client) media(ctx context.Context, method, path, contentType string, bo
 		r.Header.Set("Content-Type", contentType)
 		r.ContentLength = size
 	}
-	resp, err := c.server.http.Do(r)
+	resp, err := c.http.Do(r)
 	if err != nil {
 		return nil, err
 	}
@@ -78,12 +78,6 @@ func thumbnails(ctx context.Context, o *options, s *server) error {
 			return err
 		}
 	}
-	profiled := make(chan error, 1)
-	go func() { profiled <- profile(ctx, o, s) }()
-	before, err := s.usage()
-	if err != nil {
-		return err
-	}
 	_, own, err := s.rss()
 	if err != nil {
 		return err
@@ -93,28 +87,20 @@ func thumbnails(ctx context.Context, o *options, s *server) error {
 	}
 	var taken latencies
 	var bytesGot atomic.Int64
-	begun := time.Now()
-	g, group := errgroup.WithContext(ctx)
-	g.SetLimit(asking)
-	for _, name := range names {
-		g.Go(func() error {
-			at := time.Now()
-			resp, err := user.media(group, http.MethodGet, "/client/v1/media/thumbnail/"+name+"?width=800&height=600", "", nil, 0)
-			if err != nil {
-				return err
-			}
-			defer resp.Body.Close()
-			n, err := io.Copy(io.Discard, resp.Body)
-			bytesGot.Add(n)
-			taken.add(time.Since(at))
-			return err
-		})
-	}
-	if err := g.Wait(); err != nil {
-		return err
-	}
-	elapsed := time.Since(begun)
-	after, err := s.usage()
+	used, err := s.profiled(ctx, o, func() error {
+		g, ctx := errgroup.WithContext(ctx)
+		g.SetLimit(asking)
+		for _, name := range names {
+			g.Go(func() error {
+				return taken.of(func() error {
+					n, err := user.thumbnail(ctx, name)
+					bytesGot.Add(n)
+					return err
+				})
+			})
+		}
+		return g.Wait()
+	})
 	if err != nil {
 		return err
 	}
@@ -122,12 +108,22 @@ func thumbnails(ctx context.Context, o *options, s *server) error {
 	if err != nil {
 		return err
 	}
-	fmt.Printf("%-34s %.1f/s, of %.2f MB and %d × %d pixels, %d at once, %.0f kB each\n", "thumbnails of 800 × 600",
-		float64(o.Pictures)/elapsed.Seconds(), float64(len(photo))/1e6, photoWidth, photoHeight, asking, float64(bytesGot.Load())/1000/float64(o.Pictures))
+	report("thumbnails of 800 × 600", "%.1f/s, of %.2f MB and %d × %d pixels, %d at once, %.0f kB each",
+		used.rate(o.Pictures), float64(len(photo))/1e6, photoWidth, photoHeight, asking, float64(bytesGot.Load())/1000/float64(o.Pictures))
 	taken.print("time to a thumbnail")
-	cost(before, after, o.Pictures)
-	fmt.Printf("%-34s %.0f MB, before %.0f MB without the program's file\n", "most memory", float64(peak)/1e6, float64(own)/1e6)
-	return <-profiled
+	used.each(o.Pictures)
+	report("most memory", "%.0f MB, before %.0f MB without the program's file", float64(peak)/1e6, float64(own)/1e6)
+	return nil
+}
+
+// thumbnail gets a thumbnail and gives its size.
+func (c *client) thumbnail(ctx context.Context, name string) (int64, error) {
+	resp, err := c.media(ctx, http.MethodGet, "/client/v1/media/thumbnail/"+name+"?width=800&height=600", "", nil, 0)
+	if err != nil {
+		return 0, err
+	}
+	defer resp.Body.Close()
+	return io.Copy(io.Discard, resp.Body)
 }
 
 const photoWidth, photoHeight = 2016, 1512
@@ -188,7 +184,7 @@ func files(ctx context.Context, o *options, s *server) error {
 	if err := s.transferred("download", size, time.Since(begun)); err != nil {
 		return err
 	}
-	fmt.Printf("%-34s %.0f MB without the program's file\n", "memory before", float64(own)/1e6)
+	report("memory before", "%.0f MB without the program's file", float64(own)/1e6)
 	if !bytes.Equal(got.Sum(nil), sent.Sum(nil)) {
 		return errors.New("what came back is not what was sent")
 	}
@@ -220,6 +216,6 @@ func (s *server) transferred(what string, size int64, took time.Duration) error 
 	if err != nil {
 		return err
 	}
-	fmt.Printf("%-34s %.0f MB/s, most memory %.0f MB\n", fmt.Sprintf("%s of %d MiB", what, size>>20), float64(size)/1e6/took.Seconds(), float64(peak)/1e6)
+	report(fmt.Sprintf("%s of %d MiB", what, size>>20), "%.0f MB/s, most memory %.0f MB", float64(size)/1e6/took.Seconds(), float64(peak)/1e6)
 	return s.forgetPeak()
 }

@@ -2,13 +2,13 @@ package main
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"math/rand/v2"
 	"net/http"
 	"strings"
-	"sync"
 	"time"
+
+	"golang.org/x/sync/errgroup"
 )
 
 // vocabulary is how many words are used in the messages that are searched: a few often, most of them hardly ever, as in any language.
@@ -59,44 +59,28 @@ func search(ctx context.Context, o *options, s *server) error {
 	}); err != nil {
 		return err
 	}
-	before, err := s.usage()
-	if err != nil {
-		return err
-	}
-	begun := time.Now()
-	var g sync.WaitGroup
-	failures := make([]error, len(rooms))
-	for i, room := range rooms {
-		g.Go(func() {
-			w := newWriter(uint64(i))
-			for n := i; n < o.Messages && failures[i] == nil; n += len(rooms) {
-				failures[i] = writers[i].send(ctx, room, fmt.Sprintf("s%d", n), map[string]any{"msgtype": "m.text", "body": w.message()})
-			}
-		})
-	}
-	g.Wait()
-	if err := errors.Join(failures...); err != nil {
-		return err
-	}
-	sent := time.Since(begun)
 	const last = "quousque"
-	if err := writers[0].send(ctx, rooms[0], "last", map[string]any{"msgtype": "m.text", "body": last}); err != nil {
-		return err
-	}
-	waiting := time.Now()
-	for found := 0; found == 0; {
-		if found, err = reader.search(ctx, last, "recent"); err != nil {
+	var behind time.Duration
+	used, err := s.measured(func() error {
+		if err := write(ctx, o.Messages, writers, rooms); err != nil {
 			return err
 		}
-	}
-	behind := time.Since(waiting)
-	after, err := s.usage()
+		if err := writers[0].send(ctx, rooms[0], "last", map[string]any{"msgtype": "m.text", "body": last}); err != nil {
+			return err
+		}
+		waiting := time.Now()
+		for found := 0; found == 0; behind = time.Since(waiting) {
+			if found, err = reader.search(ctx, last, "recent"); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
 	if err != nil {
 		return err
 	}
-	fmt.Printf("%-34s %.0f/s, the last %v after it was sent\n", fmt.Sprintf("%d messages indexed", o.Messages),
-		float64(o.Messages)/(sent+behind).Seconds(), behind.Round(time.Millisecond))
-	cost(before, after, o.Messages)
+	report(fmt.Sprintf("%d messages indexed", o.Messages), "%.0f/s, the last %v after it was sent", used.rate(o.Messages), behind.Round(time.Millisecond))
+	used.each(o.Messages)
 	if err := reader.searches(ctx); err != nil {
 		return err
 	}
@@ -104,8 +88,25 @@ func search(ctx context.Context, o *options, s *server) error {
 	if err != nil {
 		return err
 	}
-	fmt.Printf("%-34s %.0f MB\n", "most memory", float64(peak)/1e6)
+	report("most memory", "%.0f MB", float64(peak)/1e6)
 	return nil
+}
+
+// write has each writer say so many messages in a room of its own, all together n.
+func write(ctx context.Context, n int, writers []*client, rooms []string) error {
+	g, ctx := errgroup.WithContext(ctx)
+	for i, room := range rooms {
+		g.Go(func() error {
+			w := newWriter(uint64(i))
+			for j := i; j < n; j += len(rooms) {
+				if err := writers[i].send(ctx, room, fmt.Sprintf("s%d", j), map[string]any{"msgtype": "m.text", "body": w.message()}); err != nil {
+					return err
+				}
+			}
+			return nil
+		})
+	}
+	return g.Wait()
 }
 
 // searches measures queries of several kinds.
@@ -122,11 +123,12 @@ func (c *client) searches(ctx context.Context) error {
 		for _, order := range []string{"recent", "rank"} {
 			var taken latencies
 			for i := range 30 {
-				at := time.Now()
-				if _, err := c.search(ctx, q.term(i), order); err != nil {
+				if err := taken.of(func() error {
+					_, err := c.search(ctx, q.term(i), order)
+					return err
+				}); err != nil {
 					return err
 				}
-				taken.add(time.Since(at))
 			}
 			taken.print(q.what + ", by " + order)
 		}

@@ -141,6 +141,11 @@ type usage struct {
 	bytes   float64
 }
 
+// since is what was used after an earlier reading.
+func (u usage) since(before usage) usage {
+	return usage{u.cpu - before.cpu, u.mallocs - before.mallocs, u.bytes - before.bytes}
+}
+
 // usage reads the nodes' own metrics, and adds them.
 func (s *server) usage() (usage, error) {
 	var all usage

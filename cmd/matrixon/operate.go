@@ -103,6 +103,11 @@ func ask(ctx context.Context, do doer, method, path string, body, answer any) er
 	if resp.StatusCode == http.StatusOK {
 		return json.UnmarshalRead(resp.Body, answer)
 	}
+	return refusal(resp)
+}
+
+// refusal is the error in an answer.
+func refusal(resp *http.Response) error {
 	var refused struct {
 		Error string `json:"error"`
 	}

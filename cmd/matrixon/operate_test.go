@@ -97,6 +97,7 @@ func TestOperatingARunningServer(t *testing.T) {
 	}{
 		{[]string{"user", "notify", "hello", "ann"}, "1 users are told"},
 		{[]string{"user", "notify", "hello", "--all"}, "1 users are told"},
+		{[]string{"user", "export", "ann"}, `{"kind":"end"}`},
 		{[]string{"rooms", "list", "--match", "server notices"}, "Server notices"},
 		{[]string{"user", "redact", "@_server:localhost"}, "2 messages are redacted"},
 		{[]string{"actors", "list", "--kind", "user"}, "@ann:localhost"},

@@ -27,6 +27,7 @@ type userCommand struct {
 	List       userList       `cmd:"" help:"List the accounts."`
 	Devices    userDevices    `cmd:"" help:"List the devices of a user."`
 	Redact     userRedact     `cmd:"" help:"Redact all messages of a user, of this server or another."`
+	Export     userExport     `cmd:"" help:"Write all that the server knows of a user to standard output."`
 	Notify     userNotify     `cmd:"" help:"Tell users something in the name of the server."`
 	LogOut     userLogOut     `cmd:"" name:"logout" help:"Log devices of a user out. Their keys are deleted too."`
 }

@@ -2,8 +2,11 @@ package admin_test
 
 import (
 	"context"
+	"strings"
 	"testing"
 	"time"
+
+	"github.com/tidwall/gjson"
 
 	"github.com/matrixon/matrixon/actors/user/account"
 	"github.com/matrixon/matrixon/http/admin"
@@ -80,6 +83,35 @@ func TestRegistrationTokens(t *testing.T) {
 	if w.get(path).Get("registration_tokens.#").Int() != 3 {
 		t.Errorf("%s", w.get(path))
 	}
+}
+
+func TestAnExportHasWhatTheServerKnows(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	w.serve(func(d *admin.Deps) { d.Media = w.Media })
+	alice, bob := w.Register("alice"), w.Register("bob")
+	alice.Put(clienttest.Path("profile", alice.ID, "displayname"), clienttest.J{"displayname": "Alice"}).OK()
+	alice.Put(clienttest.Path("user", alice.ID, "account_data", "org.example"), clienttest.J{"a": 1}).OK()
+	roomID := alice.CreateRoom(clienttest.J{"preset": "public_chat"})
+	bob.Join(roomID)
+	said, other := alice.Say(roomID, "hello"), bob.Say(roomID, "not alice's")
+	alice.Post("/_matrix/media/v3/upload?filename=f", `"picture"`).OK()
+	status, raw := w.request(w.root.Token, "GET", "/users/alice/export", nil)
+	if status != 200 {
+		t.Fatalf("%d %s", status, raw)
+	}
+	kinds := map[string]int{}
+	lines := strings.Split(strings.TrimSuffix(string(raw), "\n"), "\n")
+	for _, line := range lines {
+		kinds[gjson.Get(line, "kind").Str]++
+	}
+	if kinds["account"] != 1 || kinds["profile"] != 1 || kinds["device"] != 1 || kinds["account_data"] == 0 || kinds["membership"] != 1 || kinds["file"] != 1 || kinds["end"] != 1 {
+		t.Errorf("%v", kinds)
+	}
+	if text := string(raw); !strings.Contains(text, said) || strings.Contains(text, other) || !strings.Contains(text, "hello") || gjson.Get(lines[len(lines)-1], "kind").Str != "end" {
+		t.Errorf("%s", text)
+	}
+	w.ask(w.root, "GET", "/users/nobody/export", nil, 404)
 }
 
 // Notices are sent by what the server gives; without an account that speaks there are none.

@@ -40,6 +40,7 @@ func Endpoints(d Deps) []api.Endpoint {
 		get("/users/{user}/devices", h.listDevices),
 		post("/users/{user}/log_out", h.logOut),
 		post("/users/{user}/redact", h.redactUser),
+		get("/users/{user}/export", h.exportUser),
 		post("/users/{user}/notice", h.sendNotice),
 		get("/registration_tokens", h.listRegistrationTokens),
 		post("/registration_tokens", h.createRegistrationToken),

@@ -17,6 +17,9 @@ import (
 	"github.com/matrixon/matrixon/http/admin"
 )
 
+// ndjson is JSON, one value a line.
+const ndjson = "application/x-ndjson"
+
 // operation is what the description says of a method of a path.
 type operation struct {
 	method string
@@ -53,18 +56,19 @@ var described = sync.OnceValues(func() ([]operation, error) {
 				if ref := answer.Get("$ref").Str; ref != "" {
 					at, answer = ref, gjson.GetBytes(raw, strings.ReplaceAll(strings.TrimPrefix(ref, "#/"), "/", "."))
 				}
-				if !answer.Get("content.application/json").Exists() {
-					continue
-				}
-				schema, err := compiler.Compile(name + at + "/content/application~1json/schema")
-				if err != nil {
-					return nil, err
-				}
 				number, err := strconv.Atoi(status)
 				if err != nil {
 					number = 0 // the default
 				}
-				o.answers[number] = schema
+				o.answers[number] = nil
+				for kind := range answer.Get("content").Map() {
+					if kind != "application/json" && kind != ndjson {
+						continue
+					}
+					if o.answers[number], err = compiler.Compile(name + at + "/content/" + escape.Replace(kind) + "/schema"); err != nil {
+						return nil, err
+					}
+				}
 			}
 			all = append(all, o)
 		}
@@ -84,19 +88,21 @@ func checkDescribed(t *testing.T, method, path string, status int, raw []byte) {
 	if i < 0 {
 		return // as TestTheDescriptionIsComplete finds
 	}
-	schema := operations[i].answers[status]
-	if schema == nil {
+	schema, is := operations[i].answers[status]
+	if !is {
 		schema = operations[i].answers[0]
 	}
 	if schema == nil {
 		return
 	}
-	answer, err := jsonschema.UnmarshalJSON(strings.NewReader(string(raw)))
-	if err == nil {
-		err = schema.Validate(answer)
-	}
-	if err != nil {
-		t.Errorf("%s %s: %d %.500s is not as it is described: %v", method, path, status, raw, err)
+	for line := range strings.Lines(string(raw)) { // of JSON there is one
+		answer, err := jsonschema.UnmarshalJSON(strings.NewReader(line))
+		if err == nil {
+			err = schema.Validate(answer)
+		}
+		if err != nil {
+			t.Errorf("%s %s: %d %.500s is not as it is described: %v", method, path, status, line, err)
+		}
 	}
 }
 

@@ -60,7 +60,7 @@ type Repository struct {
 	Options
 	accesses accesses
 	cached   atomic.Int64       // bytes of other servers, since the last SweepRemote
-	fetching singleflight.Group // of remote media
+	fetching transfers          // of remote media
 	making   singleflight.Group // of thumbnails
 	looking  singleflight.Group // at web pages
 	previews *semaphore.Weighted

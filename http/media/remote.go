@@ -19,40 +19,22 @@ const (
 	fromPreview = "preview"
 )
 
-// fetch brings media from another server into the cache. Requests of one node for the same share one download, which counts for whoever
-// asked first.
+// fetch brings media from another server into the cache. Requests of one node for the same share one download.
 func (m *Repository) fetch(r *api.Request, server, mediaID string, wait time.Duration) (schema.Media, error) {
-	for {
-		first := false
-		done := m.fetching.DoChan(server+"/"+mediaID, func() (any, error) {
-			first = true
-			// Whoever asked first may go; the others still want it.
-			ctx, cancel := context.WithTimeout(context.WithoutCancel(r.Ctx), fetchTimeout)
-			defer cancel()
-			counted := *r
-			counted.Ctx = ctx
-			return m.cache(ctx, server, mediaID, wait, func(kib int) error { return counted.TakeMany(api.LimitMediaRemote, kib) })
-		})
-		select {
-		case <-r.Ctx.Done():
-			return schema.Media{}, r.Ctx.Err()
-		case result := <-done:
-			row, _ := result.Val.(schema.Media)
-			var limited *mxerr.Error
-			if !first && errors.As(result.Err, &limited) && limited.Status == http.StatusTooManyRequests {
-				continue // it was the other who may not fetch more
-			}
-			return row, result.Err
-		}
+	take := func(ctx context.Context, kib int) error {
+		counted := *r
+		counted.Ctx = ctx // it may count for who has gone
+		return counted.TakeMany(api.LimitMediaRemote, kib)
 	}
+	t, who := m.fetching.join(r.Ctx, server+"/"+mediaID, take, func(ctx context.Context, t *transfer) (schema.Media, error) {
+		return m.cache(ctx, server, mediaID, wait, t)
+	})
+	return t.await(r.Ctx, who)
 }
 
-// fetchTimeout bounds one download from another server.
-const fetchTimeout = 10 * time.Minute
-
-// cache fetches the media; take counts the KiB that come.
-func (m *Repository) cache(ctx context.Context, server, mediaID string, wait time.Duration, take func(kib int) error) (schema.Media, error) {
-	if err := take(0); err != nil {
+// cache fetches the media.
+func (m *Repository) cache(ctx context.Context, server, mediaID string, wait time.Duration, t *transfer) (schema.Media, error) {
+	if err := t.take(ctx, 0); err != nil {
 		return schema.Media{}, err
 	}
 	file, err := m.Remote.Fetch(ctx, server, mediaID, wait)
@@ -68,7 +50,7 @@ func (m *Repository) cache(ctx context.Context, server, mediaID string, wait tim
 	if file.Size > m.MaxRemote {
 		return schema.Media{}, tooLarge
 	}
-	o, err := m.put(ctx, &bounded{r: &sent{r: file.Body, server: server, take: take}, left: m.MaxRemote, beyond: tooLarge}, file.Size)
+	o, err := m.put(ctx, &bounded{r: &sent{ctx: ctx, r: file.Body, server: server, transfer: t}, left: m.MaxRemote, beyond: tooLarge}, file.Size)
 	if err != nil {
 		return schema.Media{}, err
 	}
@@ -92,9 +74,10 @@ func notWhole(server string, err error) error {
 
 // sent is what another server sends. It is counted in pieces.
 type sent struct {
+	ctx       context.Context
 	r         io.Reader
 	server    string
-	take      func(kib int) error
+	transfer  *transfer
 	uncounted int
 }
 
@@ -105,15 +88,12 @@ func (s *sent) Read(p []byte) (int, error) {
 	s.uncounted += n
 	switch {
 	case errors.Is(err, io.EOF):
-		_ = s.take(s.uncounted/kib + 1) // it is here already
+		s.transfer.took(s.ctx, s.uncounted/kib+1)
 		s.uncounted = 0
 	case err != nil:
 		return n, notWhole(s.server, err)
 	case s.uncounted >= piece:
-		if limited := s.take(s.uncounted / kib); limited != nil {
-			for left := s.uncounted / kib; left > 0; left /= 2 {
-				_ = s.take(left) // so that nothing is left, and no other file is begun
-			}
+		if limited := s.transfer.take(s.ctx, s.uncounted/kib); limited != nil {
 			return 0, limited
 		}
 		s.uncounted = 0

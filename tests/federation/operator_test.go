@@ -9,15 +9,20 @@ import (
 	"github.com/matrixon/matrixon/tests/peers"
 )
 
-// operate runs matrixon destinations at the server.
-func operate(t *testing.T, s *peers.Server, args ...string) string {
+// operate runs a command of matrixon at the server.
+func operate(t *testing.T, s *peers.Server, command ...string) string {
 	t.Helper()
-	command := append([]string{"destinations"}, args...)
 	said, err := exec.CommandContext(t.Context(), binary.Program(t), append(command, "--set", "data_dir="+s.DataDir())...).CombinedOutput() //nolint:gosec // the test's own program
 	if err != nil {
 		t.Fatalf("matrixon %v: %v\n%s", command, err, said)
 	}
 	return string(said)
+}
+
+// destinations runs matrixon destinations at the server.
+func destinations(t *testing.T, s *peers.Server, args ...string) string {
+	t.Helper()
+	return operate(t, s, append([]string{"destinations"}, args...)...)
 }
 
 // Operators see what waits for another server, and decide when it is sent.
@@ -33,7 +38,7 @@ func TestOperatingDestinations(t *testing.T) {
 
 	run := func(args ...string) string {
 		t.Helper()
-		return operate(t, servers[0], args...)
+		return destinations(t, servers[0], args...)
 	}
 	shows := func(said string, expressions ...string) {
 		t.Helper()

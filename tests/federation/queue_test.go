@@ -117,7 +117,7 @@ func TestAwayForLong(t *testing.T) {
 		})
 	}
 	talking.Wait()
-	status := operate(t, servers[0], "inspect", servers[1].Name)
+	status := destinations(t, servers[0], "inspect", servers[1].Name)
 	if found := waiting.FindStringSubmatch(status); found == nil {
 		t.Error(status)
 	} else if n, err := strconv.Atoi(found[1]); err != nil || n > 2000 {

@@ -201,7 +201,7 @@ func TestJoiningThroughAServerThatIsAhead(t *testing.T) {
 	}
 	bob.joinVia(roomID, servers[0].Name)
 	bob.sees(roomID, alice.say(roomID, "hello"))
-	operate(t, servers[0], "pause", servers[1].Name)
+	destinations(t, servers[0], "pause", servers[1].Name)
 	missed := alice.say(roomID, "what the other server does not hear of")
 	carol.joinVia(roomID, servers[0].Name)
 	for _, p := range []*person{bob, carol} {
@@ -210,7 +210,7 @@ func TestJoiningThroughAServerThatIsAhead(t *testing.T) {
 			return err == nil && has(page.Get("chunk"), "event_id", missed)
 		})
 	}
-	operate(t, servers[0], "retry", servers[1].Name)
+	destinations(t, servers[0], "retry", servers[1].Name)
 	bob.sees(roomID, alice.say(roomID, "and on"))
 	alice.sees(roomID, carol.say(roomID, "here I am"))
 }

@@ -2,6 +2,7 @@ package picture
 
 import (
 	"bytes"
+	"encoding/binary"
 	"image"
 	"image/jpeg"
 	mathbits "math/bits"
@@ -99,29 +100,29 @@ func compress(img *image.YCbCr) []byte {
 	return append(c.out, 0xff, 0xd9)
 }
 
-// load takes a block of a plane of w × h. Beyond its edges it goes on as it is there.
+// load takes a block of a plane of w × h, and transforms its rows. Beyond its edges it goes on as it is there.
 func (c *compression) load(plane []byte, w, h, x, y int) {
+	var edge [8]byte
 	for j := range 8 {
 		line := plane[min(y+j, h-1)*w:][:w]
-		out := c.block[8*j:][:8]
-		if x+8 <= w {
-			for i, sample := range line[x:][:8] {
-				out[i] = float32(int32(sample) - 128)
+		in := line[min(x, w-1):]
+		if len(in) < 8 {
+			for i := range edge {
+				edge[i] = in[min(i, len(in)-1)]
 			}
-			continue
+			in = edge[:]
 		}
-		for i := range out {
-			out[i] = float32(int32(line[min(x+i, w-1)]) - 128)
-		}
+		in, b := in[:8], c.block[8*j:][:8]
+		b[0], b[1], b[2], b[3], b[4], b[5], b[6], b[7] = eight(level(in[0]), level(in[1]), level(in[2]), level(in[3]),
+			level(in[4]), level(in[5]), level(in[6]), level(in[7]))
 	}
 }
 
-// write writes the block of a component with a pair of tables.
+func level(sample byte) float32 { return float32(int32(sample) - 128) }
+
+// write writes the block that was loaded, of a component with a pair of tables.
 func (c *compression) write(component, table int) {
 	b, inverse := &c.block, &c.inverse[table]
-	for i := 0; i < 64; i += 8 {
-		b[i], b[i+1], b[i+2], b[i+3], b[i+4], b[i+5], b[i+6], b[i+7] = eight(b[i], b[i+1], b[i+2], b[i+3], b[i+4], b[i+5], b[i+6], b[i+7])
-	}
 	for i := range 8 {
 		b[i], b[i+8], b[i+16], b[i+24], b[i+32], b[i+40], b[i+48], b[i+56] = eight(b[i], b[i+8], b[i+16], b[i+24], b[i+32], b[i+40], b[i+48], b[i+56])
 	}
@@ -154,18 +155,31 @@ func (c *compression) write(component, table int) {
 func (c *compression) value(table *[256]code, zeros int, v int32) {
 	size := mathbits.Len32(uint32(max(v, -v)))
 	symbol := table[zeros<<4|size]
-	c.put(symbol.bits, int(symbol.length))
 	if v < 0 {
 		v += 1<<size - 1
 	}
-	c.put(uint32(v), size)
+	c.put(symbol.bits<<size|uint32(v), int(symbol.length)+size)
 }
 
-// put writes the lower bits, at most 16.
+// put writes the lower bits, at most 32.
 func (c *compression) put(bits uint32, n int) {
-	c.ahead = c.ahead<<n | uint64(bits)
-	for c.count += n; c.count >= 8; c.count -= 8 {
-		c.byte(byte(c.ahead >> (c.count - 8)))
+	c.ahead = c.ahead<<(n&63) | uint64(bits)
+	if c.count += n; c.count >= 32 {
+		c.four()
+	}
+}
+
+// four moves four bytes of the bits ahead into out.
+func (c *compression) four() {
+	const ones, highs = 0x01010101, 0x80808080
+	c.count -= 32
+	bits := uint32(c.ahead >> (c.count & 63))
+	if (^bits-ones)&bits&highs == 0 { // no byte of it is 0xff
+		c.out = binary.BigEndian.AppendUint32(c.out, bits)
+		return
+	}
+	for shift := 24; shift >= 0; shift -= 8 {
+		c.byte(byte(bits >> shift))
 	}
 }
 

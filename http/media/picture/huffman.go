@@ -118,34 +118,67 @@ type codes struct {
 	offset  [17]int32              // of the symbols of each length, to which the code is added
 	symbols []byte
 
-	// What quick bits say of coefficients that are not the first, once prepare has been called. Zero: not enough.
-	values [1 << quick]int32  // of one: from the lowest, in four bits each the bits that it takes and the zeros before it; from bit 16 its value
-	passed [1 << quick]uint16 // of as many as there are: in four bits the bits that they take, in eight how many they are with the zeros, and last
+	// What quick bits say, once prepare has been called. Zero: not enough.
+	pairs    [1 << quick]pair
+	passed   [1 << quick]uint16 // of as many coefficients as there are: in four bits the bits that they take, in eight how many they are with the zeros, and last
+	prepared bool
 }
 
 const (
-	quick = 10      // bits of coefficients that are looked at together
+	quick = 11      // bits of coefficients that are looked at together
 	last  = 1 << 15 // nothing follows in the block
 )
 
-// prepare fills values and passed.
-func (c *codes) prepare() {
-	for i := range c.values {
+// pair is one coefficient, or two, or last, or either of them and last. From the lowest: in four bits the bits that they take, in four the
+// zeros before the one, in five how far the other is from it, at last's place whether nothing follows, and from bits 16 and 32 their values. What there is not is zero.
+type pair uint64
+
+// pairOne is a pair with one coefficient.
+func pairOne(zeros byte, value int32) pair { return pair(zeros)<<4 | pair(uint16(value))<<16 }
+
+// add adds the other coefficient.
+func (p pair) add(zeros byte, value int32) pair {
+	return p | pair(zeros+1)<<8 | pair(uint16(value))<<32
+}
+
+// taking says how many bits it takes.
+func (p pair) taking(bits int) pair { return p&^15 | pair(bits) }
+
+// prepare fills pairs, and passed. Where they are of first coefficients, each is all that there is.
+func (c *codes) prepare(first bool) {
+	if c.prepared {
+		return
+	}
+	c.prepared = true
+	for i := range c.pairs {
 		b, passed := bits{ahead: uint64(i) << (64 - quick), count: 64}, 0
-		for {
+		for n := 0; ; n++ {
 			symbol, ok := b.code(c)
 			run, size := symbol>>4, symbol&15
+			if first {
+				run, size = 0, symbol
+			}
 			if taken := 64 - b.count + int(size); !ok || taken > quick || size == 0 && run == 15 {
 				break
 			}
 			value := b.value(size)
 			taken := 64 - b.count
+			if first {
+				c.pairs[i] = pairOne(0, value).taking(taken)
+				break
+			}
 			if size == 0 {
+				if n <= 2 {
+					c.pairs[i] = c.pairs[i].taking(taken) | last
+				}
 				c.passed[i] = last | uint16(passed<<4|taken)
 				break
 			}
-			if passed == 0 {
-				c.values[i] = value<<16 | int32(run)<<4 | int32(taken)
+			switch n {
+			case 0:
+				c.pairs[i] = pairOne(run, value).taking(taken)
+			case 1:
+				c.pairs[i] = c.pairs[i].add(run, value).taking(taken)
 			}
 			passed += int(run) + 1
 			c.passed[i] = uint16(passed<<4 | taken)

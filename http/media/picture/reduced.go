@@ -1,6 +1,7 @@
 package picture
 
 import (
+	"encoding/binary"
 	"errors"
 	"image"
 	"io"
@@ -35,6 +36,7 @@ type reduction struct {
 	quantization  [4]*[64]int32
 	codes         [2][4]*codes // for the first coefficient and the others
 	interval      int          // units between restarts, 0: none
+	found         coefficients // of the block at hand
 }
 
 // reduce decodes a JPEG of which each 8 × 8 pixels become side × side. errUnknown says that the picture is none for it.
@@ -151,7 +153,8 @@ func (d *reduction) scan(s []byte) (*image.YCbCr, error) {
 		if d.codes[0][c.dc] == nil || d.codes[1][c.ac] == nil || c.quantization == nil {
 			return nil, errUnknown
 		}
-		d.codes[1][c.ac].prepare()
+		d.codes[0][c.dc].prepare(true)
+		d.codes[1][c.ac].prepare(false)
 	}
 	luma := &d.components[0]
 	across, down := ceil(d.width, 8*luma.h), ceil(d.height, 8*luma.v)
@@ -160,17 +163,19 @@ func (d *reduction) scan(s []byte) (*image.YCbCr, error) {
 		c.stride = across * c.h * d.side
 		c.plane = make([]byte, c.stride*down*c.v*d.side)
 	}
-	for unit := range across * down {
-		if d.interval > 0 && unit > 0 && unit%d.interval == 0 && !d.restart(unit/d.interval-1) {
-			return nil, errUnknown
-		}
-		for i := range d.components {
-			c := &d.components[i]
-			for block := range c.h * c.v {
-				x, y := unit%across*c.h+block%c.h, unit/across*c.v+block/c.h
-				if !d.block(c, c.plane[(y*c.stride+x)*d.side:]) {
+	left := d.interval // units before the next restart
+	for y := range down {
+		for x := range across {
+			if d.interval > 0 {
+				if left == 0 && !d.restart((y*across+x)/d.interval-1) {
 					return nil, errUnknown
+				} else if left == 0 {
+					left = d.interval
 				}
+				left--
+			}
+			if !d.unit(x, y) {
+				return nil, errUnknown
 			}
 		}
 	}
@@ -178,6 +183,23 @@ func (d *reduction) scan(s []byte) (*image.YCbCr, error) {
 		return nil, errUnknown
 	}
 	return d.picture(), nil
+}
+
+// unit decodes what the scan interleaves: the blocks of each component at one place.
+func (d *reduction) unit(x, y int) bool {
+	for i := range d.components {
+		c := &d.components[i]
+		for line := y * c.v; line < y*c.v+c.v; line++ {
+			at := (line*c.stride + x*c.h) * d.side
+			for range c.h {
+				if !d.block(c, c.plane[at:]) {
+					return false
+				}
+				at += d.side
+			}
+		}
+	}
+	return true
 }
 
 func ceil(n, of int) int { return (n + of - 1) / of }
@@ -242,17 +264,6 @@ var zigzag = func() (to [64]byte) {
 	return to
 }()
 
-// place is the same in rows of four, for those of the first four rows and columns; else 16.
-var place = func() (to [64]byte) {
-	for i, at := range zigzag {
-		to[i] = 16
-		if x, y := at%8, at/8; x < 4 && y < 4 {
-			to[i] = 4*y + x
-		}
-	}
-	return to
-}()
-
 // needed is how many coefficients make a picture of so many pixels a side, with those between them.
 func needed(side int) int {
 	switch side {
@@ -264,66 +275,89 @@ func needed(side int) int {
 	return 1
 }
 
+// coefficients are those of a block in the order in which they come. After those that are needed stands what nobody reads.
+type coefficients [64]int32
+
 // block decodes a block and puts what becomes of it where out begins.
 func (d *reduction) block(c *layer, out []byte) bool {
-	var f [17]int32 // the last is for what is not needed
-	size, ok := d.code(d.codes[0][c.dc])
-	if !ok || size > 11 {
+	f := &d.found
+	clear(f[:needed(4)])
+	difference, ok := d.difference(d.codes[0][c.dc])
+	if !ok {
 		return false
 	}
-	c.predicted += d.value(size)
+	c.predicted += difference
 	f[0] = c.predicted * c.quantization[0]
-	k, set, ok := d.coefficients(c, &f)
+	k, flat, ok := d.read(c, f)
 	if !ok || k < 64 && !d.pass(d.codes[1][c.ac], k) {
 		return false
 	}
 	if d.end || d.count < d.padding {
 		return false // there was less than that
 	}
-	d.transform(&f, set&0xffff == 0, out, c.stride)
+	d.transform(f, flat, out, c.stride)
 	return true
 }
 
-// coefficients reads those that are needed, and says at which it stopped, 64 when nothing follows, and, in bits, which places are set.
-func (d *reduction) coefficients(c *layer, f *[17]int32) (k int, set uint32, ok bool) {
+// difference reads the first coefficient, which is told by how it differs from that of the block before.
+func (d *reduction) difference(dc *codes) (int32, bool) {
+	if d.count < 32 {
+		d.ahead, d.count = d.more(d.ahead, d.count)
+	}
+	if found := dc.pairs[d.ahead>>(64-quick)]; found != 0 {
+		d.drop(int(found & 15))
+		return int32(int16(found >> 16)), true
+	}
+	size, ok := d.code(dc)
+	if !ok || size > 11 {
+		return 0, false
+	}
+	return d.value(size), true
+}
+
+// read reads the coefficients that are needed, and says at which it stopped, 64 when nothing follows, and whether there were none.
+func (d *reduction) read(c *layer, f *coefficients) (k int, flat, ok bool) {
 	ac, quantization, most := d.codes[1][c.ac], c.quantization, needed(d.side)
 	ahead, count := d.ahead, d.count // at hand, since this is where the time goes
 	for k = 1; k < most; k++ {
 		if count < 32 {
 			ahead, count = d.more(ahead, count)
 		}
-		if found := ac.values[ahead>>(64-quick)]; found != 0 {
+		if found := ac.pairs[ahead>>(64-quick)]; found != 0 {
 			ahead <<= found & 15
 			count -= int(found & 15)
-			k += int(found >> 4 & 15)
-			if k > 63 {
-				return 0, 0, false
+			// What there is not is nothing, added to a place that is within the block: telling it apart would take longer. None is
+			// beyond it, since k was less than 25, of 64.
+			one := k + int(found>>4&15)
+			f[one&63] += int32(int16(found>>16)) * quantization[one&63]
+			other := one + int(found>>8&31)
+			f[other&63] += int32(int16(found>>32)) * quantization[other&63]
+			if found&last != 0 {
+				d.ahead, d.count = ahead, count
+				return 64, k == 1 && found>>16 == 0, true
 			}
-			at := place[k] & 31
-			f[at] = found >> 16 * quantization[k]
-			set |= 1 << at
+			k = other
 			continue
 		}
 		d.ahead, d.count = ahead, count
 		both, ok := d.code(ac)
 		if !ok {
-			return 0, 0, false
+			return 0, false, false
 		}
 		run, size := both>>4, both&15
 		if size == 0 && run != 15 {
-			return 64, set, true
+			return 64, k == 1, true
 		}
 		if k += int(run); k > 63 && size > 0 {
-			return 0, 0, false
+			return 0, false, false
 		}
 		if size > 0 {
-			f[place[k]] = d.value(size) * quantization[k]
-			set |= 1 << place[k]
+			f[k] = d.value(size) * quantization[k]
 		}
 		ahead, count = d.ahead, d.count
 	}
 	d.ahead, d.count = ahead, count
-	return k, set, true
+	return k, most == 1, true
 }
 
 // pass reads the coefficients from k on.
@@ -377,8 +411,14 @@ func four(a, b, c, e int32) (int32, int32, int32, int32) {
 }
 
 // transform makes pixels of coefficients; flat says that all but the first are zero.
-func (d *reduction) transform(f *[17]int32, flat bool, out []byte, stride int) {
+func (d *reduction) transform(f *coefficients, flat bool, out []byte, stride int) {
 	switch {
+	case flat && d.side == 4:
+		v := uint32(sample(f[0]<<7, 10)) * 0x01010101
+		for y := range 4 {
+			binary.LittleEndian.PutUint32(out[y*stride:], v)
+		}
+		return
 	case flat || d.side == 1:
 		v := sample(f[0]<<7, 10)
 		for y := range d.side {
@@ -389,20 +429,31 @@ func (d *reduction) transform(f *[17]int32, flat bool, out []byte, stride int) {
 		return
 	case d.side == 2:
 		// The transform of two is sums and differences: each orthonormal by 1/2 of all four, and the factor is 2/8.
-		a, b, c, e := f[0], f[1], f[4], f[5]
+		a, b, c, e := f[0], f[1], f[2], f[4]
 		out[0], out[1] = sample((a+b+c+e)<<7, 10), sample((a-b+c-e)<<7, 10)
 		out[stride], out[stride+1] = sample((a+b-c-e)<<7, 10), sample((a-b-c+e)<<7, 10)
 		return
 	}
-	for i := 0; i < 16; i += 4 { // along each row of coefficients, of which six bits of the ten are kept
-		a, b, c, e := four(f[i], f[i+1], f[i+2], f[i+3])
-		f[i], f[i+1], f[i+2], f[i+3] = a>>4, b>>4, c>>4, e>>4
+	// Along each column of coefficients, of which six bits of the ten are kept, and then along each row.
+	var t [16]int32
+	t[0], t[1], t[2], t[3] = four(f[0], f[2], f[3], f[9])
+	t[4], t[5], t[6], t[7] = four(f[1], f[4], f[8], f[11])
+	t[8], t[9], t[10], t[11] = four(f[5], f[7], f[12], f[18])
+	t[12], t[13], t[14], t[15] = four(f[6], f[13], f[17], f[24])
+	for y := range 4 {
+		a, b, c, e := four(t[y]>>4, t[4+y]>>4, t[8+y]>>4, t[12+y]>>4)
+		samples(out[y*stride:], a, b, c, e)
 	}
-	for x := range 4 {
-		a, b, c, e := four(f[x], f[x+4], f[x+8], f[x+12])
-		out[x], out[stride+x] = sample(a, 16), sample(b, 16)
-		out[2*stride+x], out[3*stride+x] = sample(c, 16), sample(e, 16)
+}
+
+// samples makes four pixels, each of its distance from the middle times 1 << 16.
+func samples(out []byte, a, b, c, e int32) {
+	const middle = 128<<16 + 1<<15
+	a, b, c, e = (a+middle)>>16, (b+middle)>>16, (c+middle)>>16, (e+middle)>>16
+	if uint32(a|b|c|e) > 255 {
+		a, b, c, e = min(max(a, 0), 255), min(max(b, 0), 255), min(max(c, 0), 255), min(max(e, 0), 255)
 	}
+	binary.LittleEndian.PutUint32(out, uint32(a)|uint32(b)<<8|uint32(c)<<16|uint32(e)<<24)
 }
 
 // sample makes a pixel of its distance from the middle, times 1 << shift.

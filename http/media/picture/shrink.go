@@ -138,12 +138,16 @@ func (a *area) weigh(samples []byte, weight uint64) {
 func (a *area) complete() {
 	sum, running := uint32(0), a.running[1:]
 	for sums := a.sums; len(sums) >= 2 && len(running) >= 8; sums, running = sums[2:], running[8:] {
-		for i := 0; i < 8; i += 2 {
-			sum += uint32(uint16(sums[0] >> (8 * i)))
-			running[i] = sum
-			sum += uint32(uint16(sums[1] >> (8 * i)))
-			running[i+1] = sum
-		}
+		even, odd := sums[0], sums[1]
+		running[0] = sum + uint32(uint16(even))
+		running[1] = running[0] + uint32(uint16(odd))
+		running[2] = running[1] + uint32(uint16(even>>16))
+		running[3] = running[2] + uint32(uint16(odd>>16))
+		running[4] = running[3] + uint32(uint16(even>>32))
+		running[5] = running[4] + uint32(uint16(odd>>32))
+		running[6] = running[5] + uint32(even>>48)
+		running[7] = running[6] + uint32(odd>>48)
+		sum = running[7]
 	}
 	n := len(a.across.at)
 	out, part, before := a.out[a.row*n:][:n], a.across.part[:n], uint64(0)
