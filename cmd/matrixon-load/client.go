@@ -45,7 +45,7 @@ func register(ctx context.Context, s *server) (*client, error) {
 func registerMany(ctx context.Context, s *server, n int) ([]*client, error) {
 	clients := make([]*client, n)
 	group, ctx := errgroup.WithContext(ctx)
-	group.SetLimit(4) // passwords are hashed by few at once, and who waits for long is sent away
+	group.SetLimit(32) // passwords are hashed by few at once, and who waits for long is sent away
 	for i := range n {
 		group.Go(func() (err error) {
 			clients[i], err = register(ctx, s)

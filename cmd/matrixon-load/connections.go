@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math/rand/v2"
 	"net"
 	"net/http"
 	"net/url"
@@ -108,7 +109,6 @@ func (c *crowd) gather(ctx context.Context) (err error) {
 // connect has all users sync, until ctx ends. Nobody comes faster than a server is come back to after it was restarted.
 func (c *crowd) connect(ctx context.Context) error {
 	dialers := c.dialers()
-	begun := time.Now()
 	for i, u := range c.users {
 		syncing := *u
 		syncing.http = dialers(i)
@@ -119,17 +119,7 @@ func (c *crowd) connect(ctx context.Context) error {
 			}
 		}
 	}
-	// A user's own coming online is news, and that of those who share a room; after that there is none.
-	for n := int64(-1); n != c.polls.Load(); {
-		n = c.polls.Load()
-		if err := pause(ctx, 5*time.Second); err != nil {
-			return err
-		}
-		if time.Since(begun) > time.Minute && c.polls.Load() >= int64(c.Idle) {
-			break
-		}
-	}
-	return ctx.Err()
+	return pause(ctx, c.Poll) // a user's own coming online is news, and that of those who share a room; after that there is none
 }
 
 // dialers gives the connections: each user's own from several addresses, or shared ones as proxies have them.
@@ -141,6 +131,9 @@ func (c *crowd) dialers() func(i int) *http.Client {
 	}
 	for i := range (c.Idle + size - 1) / size {
 		t := &http.Transport{DisableCompression: true, MaxIdleConnsPerHost: size}
+		if !c.HTTP2 {
+			t.MaxConnsPerHost = min(size, c.Idle-i*size) // a connection that another user left is taken before a new one is opened
+		}
 		if c.HTTP2 {
 			t.Protocols = new(http.Protocols)
 			t.Protocols.SetUnencryptedHTTP2(true)
@@ -158,8 +151,10 @@ func (c *crowd) hold(ctx context.Context, u *client, i int) {
 	if i/crowdRoom < len(c.rooms) {
 		room = c.rooms[i/crowdRoom]
 	}
-	for at := c.tokens[i]; ; {
-		answer, err := u.sync(ctx, at, int(c.Poll.Milliseconds()))
+	poll := int(c.Poll.Milliseconds())
+	// The first syncs end at any time, as those of people do who came one by one.
+	for at, wait := c.tokens[i], 1+rand.IntN(poll); ; wait = poll { //nolint:gosec // no secret
+		answer, err := u.sync(ctx, at, wait)
 		if ctx.Err() != nil {
 			return
 		}

@@ -20,10 +20,6 @@ type serveCommand struct {
 	AcceptLoss bool `help:"Start even though acknowledged data is damaged or missing; what is lost is logged."`
 }
 
-// collectAt is by how many percent what is in use may grow before garbage is collected. What is in use is little beside the program itself
-// and what the store keeps outside, so that Go's 100 spends a tenth of the processor on saving a few MB.
-const collectAt = 200
-
 // Run serves until ctx ends.
 func (c serveCommand) Run(ctx context.Context, m *Main) error {
 	reload := make(chan os.Signal, 1)
@@ -44,7 +40,7 @@ func (c serveCommand) Run(ctx context.Context, m *Main) error {
 		return errors.Join(err, s.Close())
 	}
 	if os.Getenv("GOGC") == "" {
-		debug.SetGCPercent(collectAt)
+		go collectSeldom(ctx)
 	}
 	debug.FreeOSMemory() // starting up takes memory that serving does not
 	failed := make(chan error, 1)

@@ -112,9 +112,10 @@ func (o *observation) Hijack() (net.Conn, *bufio.ReadWriter, error) {
 // Unwrap is for http.ResponseController.
 func (o *observation) Unwrap() http.ResponseWriter { return o.ResponseWriter }
 
-// path is the request's path as it may be logged: a delay_id lets whoever knows it change a delayed event (MSC4140).
+// path is the request's path as it may be logged: a delay_id lets whoever knows it change a delayed event (MSC4140), and a
+// registration token make an account.
 func (o *observation) path(r *http.Request) string {
-	if strings.Contains(o.template, "{delayId}") {
+	if strings.Contains(o.template, "{delayId}") || strings.Contains(o.template, "{token}") {
 		return o.template
 	}
 	return r.URL.EscapedPath()

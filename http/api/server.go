@@ -29,6 +29,8 @@ type Server struct {
 	servers []*http.Server
 	nets    []net.Listener
 	files   []*certificateFiles
+	// connections bounds those of all listeners.
+	connections *connections
 }
 
 // The bounds of connections. Answers have their own deadlines, because long polls take as long as they do.
@@ -42,7 +44,11 @@ const (
 
 // Listen opens the listeners; Serve then serves them.
 func Listen(a *API, listeners ...Listener) (*Server, error) {
-	s := &Server{api: a, log: a.options.Log}
+	bound, err := newConnections(a.options.Log)
+	if err != nil {
+		return nil, err
+	}
+	s := &Server{api: a, log: a.options.Log, connections: bound}
 	for _, l := range listeners {
 		if err := s.open(l); err != nil {
 			return nil, errors.Join(err, s.closeAll())
@@ -76,7 +82,7 @@ func (s *Server) open(l Listener) error {
 		server.TLSConfig = &tls.Config{MinVersion: tls.VersionTLS12, GetCertificate: files.get}
 	}
 	s.servers = append(s.servers, server)
-	s.nets = append(s.nets, ln)
+	s.nets = append(s.nets, s.connections.of(ln))
 	return nil
 }
 

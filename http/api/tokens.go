@@ -14,8 +14,8 @@ import (
 	"github.com/matrixon/matrixon/persistence/schema"
 )
 
-// cachedSessions bounds how many sessions are remembered.
-const cachedSessions = 100_000
+// cachedSessions bounds how many sessions are remembered: more than one node has devices syncing. Each takes about half a kB.
+const cachedSessions = 400_000
 
 // Tokens authenticates by the access tokens in the store and remembers what it found.
 type Tokens struct {

@@ -11,6 +11,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/matrixon/matrixon/actors/user/account"
+	"github.com/matrixon/matrixon/http/api"
 	"github.com/matrixon/matrixon/http/api/uia"
 	"github.com/matrixon/matrixon/http/client"
 	"github.com/matrixon/matrixon/messages"
@@ -202,7 +203,7 @@ func TestLastSeen(t *testing.T) {
 	s := newServer(t)
 	p := s.register("alice")
 	s.whoami(p.token).ok()
-	s.seen.Flush(context.Background())
+	s.seen.Flush(context.Background(), api.All)
 	// The user's lane is in order: a later operation has seen the sighting.
 	s.v3("PUT", "/devices/"+p.device, p.token, m{"display_name": "x"}).ok()
 	got := s.v3("GET", "/devices/"+p.device, p.token, nil).ok()
@@ -211,7 +212,7 @@ func TestLastSeen(t *testing.T) {
 	}
 	before := s.store.Position()
 	s.whoami(p.token).ok()
-	s.seen.Flush(context.Background())
+	s.seen.Flush(context.Background(), api.All)
 	s.v3("GET", "/user/"+p.id+"/account_data/m.none", p.token, nil).refused(404, "M_NOT_FOUND")
 	if s.store.Position() != before {
 		t.Error("a device that was seen a moment ago was written again")

@@ -83,12 +83,15 @@ func (y *syncing) poll(r *api.Request, req syncer.Request) (*syncer.Response, er
 	return resp, err
 }
 
+// unfiltered is shared by all syncs without a filter, which keep it for as long as they wait. Nobody changes a filter.
+var unfiltered filter.Filter
+
 // filter gives the filter that the request names by id or brings along.
 func (y *syncing) filter(r *api.Request) (*filter.Filter, error) {
 	given := r.Param("filter")
 	switch {
 	case given == "":
-		return &filter.Filter{}, nil
+		return &unfiltered, nil
 	case strings.HasPrefix(given, "{"):
 		return filter.Parse([]byte(given))
 	}

@@ -58,6 +58,8 @@ func Endpoints(o Options) []api.Endpoint {
 		c.action("/users/{user}", c.changeUser),
 		c.action("/users/{user}/log_out", c.logOut),
 		c.action("/users/{user}/redact", c.redact),
+		c.page("/tokens", "tokens", "tokens", c.tokens),
+		c.action("/tokens", c.changeTokens),
 		c.page("/reports", "reports", "reports", c.reports),
 		c.action("/reports/{report}/close", c.closeReport),
 		{Methods: []string{http.MethodGet}, Path: Base + "/login", Handler: c.loginPage},

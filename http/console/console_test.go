@@ -486,55 +486,6 @@ func TestButtons(t *testing.T) {
 	b.page("/reports", "Nobody has reported anything")
 }
 
-func TestButtonsOfARoom(t *testing.T) {
-	t.Parallel()
-	w := newWorld(t)
-	alice, bob := w.Register("alice"), w.Register("bob")
-	roomID := alice.CreateRoom(clienttest.J{"preset": "public_chat"})
-	b := w.browser()
-	b.login("root")
-	press := func(change, told string) {
-		t.Helper()
-		if a := b.do(console.Base+"/rooms/"+url.PathEscape(roomID), url.Values{"change": {change}}); a.status != http.StatusOK || !strings.Contains(a.body, told) {
-			t.Errorf("%s: %d %s", change, a.status, a.body)
-		}
-	}
-	path := "/rooms/" + url.PathEscape(roomID)
-	b.page(path, `id="block"`)
-	press("block", "is blocked")
-	b.page(path, `id="unblock"`, "blocked</span>")
-	bob.Post(clienttest.Path("join", roomID), clienttest.J{}).Refused(403, "M_FORBIDDEN")
-	press("unblock", "open to the users")
-	bob.Join(roomID)
-	press("close", "2 users of this server have left")
-	b.page(path, `id="unblock"`)
-	if a := b.do(console.Base+path, url.Values{"change": {"explode"}}, fragmentOf("x")); a.status != http.StatusBadRequest {
-		t.Errorf("%d %s", a.status, a.body)
-	}
-}
-
-func TestDevicesAndMessagesOfAUser(t *testing.T) {
-	t.Parallel()
-	w := newWorld(t)
-	alice := w.Register("alice")
-	roomID := alice.CreateRoom(clienttest.J{"preset": "public_chat"})
-	alice.Say(roomID, "x")
-	alice.Post(clienttest.Path("users", alice.ID, "report"), clienttest.J{"reason": "spam"}).OK()
-	b := w.browser()
-	b.login("root")
-	b.page("/reports", "Redact messages", `href="/_matrixon/console/users/@alice:`)
-	b.page("/users/"+url.PathEscape(alice.ID), alice.Device, "Redact messages")
-	user := console.Base + "/users/" + url.PathEscape(alice.ID)
-	if a := b.do(user+"/redact", url.Values{}); a.status != http.StatusOK || !strings.Contains(a.body, "1 messages are redacted") {
-		t.Errorf("%d %s", a.status, a.body)
-	}
-	if a := b.do(user+"/log_out", url.Values{"device": {alice.Device}}); a.status != http.StatusOK || !strings.Contains(a.body, "is logged out") {
-		t.Errorf("%d %s", a.status, a.body)
-	}
-	alice.Get("/account/whoami").Refused(401, "M_UNKNOWN_TOKEN")
-	b.page("/users/"+url.PathEscape(alice.ID), "nobody is logged in")
-}
-
 func TestPlansAreChecked(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)

@@ -29,6 +29,7 @@ var functions = template.FuncMap{
 	"rate":           func(f float64) string { return fmt.Sprintf("%.1f", f) },
 	"bar":            bar,
 	"add":            func(a, b int64) int64 { return a + b },
+	"tokensURL":      func() string { return Base + "/tokens" },
 	"isOf":           func(userID, server string) bool { return id.ServerOf(userID) == server },
 	"key":            func(s string) string { return strings.ReplaceAll(s, "_", " ") },
 }
@@ -72,6 +73,9 @@ func percent(share float64) string {
 
 // number separates thousands.
 func number(n any) string {
+	if p, is := n.(*int64); is {
+		n = *p
+	}
 	digits := fmt.Sprint(n)
 	var b strings.Builder
 	for i, c := range digits {

@@ -18,7 +18,7 @@ var templateFiles embed.FS
 
 // pages are the templates: each page with the layout around it.
 var pages = func() map[string]*template.Template {
-	names := []string{"nodes", "plan", "actors", "actor", "rooms", "room", "members", "users", "user", "reports", "appservices", "appservice", "destinations", "destination", "login", "problem"}
+	names := []string{"nodes", "plan", "actors", "actor", "rooms", "room", "members", "users", "user", "tokens", "reports", "appservices", "appservice", "destinations", "destination", "login", "problem"}
 	all := map[string]*template.Template{}
 	for _, name := range names {
 		all[name] = template.Must(template.New(name).Funcs(functions).ParseFS(templateFiles, "templates/layout.html", "templates/parts.html", "templates/"+name+".html"))

@@ -307,7 +307,8 @@ func (s *Server) registrationTokens(ctx context.Context, c config.Registration) 
 
 // The pace of the background work.
 const (
-	flushSightings = 30 * time.Second
+	flushSightings = time.Second
+	flushedAtOnce  = 500 // devices; each that is used is written every ten minutes, so that this is enough for 300,000
 	sweepExpired   = 10 * time.Minute
 )
 
@@ -355,7 +356,7 @@ func (s *Server) background(ctx context.Context) {
 		case <-ctx.Done():
 			return
 		case <-flush.C:
-			s.seen.Flush(ctx)
+			s.seen.Flush(ctx, flushedAtOnce)
 		case <-sweep.C:
 			if err := s.warnOfOldKey(ctx); err != nil && ctx.Err() == nil {
 				s.log.Error("it could not be looked up which key signs", "error", err)
@@ -424,7 +425,7 @@ func (s *Server) Close() error {
 		s.history.Close()
 	}
 	if s.seen != nil {
-		s.seen.Flush(ctx)
+		s.seen.Flush(ctx, api.All)
 	}
 	if s.media != nil {
 		s.flushMedia(ctx)
