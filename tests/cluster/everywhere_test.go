@@ -105,6 +105,42 @@ func TestEverywhere(t *testing.T) {
 			})
 		})
 
+		t.Run("profiles, while a sync waits", func(t *testing.T) {
+			t.Parallel()
+			here, err := register(ctx, f.web, "erin")
+			if err != nil {
+				t.Fatal(err)
+			}
+			there, err := register(ctx, f.web, "frank")
+			if err != nil {
+				t.Fatal(err)
+			}
+			here, there = here.at(a), there.at(b)
+			shared := here.must(t, ctx, "POST", "/createRoom", map[string]any{"preset": "public_chat"}).Get("room_id").Str
+			there.must(t, ctx, "POST", "/join/"+url.PathEscape(shared), map[string]any{})
+			const wait = 30 * time.Second
+			path := "/sync?filter=" + url.QueryEscape(`{"presence":{"types":[]},"profile_fields":{"ids":["m.tz"]}}`) + "&timeout="
+			since := there.must(t, ctx, "GET", path+"0", nil).Get("next_batch").Str
+			told := make(chan error, 1)
+			began := time.Now()
+			go func() {
+				for {
+					answer, err := there.do(ctx, "GET", fmt.Sprintf("%s%d&since=%s", path, wait.Milliseconds(), url.QueryEscape(since)), nil)
+					if err != nil || answer.Get("users."+key(here.id)+`.profile_updates.m\.tz`).Str == "Europe/Rome" {
+						told <- err
+						return
+					}
+					since = answer.Get("next_batch").Str
+				}
+			}()
+			here.must(t, ctx, "PUT", "/profile/"+here.id+"/m.tz", map[string]any{"m.tz": "Europe/Rome"})
+			if err := <-told; err != nil {
+				t.Error(err)
+			} else if took := time.Since(began); took >= wait {
+				t.Errorf("a sync at the other node waited %v for a changed profile", took)
+			}
+		})
+
 		t.Run("a token that was revoked", func(t *testing.T) {
 			t.Parallel()
 			carol, err := register(ctx, f.web, "carol")
