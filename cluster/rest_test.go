@@ -99,9 +99,12 @@ func TestRestUnderFire(t *testing.T) {
 				return
 			default:
 				for i := range actors {
-					if a := n.active(room(string(rune('0' + i)))); a != nil {
+					id := room(string(rune('0' + i)))
+					if a := n.active(id); a != nil {
 						a.post(mayRest)
 					}
+					answer, err := n.Ask(deadline(t), id, &messages.Done{}) // so that no more than one is under way
+					wantDone(t, answer, err)
 				}
 			}
 		}

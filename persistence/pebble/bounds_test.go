@@ -142,7 +142,13 @@ func TestUnverifiedTable(t *testing.T) {
 	t.Parallel()
 	dir := abandoned(t)
 	edit(t, newest(t, dir, ".sst"), func(b []byte) []byte { b[len(b)/4] ^= 1; return b })
-	s := openAt(t, Options{Dir: dir, Log: quiet, VerifyBytes: 1}).(*Store)
+	s, err := Open(Options{Dir: dir, Log: quiet, VerifyBytes: 1})
+	if errors.Is(err, persistence.ErrCorrupt) {
+		return // the block happened to hold something that opening reads
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
 	defer s.Close()
 	if rows, err := keptRows.All(t.Context(), s, persistence.Range[kept]{}); !errors.Is(err, persistence.ErrCorrupt) {
 		t.Errorf("%d rows, %v", len(rows), err)
