@@ -1,6 +1,7 @@
 package syncer
 
 import (
+	"cmp"
 	"context"
 	"maps"
 	"slices"
@@ -14,8 +15,13 @@ import (
 	"github.com/matrixon/matrixon/persistence/schema"
 )
 
-// presenceScan bounds how many users' presence one answer looks at.
-const presenceScan = 20_000
+// The bounds of whose presence one answer looks at.
+const (
+	// presenceFew is how many users' presence is looked through to find who shares a room.
+	presenceFew = 500
+	// presenceMost is how many users who share a room are looked at where the presence of more is known, those of small rooms first.
+	presenceMost = 10_000
+)
 
 // activeFor is how long after the last activity a user counts as currently active.
 const activeFor = 5 * time.Minute
@@ -78,7 +84,7 @@ func (b *builder) presenceEvents(resp *Response) (bool, error) {
 	return true, nil
 }
 
-// metAtOnce is how many users may be met before it is cheaper to look at everybody's presence.
+// metAtOnce is how many users may be met before it is cheaper to look at everybody's presence, if that is that of few.
 const metAtOnce = 100
 
 // presenceRows are the presences that the client may not know: those the plan names and those of users who were met, or all.
@@ -87,15 +93,26 @@ func (b *builder) presenceRows() ([]schema.Presence, error) {
 	if err != nil {
 		return nil, err
 	}
-	if b.initial || b.plan.PresenceAll || len(met.came) > metAtOnce {
-		return schema.Presences.All(b.ctx, b.reader.Store(), persistence.Range[schema.Presence]{Limit: presenceScan})
+	everybody := b.initial || b.plan.PresenceAll
+	if everybody || len(met.came) > metAtOnce {
+		rows, err := schema.Presences.All(b.ctx, b.reader.Store(), persistence.Range[schema.Presence]{Limit: presenceFew + 1})
+		if err != nil || len(rows) <= presenceFew {
+			return rows, err
+		}
+	}
+	wanted := map[string]bool{}
+	if everybody {
+		if err := b.meetAll(); err != nil {
+			return nil, err
+		}
+		wanted = b.near
+	} else {
+		for _, userID := range b.plan.Presence {
+			wanted[userID] = true
+		}
+		maps.Copy(wanted, met.came)
 	}
 	var rows []schema.Presence
-	wanted := map[string]bool{}
-	for _, userID := range b.plan.Presence {
-		wanted[userID] = true
-	}
-	maps.Copy(wanted, met.came)
 	for _, userID := range slices.Sorted(maps.Keys(wanted)) {
 		row, ok, err := schema.Presences.Get(b.ctx, b.reader.Store(), schema.Presence{UserID: userID})
 		if err != nil {
@@ -108,15 +125,56 @@ func (b *builder) presenceRows() ([]schema.Presence, error) {
 	return rows, nil
 }
 
-// shares reports whether another user is in a room with the user, or is the user.
-func (b *builder) shares(userID string) (bool, error) {
-	if b.mine == nil {
-		var err error
-		if b.mine, err = joined(b.ctx, b.reader.Store(), b.req.UserID); err != nil {
-			return false, err
+// meetAll learns who shares a room with the user, from the smallest rooms to the largest.
+func (b *builder) meetAll() error {
+	if err := b.findMine(); err != nil {
+		return err
+	}
+	var rooms []schema.Room
+	for roomID := range b.mine {
+		room, _, err := schema.Rooms.Get(b.ctx, b.reader.Store(), schema.Room{RoomID: roomID})
+		if err != nil {
+			return err
+		}
+		rooms = append(rooms, room)
+	}
+	slices.SortFunc(rooms, func(a, b schema.Room) int {
+		return cmp.Or(cmp.Compare(a.JoinedMembers, b.JoinedMembers), cmp.Compare(a.RoomID, b.RoomID))
+	})
+	b.near = map[string]bool{b.req.UserID: true}
+	for _, room := range rooms {
+		for m, err := range schema.CurrentStates.Scan(b.ctx, b.reader.Store(), persistence.Range[schema.CurrentState]{
+			Prefix: schema.CurrentState{RoomID: room.RoomID, Type: "m.room.member"}, Keys: 2}) {
+			if err != nil {
+				return err
+			}
+			if m.Membership != "join" {
+				continue
+			}
+			if b.near[m.StateKey] = true; len(b.near) >= presenceMost {
+				return nil
+			}
 		}
 	}
+	return nil
+}
+
+// shares reports whether another user is in a room with the user, or is the user.
+func (b *builder) shares(userID string) (bool, error) {
+	if b.near[userID] {
+		return true, nil
+	}
+	if err := b.findMine(); err != nil {
+		return false, err
+	}
 	return sharesWith(b.ctx, b.reader.Store(), b.req.UserID, b.mine, userID)
+}
+
+func (b *builder) findMine() (err error) {
+	if b.mine == nil {
+		b.mine, err = joined(b.ctx, b.reader.Store(), b.req.UserID)
+	}
+	return err
 }
 
 // Share reports whether two users are in a room together, or are the same.

@@ -99,6 +99,8 @@ type builder struct {
 	// mine are the rooms that the user is joined to, once they have been needed.
 	mine map[string]bool
 	met  *meetings // likewise
+	// near are users who share one of the rooms, as far as is known: nil until all were wanted.
+	near map[string]bool
 }
 
 // build gives the answer, and whether there is anything in it.

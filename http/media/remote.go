@@ -26,18 +26,27 @@ func (m *Repository) fetch(r *api.Request, server, mediaID string, wait time.Dur
 		counted.Ctx = ctx // it may count for who has gone
 		return counted.TakeMany(api.LimitMediaRemote, kib)
 	}
-	t, who := m.fetching.join(r.Ctx, server+"/"+mediaID, take, func(ctx context.Context, t *transfer) (schema.Media, error) {
-		return m.cache(ctx, server, mediaID, wait, t)
-	})
-	return t.await(r.Ctx, who)
+	key, begun := server+"/"+mediaID, time.Now()
+	for {
+		left := max(0, wait-time.Since(begun))
+		t, who := m.fetching.join(r.Ctx, key, left, take, func(ctx context.Context, t *transfer) (schema.Media, error) {
+			return m.cache(ctx, server, mediaID, t)
+		})
+		row, err := t.await(r.Ctx, who)
+		var e *mxerr.Error
+		if !errors.As(err, &e) || e.Code != "M_NOT_YET_UPLOADED" || t.wait >= wait-time.Since(begun) {
+			return row, err
+		}
+		// The one who asked first was less patient.
+	}
 }
 
 // cache fetches the media.
-func (m *Repository) cache(ctx context.Context, server, mediaID string, wait time.Duration, t *transfer) (schema.Media, error) {
+func (m *Repository) cache(ctx context.Context, server, mediaID string, t *transfer) (schema.Media, error) {
 	if err := t.take(ctx, 0); err != nil {
 		return schema.Media{}, err
 	}
-	file, err := m.Remote.Fetch(ctx, server, mediaID, wait)
+	file, err := m.Remote.Fetch(ctx, server, mediaID, t.wait)
 	if err != nil {
 		var refused *mxerr.Error
 		if !errors.As(err, &refused) {

@@ -21,7 +21,8 @@ type transfers struct {
 type transfer struct {
 	among  *transfers
 	key    string
-	askers []*asker // guarded by among.mu; never empty; the first is the one for whom it counts
+	wait   time.Duration // how long the other server may wait for the media to be uploaded
+	askers []*asker      // guarded by among.mu; never empty; the first is the one for whom it counts
 	done   chan struct{}
 	row    schema.Media // once it is done
 	err    error
@@ -38,7 +39,9 @@ type asker struct {
 type counting func(ctx context.Context, kib int) error
 
 // join makes someone one of those who ask. If he is the first, fetch is called to do the work.
-func (ts *transfers) join(ctx context.Context, key string, take counting, fetch func(context.Context, *transfer) (schema.Media, error)) (*transfer, *asker) {
+func (ts *transfers) join(ctx context.Context, key string, wait time.Duration, take counting,
+	fetch func(context.Context, *transfer) (schema.Media, error),
+) (*transfer, *asker) {
 	who := &asker{take: take, refused: make(chan error, 1)}
 	ts.mu.Lock()
 	defer ts.mu.Unlock()
@@ -49,7 +52,7 @@ func (ts *transfers) join(ctx context.Context, key string, take counting, fetch 
 		t.askers = append(t.askers, who)
 		return t, who
 	}
-	t := &transfer{among: ts, key: key, askers: []*asker{who}, done: make(chan struct{})}
+	t := &transfer{among: ts, key: key, wait: wait, askers: []*asker{who}, done: make(chan struct{})}
 	if ts.of == nil {
 		ts.of = map[string]*transfer{}
 	}

@@ -3,8 +3,13 @@ package media
 import (
 	"context"
 	"errors"
+	"net/http"
+	"runtime"
 	"testing"
+	"time"
 
+	"github.com/matrixon/matrixon/http/api"
+	"github.com/matrixon/matrixon/matrix/mxerr"
 	"github.com/matrixon/matrixon/persistence/schema"
 )
 
@@ -30,7 +35,7 @@ func TestTransfersAreShared(t *testing.T) {
 			u.taken += kib
 			return nil
 		}
-		shared, who := ts.join(ctx, "other.example/abc", take, func(ctx context.Context, shared *transfer) (schema.Media, error) {
+		shared, who := ts.join(ctx, "other.example/abc", 0, take, func(ctx context.Context, shared *transfer) (schema.Media, error) {
 			fetches++
 			for kib := range pieces {
 				if kib == 0 {
@@ -115,5 +120,65 @@ func TestTransfersAreShared(t *testing.T) {
 	get(heidi, nil)
 	if fetches != 3 || len(ts.of) > 1 {
 		t.Errorf("it was fetched %d times, %d go on", fetches, len(ts.of))
+	}
+}
+
+// patient is another server, whose media is not there until somebody waits for it.
+type patient struct {
+	waits   []time.Duration
+	proceed chan struct{}
+}
+
+// Fetch implements Remote.
+func (p *patient) Fetch(_ context.Context, _, _ string, wait time.Duration) (*RemoteFile, error) {
+	p.waits = append(p.waits, wait)
+	<-p.proceed
+	if wait == 0 {
+		return nil, mxerr.New(http.StatusGatewayTimeout, "M_NOT_YET_UPLOADED", "not yet")
+	}
+	return nil, mxerr.NotFound("never")
+}
+
+// Who waits longer than the one who asked first asks again.
+func TestTransfersWaitForThePatient(t *testing.T) {
+	t.Parallel()
+	other := &patient{proceed: make(chan struct{})}
+	m := New(Options{Remote: other})
+	ask := func(wait time.Duration) chan error {
+		got := make(chan error)
+		go func() {
+			r := &api.Request{Ctx: t.Context(), Session: &api.Session{Unlimited: true}}
+			_, err := m.fetch(r, "other.example", "abc", wait)
+			got <- err
+		}()
+		return got
+	}
+	asking := func(n int) {
+		for {
+			m.fetching.mu.Lock()
+			there := m.fetching.of["other.example/abc"]
+			enough := there != nil && len(there.askers) == n
+			m.fetching.mu.Unlock()
+			if enough {
+				return
+			}
+			runtime.Gosched()
+		}
+	}
+	hasty := ask(0)
+	asking(1)
+	waiting := ask(time.Hour)
+	asking(2)
+	other.proceed <- struct{}{}
+	var e *mxerr.Error
+	if err := <-hasty; !errors.As(err, &e) || e.Code != "M_NOT_YET_UPLOADED" {
+		t.Errorf("%v", err)
+	}
+	other.proceed <- struct{}{}
+	if err := <-waiting; !errors.As(err, &e) || e.Code != "M_NOT_FOUND" {
+		t.Errorf("%v", err)
+	}
+	if len(other.waits) != 2 || other.waits[0] != 0 || other.waits[1] > time.Hour || other.waits[1] < time.Minute {
+		t.Errorf("%v", other.waits)
 	}
 }

@@ -11,6 +11,7 @@ import (
 	"net/http"
 	"strings"
 	"time"
+	"unicode/utf8"
 
 	"github.com/matrixon/matrixon/http/api"
 	"github.com/matrixon/matrixon/http/media/picture"
@@ -162,14 +163,18 @@ func declaredType(header string) (string, error) {
 	if header == "" {
 		return "", nil
 	}
-	if _, _, err := mime.ParseMediaType(header); err != nil || len(header) > maxType {
+	base, _, err := mime.ParseMediaType(header)
+	if errors.Is(err, mime.ErrInvalidMediaParameter) && len(base) <= maxType {
+		return base, nil // what it is can be told
+	}
+	if err != nil || len(header) > maxType {
 		return "", mxerr.InvalidParam("%.64q is no content type", header)
 	}
 	return header, nil
 }
 
 func declaredFilename(name string) (string, error) {
-	if len(name) > maxFilename || strings.ContainsFunc(name, func(c rune) bool { return c < ' ' || c == 0x7f || c == '\uFFFD' }) {
+	if len(name) > maxFilename || !utf8.ValidString(name) || strings.ContainsFunc(name, func(c rune) bool { return c < ' ' || c == 0x7f }) {
 		return "", mxerr.InvalidParam("the filename must be valid text of at most %d bytes without control characters", maxFilename)
 	}
 	return name, nil

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"net/url"
 	"strings"
 	"sync"
 	"testing"
@@ -163,6 +164,8 @@ func TestBounds(t *testing.T) {
 	for _, query := range []string{"?filename=" + strings.Repeat("a", 513), "?filename=a%00b", "?filename=a%0Ab", "?filename=%ff"} {
 		bob.do(http.MethodPost, path+query, strings.NewReader("x")).refused(http.StatusBadRequest, "M_INVALID_PARAM")
 	}
+	odd := bob.upload([]byte("y"), "text/plain; charset", "?filename="+url.QueryEscape("a\uFFFD.txt"))
+	bob.get(downloads+odd).ok().has("Content-Type", "text/plain; charset=utf-8", "Content-Disposition", "inline; filename*=utf-8''a%EF%BF%BD.txt")
 	bob.do(http.MethodPost, path, strings.NewReader("x"), "Content-Type", "no type").refused(http.StatusBadRequest, "M_INVALID_PARAM")
 }
 

@@ -188,7 +188,10 @@ func (x *Index) recent(ctx context.Context, reader index.IndexReader, q question
 
 // best finds the best of those that are new, which are so many that nobody reads all. What comes after a hit is of the same.
 func (x *Index) best(ctx context.Context, reader index.IndexReader, q question) (hits []persistence.TextHit, err error) {
-	const ranked = 4 // times as many as are looked at for what is recent
+	const (
+		ranked = 4 // times as many as are looked at for what is recent
+		enough = 5 // a part of what is looked at for what is recent: of a thousand texts the best two hundred are good ones
+	)
 	since := int64(0)
 	if q.After != nil {
 		since = q.After.Since
@@ -211,7 +214,7 @@ func (x *Index) best(ctx context.Context, reader index.IndexReader, q question) 
 		if hits, total, err = x.find(ctx, q, when); err != nil {
 			return nil, err
 		}
-		if len(next) == 0 || total >= x.portion/2 {
+		if len(next) == 0 || total >= x.portion/enough {
 			break
 		}
 	}

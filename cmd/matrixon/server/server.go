@@ -310,6 +310,7 @@ const (
 	flushSightings = time.Second
 	flushedAtOnce  = 500 // devices; each that is used is written every ten minutes, so that this is enough for 300,000
 	sweepExpired   = 10 * time.Minute
+	sweepOld       = 24 * time.Hour // what is looked through as a whole
 )
 
 // sweeper is a name for the work that one node of the cluster does for all.
@@ -351,6 +352,7 @@ func (s *Server) background(ctx context.Context) {
 	if err := client.ListUsers(ctx, s.deps(), s.store); err != nil && ctx.Err() == nil {
 		s.log.Error("the user directory could not be made; it is tried again at the next start", "error", err)
 	}
+	var sweptOld time.Time
 	for {
 		select {
 		case <-ctx.Done():
@@ -367,6 +369,13 @@ func (s *Server) background(ctx context.Context) {
 			if err := errors.Join(account.Sweep(ctx, s.store, time.Now(), authLifetime), address.Sweep(ctx, s.store, time.Now()),
 				oauth.Sweep(ctx, s.store, time.Now())); err != nil && ctx.Err() == nil {
 				s.log.Error("expired rows could not be deleted", "error", err)
+			}
+			if time.Since(sweptOld) < sweepOld {
+				continue
+			}
+			sweptOld = time.Now()
+			if err := account.SweepTransactions(ctx, s.store, sweptOld); err != nil && ctx.Err() == nil {
+				s.log.Error("old transactions could not be deleted", "error", err)
 			}
 		}
 	}

@@ -1,6 +1,8 @@
 package picture
 
-// maxFrames bounds an animation.
+import "math"
+
+// maxFrames bounds an animation that is kept moving.
 const maxFrames = 1000
 
 // inspectGIF walks over all blocks, so that it is known what the frames take.
@@ -28,8 +30,9 @@ func inspectGIF(s *scanner) (Info, error) {
 				info.cost = area
 			}
 			info.motionCost += area
-			if frames > maxFrames {
-				return info, ErrTooLarge
+			if frames > maxFrames { // it can be seen, but not be kept moving
+				info.Animated, info.motionCost = true, math.MaxInt64/2
+				return info, nil
 			}
 		default: // the end, or something unknown
 			info.Animated = frames > 1

@@ -1,6 +1,9 @@
 package picture
 
-import "encoding/binary"
+import (
+	"bytes"
+	"encoding/binary"
+)
 
 // inspectJPEG reads the markers up to the frame header (ITU-T T.81, annex B), and the orientation of an Exif header before it.
 func inspectJPEG(s *scanner) (Info, error) {
@@ -65,13 +68,35 @@ func jpegFrame(s *scanner, info Info, marker byte) (Info, error) {
 
 func pixels(i Info) int64 { return int64(i.Width) * int64(i.Height) }
 
-// orientation finds the tag 0x0112 in the first directory of an Exif segment; 0 when there is none.
+// exifOrientation reads size bytes of Exif, as other formats than JPEG have it; 1 when there is no orientation in them.
+func exifOrientation(s *scanner, size uint32) int {
+	const most = 64 << 10 // beyond that is no directory, but pictures
+	head := s.bytes(int(min(size, most)))
+	s.skip(int(size) - len(head))
+	head = bytes.TrimPrefix(head, []byte(exifHeader)) // which only JPEG has, but some write it everywhere
+	o := tiffOrientation(head)
+	if s.err != nil || o == 0 {
+		return 1
+	}
+	return o
+}
+
+const exifHeader = "Exif\x00\x00"
+
+// orientation finds it in an Exif segment; 0 when there is none.
 func orientation(segment []byte) int {
-	const header = "Exif\x00\x00"
-	if len(segment) < len(header)+8 || string(segment[:len(header)]) != header {
+	tiff, is := bytes.CutPrefix(segment, []byte(exifHeader))
+	if !is {
 		return 0
 	}
-	tiff := segment[len(header):]
+	return tiffOrientation(tiff)
+}
+
+// tiffOrientation finds the tag 0x0112 in the first directory; 0 when there is none.
+func tiffOrientation(tiff []byte) int {
+	if len(tiff) < 8 {
+		return 0
+	}
 	var order binary.ByteOrder
 	switch string(tiff[:4]) {
 	case "II*\x00":

@@ -305,7 +305,6 @@ func TestBombs(t *testing.T) {
 		file = binary.BigEndian.AppendUint32(file, crc32.ChecksumIEEE(ihdr))
 		return append(file, "\x00\x00\x00\x00IDAT"...)
 	}
-	manyFrames := asGIF(t, 1, 1, make([]color.RGBA, 1100)...)
 	wide := asGIF(t, 10, 10, red)
 	binary.LittleEndian.PutUint16(wide[6:], 65535)
 	binary.LittleEndian.PutUint16(wide[8:], 65535)
@@ -315,7 +314,7 @@ func TestBombs(t *testing.T) {
 	binary.BigEndian.PutUint16(huge[at+7:], 10_000)
 	for name, file := range map[string][]byte{
 		"100 megapixels": header(10_000, 10_000, 8, 2), "wide": header(2_000_000, 1, 8, 2), "deep": header(3000, 3000, 16, 6),
-		"negative": header(0xffffffff, 0xffffffff, 8, 2), "frames": manyFrames, "canvas": wide, "JPEG": huge,
+		"negative": header(0xffffffff, 0xffffffff, 8, 2), "canvas": wide, "JPEG": huge,
 	} {
 		info, err := Inspect(bytes.NewReader(file))
 		if err == nil {
@@ -323,6 +322,66 @@ func TestBombs(t *testing.T) {
 		}
 		if !errors.Is(err, ErrTooLarge) {
 			t.Errorf("%s: %v", name, err)
+		}
+	}
+}
+
+// What has too many frames, or too large ones, to be kept moving is shown as it begins.
+func TestLongAnimations(t *testing.T) {
+	t.Parallel()
+	red := slices.Repeat([]color.RGBA{red}, maxFrames+1)
+	narrow := NewWorkshop(Limits{MaxPixels: 10_000_000, Memory: least + 100_000})
+	for name, file := range map[string][]byte{"many": asGIF(t, 20, 20, red...), "large": asGIF(t, 100, 100, red[:20]...)} {
+		r := bytes.NewReader(file)
+		info, err := Inspect(r)
+		if err != nil || !info.Animated {
+			t.Fatalf("%s: %+v, %v", name, info, err)
+		}
+		made, err := narrow.Thumbnail(t.Context(), r, info, Size{Width: 10, Height: 10, Animated: true})
+		if err != nil || made.Type == GIF || made.Width != 10 || made.Height != 10 {
+			t.Errorf("%s: %+v, %v", name, made, err)
+		}
+	}
+}
+
+// PNG and WebP say how they are to be turned in a chunk of their own, before the picture and behind it.
+func TestOrientationOutsideOfJPEG(t *testing.T) {
+	t.Parallel()
+	const turned = "MM\x00*\x00\x00\x00\x08\x00\x01\x01\x12\x00\x03\x00\x00\x00\x01\x00\x06\x00\x00\x00\x00\x00\x00"
+	file := asPNG(t, corners(400, 200))
+	chunk := append(binary.BigEndian.AppendUint32(nil, uint32(len(turned))), "eXIf"+turned...)
+	chunk = binary.BigEndian.AppendUint32(chunk, crc32.ChecksumIEEE(chunk[4:]))
+	const header = 8 + 25
+	_, img := thumbnail(t, slices.Concat(file[:header], chunk, file[header:]), Size{Width: 100, Height: 100})
+	if img.Bounds().Dx() != 50 || img.Bounds().Dy() != 100 {
+		t.Errorf("%v", img.Bounds())
+	}
+	for i, at := range []image.Point{{5, 5}, {44, 5}, {5, 94}, {44, 94}} {
+		looks(t, img, at.X, at.Y, []color.RGBA{blue, red, white, green}[i])
+	}
+
+	webp := func(flags byte, chunks ...string) []byte {
+		return []byte("RIFF\x00\x00\x00\x00WEBPVP8X\x0a\x00\x00\x00" + string(flags) + "\x00\x00\x00\x8f\x01\x00\xc7\x00\x00" + strings.Join(chunks, ""))
+	}
+	const frame, meta = "VP8 \x03\x00\x00\x00abc\x00", "EXIF\x1a\x00\x00\x00"
+	for name, c := range map[string]struct {
+		file   []byte
+		turned bool
+	}{
+		"turned":         {webp(8, frame, meta, turned), true},
+		"as JPEG has it": {webp(8, frame, "EXIF\x20\x00\x00\x00Exif\x00\x00", turned), true},
+		"not announced":  {webp(0, frame, meta, turned), false},
+		"not there":      {webp(8, frame), false},
+		"broken off":     {webp(8, frame, meta, turned[:9]), false},
+		"too large":      {webp(8, "VP8 \xff\xff\xff\xff"), false},
+		"empty":          {webp(8, "EXIF\x00\x00\x00\x00"), false},
+	} {
+		info, err := Inspect(bytes.NewReader(c.file))
+		if err != nil {
+			t.Errorf("%s: %v", name, err)
+		}
+		if (info.Width == 200) != c.turned || info.Width+info.Height != 600 {
+			t.Errorf("%s: %d × %d", name, info.Width, info.Height)
 		}
 	}
 }

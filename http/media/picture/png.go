@@ -1,6 +1,6 @@
 package picture
 
-// inspectPNG reads the header, and whether an animation is announced before the first frame (APNG).
+// inspectPNG reads the header, the orientation of an Exif header before the picture, and whether an animation is announced before the first frame (APNG).
 func inspectPNG(s *scanner) (Info, error) {
 	info := Info{Type: PNG, orientation: 1}
 	s.skip(8)
@@ -33,6 +33,10 @@ func inspectPNG(s *scanner) (Info, error) {
 		case kind == "acTL":
 			info.Animated = true
 			return info, nil
+		case kind == "eXIf" && length <= maxHeader:
+			info.orientation = exifOrientation(s, length)
+			s.skip(4)
+			continue
 		case kind == "IDAT" || s.err != nil || length > maxHeader:
 			return info, s.err
 		}

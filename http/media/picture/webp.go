@@ -22,14 +22,37 @@ func inspectWebP(s *scanner) (Info, error) {
 		bits := s.little32()
 		info.Width, info.Height = int(bits&0x3fff)+1, int(bits>>14&0x3fff)+1
 	case "VP8X":
-		info.Animated = s.byte()&2 != 0
+		const animated, hasExif = 2, 8
+		flags := s.byte()
+		info.Animated = flags&animated != 0
 		s.skip(3)
 		info.Width, info.Height = s.little24()+1, s.little24()+1
+		if flags&hasExif != 0 && s.err == nil {
+			info.orientation = webpOrientation(s)
+		}
 	default:
 		return info, ErrNoPicture
 	}
 	info.cost = pixels(info) * 8 // the picture, and what a lossless one is made from
 	return info, s.err
+}
+
+// webpOrientation looks for the Exif header, which stands behind the picture. Whatever is wrong there, the picture is seen as it is stored.
+func webpOrientation(s *scanner) int {
+	found := 1
+	for s.err == nil {
+		kind, size := string(s.bytes(4)), s.little32()
+		if size > maxHeader {
+			break
+		}
+		if kind == "EXIF" {
+			found = exifOrientation(s, size)
+			break
+		}
+		s.skip(int(size + size&1))
+	}
+	s.err = nil
+	return found
 }
 
 // firstFrame makes a still WebP of the first frame of an animated one.

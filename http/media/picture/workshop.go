@@ -34,8 +34,11 @@ func NewWorkshop(l Limits) *Workshop {
 // reader, or of the context that ended while it waited.
 func (w *Workshop) Thumbnail(ctx context.Context, r io.ReadSeeker, info Info, s Size) (t *Thumbnail, err error) {
 	cost := info.cost
-	if s.Animated && info.Animated && info.Type == GIF {
+	switch moving := s.Animated && info.Animated && info.Type == GIF; {
+	case moving && info.motionCost+least <= w.limits.Memory:
 		cost = info.motionCost
+	case moving: // what cannot be kept moving is shown as if nobody had asked for that
+		s.Animated = false
 	}
 	err = w.work(ctx, info, cost, func() error {
 		t, err = s.make(r, info)
@@ -57,12 +60,12 @@ func (w *Workshop) BlurHash(ctx context.Context, r io.ReadSeeker, info Info) (ha
 	return hash, err
 }
 
+// least is what buffers and the result of any picture take, in bytes.
+const least = 4 << 20
+
 // work waits for a place and for memory, and does the work.
 func (w *Workshop) work(ctx context.Context, info Info, cost int64, f func() error) error {
-	const (
-		least   = 4 << 20 // of buffers and the result
-		maxSide = 1 << 16 // pixels
-	)
+	const maxSide = 1 << 16 // pixels
 	if cost += least; pixels(info) > w.limits.MaxPixels || max(info.Width, info.Height) > maxSide || cost > w.limits.Memory {
 		return ErrTooLarge
 	}
