@@ -9,7 +9,6 @@ import (
 	"github.com/go-json-experiment/json/jsontext"
 	"github.com/tidwall/gjson"
 
-	"github.com/matrixon/matrixon/matrix/event"
 	"github.com/matrixon/matrixon/matrix/room"
 	"github.com/matrixon/matrixon/matrix/roomversion"
 	"github.com/matrixon/matrixon/matrix/serveracl"
@@ -62,18 +61,11 @@ func (r *Reader) Servers(ctx context.Context, roomID string) ([]string, error) {
 }
 
 // Shown is what other servers are shown of the room's state when their users are invited or knock: PDUs (server-server API, "Inviting to a
-// room"), of which their clients get the stripped form. Members, such as who invites, are shown too.
-func (r *Reader) Shown(ctx context.Context, roomID string, members ...string) ([]jsontext.Value, error) {
-	var tuples []event.Tuple
-	for _, typ := range room.StrippedTypes() {
-		tuples = append(tuples, event.Tuple{Type: typ})
-	}
-	for _, userID := range members {
-		tuples = append(tuples, event.Tuple{Type: "m.room.member", StateKey: userID})
-	}
+// room"), of which their clients get the stripped form.
+func (r *Reader) Shown(ctx context.Context, roomID string) ([]jsontext.Value, error) {
 	var shown []jsontext.Value
-	for _, t := range tuples {
-		row, ok, err := r.Current(ctx, roomID, t.Type, t.StateKey)
+	for _, typ := range room.StrippedTypes() {
+		row, ok, err := r.Current(ctx, roomID, typ, "")
 		if err != nil {
 			return nil, err
 		}

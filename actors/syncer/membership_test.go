@@ -150,7 +150,7 @@ func TestALeaveIsToldThoughTheRoomIsForgotten(t *testing.T) {
 	for range 2 {
 		a := phone.Look()
 		actortest.Same(t, "timeline", a.Timeline(roomID), gone)
-		a.Lacks("rooms.join").Lacks(actortest.Path("rooms", "leave", roomID) + ".state.events.0")
+		a.Lacks("rooms.join").Lacks(actortest.Path("rooms", "leave", roomID) + ".state")
 		w.Passivate(bob.User)
 	}
 	phone.Sync()
@@ -189,9 +189,6 @@ func TestInvites(t *testing.T) {
 			t.Errorf("no %s in the stripped state %q", typ, types)
 		}
 	}
-	if inviter := a.Room("invite", roomID, `invite_state.events.#(state_key=="`+alice.User+`").content.membership`).Str; inviter != "join" {
-		t.Errorf("the inviter is shown with the membership %q", inviter)
-	}
 	for _, e := range a.Room("invite", roomID, "invite_state.events").Array() {
 		if !e.Get("sender").Exists() || !e.Get("state_key").Exists() || !e.Get("content").Exists() {
 			t.Errorf("not stripped state: %s", e.Raw)
@@ -205,7 +202,7 @@ func TestInvites(t *testing.T) {
 	rejected := bob.Leave(roomID)
 	a = bob.Sync()
 	actortest.Same(t, "the end of the invite", a.Timeline(roomID), rejected)
-	a.Lacks("rooms.invite").Lacks(actortest.Path("rooms", "leave", roomID) + ".state.events.0")
+	a.Lacks("rooms.invite").Lacks(actortest.Path("rooms", "leave", roomID) + ".state")
 }
 
 // A user who was in a room and is invited again sees the invite, not the room.

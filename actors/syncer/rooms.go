@@ -222,15 +222,6 @@ func (b *builder) partial(roomID string, pos uint64) (is, was bool, err error) {
 
 // leftRoom builds the end of a room: what happened since the token until the user was out.
 func (b *builder) leftRoom(access *reader.Access) (*LeftRoom, error) {
-	room, err := b.end(access)
-	if err != nil {
-		return nil, err
-	}
-	b.completeState(&room.State, &room.StateAfter, &room.StateAfterUnstable)
-	return room, nil
-}
-
-func (b *builder) end(access *reader.Access) (*LeftRoom, error) {
 	if access.Member.OutOfBand() { // this server was never told more of the room
 		return &LeftRoom{Timeline: &Timeline{Events: []jsontext.Value{}}}, nil
 	}
@@ -273,7 +264,9 @@ func (b *builder) end(access *reader.Access) (*LeftRoom, error) {
 	if room.AccountData, err = b.roomAccountData(st); err != nil {
 		return nil, err
 	}
-	return room, b.placeState(delta.rows, access, &room.State, &room.StateAfter, &room.StateAfterUnstable)
+	err = b.placeState(delta.rows, access, &room.State, &room.StateAfter, &room.StateAfterUnstable)
+	b.completeState(&room.State, &room.StateAfter, &room.StateAfterUnstable)
+	return room, err
 }
 
 // timeline is the stretch's newest events that the filter keeps.

@@ -27,17 +27,11 @@ type strippedEvent struct {
 	Content  jsontext.Value `json:"content"`
 }
 
-// strippedState is what the invited or knocking user may know of the room: a JSON array that ends with the member event. Who is invited is
-// shown the inviter too, whose name and picture clients show with the invite.
+// strippedState is what the invited or knocking user may know of the room: a JSON array that ends with the member event.
 func (d *draft) strippedState(member *event.Event) []byte {
 	var events []strippedEvent
 	for _, t := range strippedTypes {
 		if e := d.Event(event.Tuple{Type: t}); e != nil {
-			events = append(events, strip(e))
-		}
-	}
-	if key, _ := member.StateKey(); key != member.Sender() {
-		if e := d.Event(event.Tuple{Type: "m.room.member", StateKey: member.Sender()}); e != nil {
 			events = append(events, strip(e))
 		}
 	}

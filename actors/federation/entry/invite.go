@@ -40,7 +40,7 @@ func (h *Handshakes) Invite(ctx context.Context, roomID string, change *messages
 	}
 	built.Pdu = pdus.Message(e)
 	server := id.ServerOf(change.Target)
-	shown, err := h.d.Reader.Shown(ctx, roomID, e.Sender())
+	shown, err := h.d.Reader.Shown(ctx, roomID)
 	if err != nil {
 		return nil, err
 	}
