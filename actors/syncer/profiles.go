@@ -6,6 +6,7 @@ import (
 
 	"github.com/go-json-experiment/json/jsontext"
 
+	"github.com/matrixon/matrixon/actors/user/account"
 	"github.com/matrixon/matrixon/matrix/filter"
 	"github.com/matrixon/matrixon/matrix/id"
 	"github.com/matrixon/matrixon/messages"
@@ -156,16 +157,14 @@ func (b *builder) profilesOfThose(users map[string]bool, wanted func(field strin
 
 // Profile reads the wanted fields of the profile of a user of this server.
 func Profile(ctx context.Context, r persistence.Reader, userID string, wanted func(field string) bool) (map[string]jsontext.Value, error) {
+	rows, err := account.Profile(ctx, r, userID)
 	fields := map[string]jsontext.Value{}
-	for row, err := range schema.ProfileFields.Scan(ctx, r, persistence.Range[schema.ProfileField]{Prefix: schema.ProfileField{UserID: userID}, Keys: 1}) {
-		if err != nil {
-			return nil, err
-		}
+	for _, row := range rows {
 		if wanted(row.Field) {
 			fields[row.Field] = row.Value
 		}
 	}
-	return fields, nil
+	return fields, err
 }
 
 // profileField reads a field of a profile, nil when it is not there.

@@ -10,6 +10,7 @@ import (
 	"path/filepath"
 
 	"github.com/matrixon/matrixon/cmd/matrixon/config"
+	"github.com/matrixon/matrixon/cmd/matrixon/server"
 	"github.com/matrixon/matrixon/http/admin"
 	"github.com/matrixon/matrixon/persistence/pebble"
 )
@@ -54,8 +55,8 @@ type dbVerify struct {
 
 // Run checks.
 func (c dbVerify) Run(_ context.Context, m *Main) error {
-	dir := filepath.Join(c.Folder, "pebble")
-	for _, needed := range []string{dir, filepath.Join(c.Folder, "signing.key")} {
+	dir := filepath.Join(c.Folder, server.PebbleFolder)
+	for _, needed := range []string{dir, filepath.Join(c.Folder, server.SigningKeyFile)} {
 		if _, err := os.Stat(needed); err != nil {
 			return fmt.Errorf("this is not the data of a single node: %w", err)
 		}

@@ -105,7 +105,7 @@ func (p place) use() string {
 }
 
 func (p place) pebble(log *slog.Logger) pebble.Options {
-	return pebble.Options{Dir: filepath.Join(p.dir, "pebble"), Log: log}
+	return pebble.Options{Dir: filepath.Join(p.dir, server.PebbleFolder), Log: log}
 }
 
 func (p place) copyTo(ctx context.Context, to place, c transfer.Copying, log *slog.Logger) ([]transfer.Copied, error) {

@@ -4,10 +4,8 @@ import (
 	"context"
 	"log/slog"
 	"slices"
-	"sync"
 	"time"
 
-	"golang.org/x/sync/semaphore"
 	"google.golang.org/protobuf/proto"
 
 	"github.com/matrixon/matrixon/cluster"
@@ -31,11 +29,8 @@ type Closed struct {
 	More   bool              `json:"more"`             // there are further members: ask again
 }
 
-// The bounds of one request to close a room: members who leave, and how many of them at the same time.
-const (
-	leavingMost   = 500
-	leavingAtOnce = 16
-)
+// leavingMost is how many members leave with one request to close a room.
+const leavingMost = 500
 
 // CloseRoom takes the room's addresses and its place in the directory, and has all users of this server leave and forget it, some hundred at a time; it
 // is done when there are no more. A room that is closed stays blocked, unless that is not wanted. Its history is kept.
@@ -58,28 +53,9 @@ func (o Operator) CloseRoom(ctx context.Context, by By, roomID string, c Closing
 	if err != nil {
 		return Closed{}, err
 	}
-	closed := Closed{Left: []string{}, Failed: map[string]string{}, More: more}
-	var mu sync.Mutex
-	var all sync.WaitGroup
-	slots := semaphore.NewWeighted(leavingAtOnce)
-	for _, userID := range leaving {
-		if err := slots.Acquire(ctx, 1); err != nil {
-			break // whoever asked is gone
-		}
-		all.Go(func() {
-			defer slots.Release(1)
-			err := o.leave(ctx, roomID, userID, c.Reason)
-			mu.Lock()
-			defer mu.Unlock()
-			if err != nil {
-				closed.Failed[userID] = err.Error()
-				return
-			}
-			closed.Left = append(closed.Left, userID)
-		})
-	}
-	all.Wait()
-	return closed, ctx.Err()
+	closed := Closed{Failed: map[string]string{}, More: more}
+	closed.Left, err = forEach(ctx, leaving, closed.Failed, func(userID string) error { return o.leave(ctx, roomID, userID, c.Reason) })
+	return closed, err
 }
 
 // hideRoom takes away how the room is found.

@@ -6,10 +6,8 @@ import (
 	"math"
 	"strconv"
 	"strings"
-	"sync"
 
 	"github.com/go-json-experiment/json"
-	"golang.org/x/sync/semaphore"
 
 	"github.com/matrixon/matrixon/http/api"
 	"github.com/matrixon/matrixon/matrix/id"
@@ -33,11 +31,8 @@ type Redacted struct {
 	Next     string            `json:"next,omitzero"`    // the from of the next request; absent: all is done
 }
 
-// The bounds of one request: events that are redacted, and how many of them at the same time. It looks at as many as examined.
-const (
-	redactMost   = 500
-	redactAtOnce = 16
-)
+// redactMost is how many events one request redacts. It looks at as many as examined.
+const redactMost = 500
 
 // redactFrom is where a request goes on: below an event of a room, and in the rooms that follow it.
 type redactFrom struct {
@@ -80,9 +75,7 @@ type redaction struct {
 	o              Operator
 	userID, reason string
 	seen           int
-
-	mu   sync.Mutex
-	done Redacted
+	done           Redacted
 }
 
 // rooms goes through the user's rooms, or only the one.
@@ -126,26 +119,9 @@ func (r *redaction) room(ctx context.Context, m schema.Membership, below uint64)
 		return nil
 	}
 	r.done.Next = next
-	slots := semaphore.NewWeighted(redactAtOnce)
-	var all sync.WaitGroup
-	for _, eventID := range events {
-		if err := slots.Acquire(ctx, 1); err != nil {
-			break // whoever asked is gone
-		}
-		all.Go(func() {
-			defer slots.Release(1)
-			err := r.redact(ctx, m.RoomID, eventID, as)
-			r.mu.Lock()
-			defer r.mu.Unlock()
-			if err != nil {
-				r.done.Failed[eventID] = err.Error()
-				return
-			}
-			r.done.Redacted++
-		})
-	}
-	all.Wait()
-	return ctx.Err()
+	redacted, err := forEach(ctx, events, r.done.Failed, func(eventID string) error { return r.redact(ctx, m.RoomID, eventID, as) })
+	r.done.Redacted += len(redacted)
+	return err
 }
 
 // said are messages of the user before an event, newest first. next is where to go on when the request has looked at enough.

@@ -95,14 +95,20 @@ func (h *rooms) sendNotice(r *api.Request) (any, error) {
 	} else {
 		send.TxnId = ""
 	}
-	if err := h.inviteToNotices(r.Ctx, roomID, body.UserID); err != nil {
-		return nil, err
-	}
-	sent, err := AskRoom[*messages.EventSent](r.Ctx, h.Deps, roomID, send)
+	eventID, err := h.tell(r.Ctx, roomID, body.UserID, send)
 	if err != nil {
 		return nil, err
 	}
-	return map[string]string{"event_id": sent.EventId}, nil
+	return map[string]string{"event_id": eventID}, nil
+}
+
+// tell sends a notice to the room of a user's notices, to which the user is invited.
+func (h *rooms) tell(ctx context.Context, roomID, userID string, send *messages.SendEvent) (eventID string, err error) {
+	if err := h.inviteToNotices(ctx, roomID, userID); err != nil {
+		return "", err
+	}
+	sent, err := AskRoom[*messages.EventSent](ctx, h.Deps, roomID, send)
+	return sent.GetEventId(), err
 }
 
 // Notify gives how the server tells a user something, in text; nil when there are no notices.
@@ -120,15 +126,8 @@ func Notify(d Deps, o RoomOptions) func(ctx context.Context, userID, text string
 		if err != nil {
 			return "", err
 		}
-		if err := h.inviteToNotices(ctx, roomID, userID); err != nil {
-			return "", err
-		}
-		sent, err := AskRoom[*messages.EventSent](ctx, h.Deps, roomID, &messages.SendEvent{By: h.noticesBy(),
+		return h.tell(ctx, roomID, userID, &messages.SendEvent{By: h.noticesBy(),
 			Event: &messages.Proposal{Type: "m.room.message", Sender: h.Notices.UserID, Content: content}})
-		if err != nil {
-			return "", err
-		}
-		return sent.EventId, nil
 	}
 }
 

@@ -389,6 +389,9 @@ func (d *draft) followed(entry *Entry) ([]Extremity, error) {
 	cited := slices.Clone(entry.Event.PrevEvents())
 	outside := func(x Extremity) bool { return !slices.Contains(cited, x.EventID) }
 	for i := 0; i < len(cited) && i < mostPassed && slices.ContainsFunc(d.head.extremities, outside); i++ {
+		if slices.ContainsFunc(d.head.extremities, func(x Extremity) bool { return x.EventID == cited[i] }) {
+			continue // it is in the room, and need not be read to know that
+		}
 		passed := d.entryByID(cited[i])
 		if passed == nil || passed.Status != SoftFailed && passed.Status != Rejected {
 			continue

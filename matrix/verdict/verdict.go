@@ -71,21 +71,6 @@ func (r *Rules) Judge(e *event.Event, f Facts) *Refusal {
 	if r.Free(e, f) {
 		return nil
 	}
-	return r.judge(e, f)
-}
-
-// Free reports whether no rule holds for the event: its sender has the power, or does nothing but leave.
-func (r *Rules) Free(e *event.Event, f Facts) bool {
-	return f.Infinite || f.Power >= r.ExemptPower || leaves(e)
-}
-
-// leaves reports whether somebody leaves, which nobody is kept from.
-func leaves(e *event.Event) bool {
-	stateKey, isState := e.StateKey()
-	return isState && e.Type() == "m.room.member" && stateKey == e.Sender() && e.Membership() == "leave"
-}
-
-func (r *Rules) judge(e *event.Event, f Facts) *Refusal {
 	content := gjson.ParseBytes(e.Content())
 	types := []string{e.Type()}
 	if e.Type() == "m.room.message" {
@@ -121,6 +106,17 @@ func (r *Rules) judge(e *event.Event, f Facts) *Refusal {
 		return refuse(Newcomer, "%s can be sent here only by those who have been in the room for a while", typ)
 	}
 	return nil
+}
+
+// Free reports whether no rule holds for the event: its sender has the power, or does nothing but leave.
+func (r *Rules) Free(e *event.Event, f Facts) bool {
+	return f.Infinite || f.Power >= r.ExemptPower || leaves(e)
+}
+
+// leaves reports whether somebody leaves, which nobody is kept from.
+func leaves(e *event.Event) bool {
+	stateKey, isState := e.StateKey()
+	return isState && e.Type() == "m.room.member" && stateKey == e.Sender() && e.Membership() == "leave"
 }
 
 func matches(globs []*glob.Glob, text string) bool {

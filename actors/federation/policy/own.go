@@ -96,19 +96,18 @@ func (p *Own) Sign(ctx context.Context, roomID string, e *event.Event) (string, 
 	if err != nil {
 		return "", err
 	}
-	j.known = true
 	if refusal != nil {
 		p.events.WithLabelValues(string(refusal.Rule)).Inc()
 		p.o.Log.Info("this policy server does not vouch for an event", "room", roomID, "event", e.ID(), "sender", e.Sender(), "type", e.Type(), "rule", refusal.Rule)
-		j.refusal = forbidden("%s", refusal.Reason)
+		j.known, j.refusal = true, forbidden("%s", refusal.Reason)
 		return "", j.refusal
 	}
-	p.events.WithLabelValues(signed).Inc()
 	s, err := e.Sign(p.o.ServerName, p.o.Key)
 	if err != nil {
 		return "", err
 	}
-	j.answer = s.Signatures()[p.o.ServerName][p.o.Key.ID]
+	p.events.WithLabelValues(signed).Inc()
+	j.known, j.answer = true, s.Signatures()[p.o.ServerName][p.o.Key.ID]
 	return j.answer, nil
 }
 
@@ -142,10 +141,7 @@ func (p *Own) judge(ctx context.Context, roomID string, e *event.Event) (*verdic
 	if err != nil {
 		return nil, err
 	}
-	if rules.Free(e, facts) {
-		return nil, nil
-	}
-	if refusal := rules.Judge(e, facts); refusal != nil || known {
+	if refusal := rules.Judge(e, facts); refusal != nil || known || rules.Free(e, facts) {
 		return refusal, nil
 	}
 	return p.count(ctx, roomID, e.Sender())

@@ -27,7 +27,7 @@ func (s *Server) backup(ctx context.Context, target string) (admin.Backup, error
 		return admin.Backup{}, mxerr.InvalidParam("the backup needs a new folder: %v", err)
 	}
 	made := admin.Backup{Folder: target}
-	position, err := store.Backup(filepath.Join(target, pebbleFolder))
+	position, err := store.Backup(filepath.Join(target, PebbleFolder))
 	if err != nil {
 		return made, err
 	}

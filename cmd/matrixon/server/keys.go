@@ -22,9 +22,12 @@ type keptKey struct {
 	make    func() (signing.Key, error)
 }
 
+// SigningKeyFile is where the key that signs is, in the data_dir of a single node.
+const SigningKeyFile = "signing.key"
+
 var (
-	eventKey  = keptKey{"signing_key", "signing.key", newSigningKey} // signs events and requests
-	policyKey = keptKey{"policy_key", "policy.key", newPolicyKey}    // vouches for events, in rooms whose policy server this is
+	eventKey  = keptKey{"signing_key", SigningKeyFile, newSigningKey} // signs events and requests
+	policyKey = keptKey{"policy_key", "policy.key", newPolicyKey}     // vouches for events, in rooms whose policy server this is
 	keptKeys  = [...]keptKey{eventKey, policyKey}
 )
 

@@ -21,8 +21,8 @@ import (
 // openTimeout is how long a database may take to be reached and migrated.
 const openTimeout = 10 * time.Minute
 
-// pebbleFolder is where the embedded storage is, in data_dir.
-const pebbleFolder = "pebble"
+// PebbleFolder is where the embedded storage is, in data_dir.
+const PebbleFolder = "pebble"
 
 // openStore opens the configured storage. The data folder belongs to one process: Pebble locks it itself, beside Postgres
 // it is locked here, for the sake of the operator's socket.
@@ -86,7 +86,7 @@ func (s *Server) databaseMetrics(store *postgres.Store) {
 func (s *Server) openPebble(acceptLoss bool) (persistence.Store, error) {
 	c := s.config
 	store, err := pebble.Open(pebble.Options{
-		Dir: filepath.Join(c.DataDir, pebbleFolder), CacheBytes: int64(c.Pebble.Cache), MemtableBytes: int64(c.Pebble.Memtable),
+		Dir: filepath.Join(c.DataDir, PebbleFolder), CacheBytes: int64(c.Pebble.Cache), MemtableBytes: int64(c.Pebble.Memtable),
 		AcceptLoss: acceptLoss, Log: s.log})
 	if err != nil {
 		return nil, err
